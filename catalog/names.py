@@ -1,0 +1,34 @@
+"""Names that more than one room must agree on."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ArtifactName(StrEnum):
+    """ZenML artifact names; MLflow keeps the same artifact in a folder of the same name."""
+
+    CATALOG = "catalog"
+    VALIDATED_CATALOG = "validated_catalog"
+    DATA_REPORT = "data_report"
+    REGIONS = "regions"
+    REGION_GALLERY = "region_gallery"
+    MODEL = "model"
+    TRAINING_RECORD = "training_record"
+    BENCHMARK = "benchmark"
+    DECISION = "decision"
+    REGISTRATION = "registration"
+    BENTO = "bento"
+    REPORT = "report"
+    CONFIG = "config"
+
+
+class Alias(StrEnum):
+    """MLflow registry aliases."""
+
+    CHALLENGER = "challenger"
+    CHAMPION = "champion"
+
+
+REGISTERED_MODEL = "moon"
+EXPERIMENT = "train_moon"

@@ -1,0 +1,92 @@
+"""Which side of the split a product and a query are on.
+
+A hash of salt and group decides, so a product's side never changes as the catalogue grows, and no champion has
+trained on a challenger's test set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from catalog.catalog import Catalog
+from catalog.config import SplitConfig
+from catalog.rows import Product, Query
+
+
+class Side(StrEnum):
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+def split_position(salt: str, group_id: str) -> float:
+    """A number in [0, 1) that depends on salt and group alone."""
+    head = hashlib.sha256(f"{salt}\x00{group_id}".encode()).digest()[:8]
+    # 53 bits, so that the division is exact and never rounds up to 1.
+    return (int.from_bytes(head) >> 11) / 2**53
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Sides of products and the queries each side may use."""
+
+    side_of: dict[str, Side]
+    """product_id -> side."""
+    queries: dict[Side, tuple[Query, ...]]
+    dropped: dict[str, int]
+    """Queries on no side, by reason: answers on several sides, or on the wrong side of the cut in time."""
+    cut_time_s: float | None = None
+
+    def product_ids(self, side: Side) -> list[str]:
+        return [key for key, value in self.side_of.items() if value == side]
+
+
+def split_catalog(catalog: Catalog, config: SplitConfig) -> Splits:
+    """Assign every product, and every query whose answers lie on one side, to a side.
+
+    With a cut in time T: queries of train and validation products count before T only, queries of test products
+    from T on. Queries without a timestamp are not judged by time.
+    """
+    held_out = set(config.hold_out_leaves)
+    side_of = {product.product_id: _side(product, config, held_out) for product in catalog.products}
+    cut = _cut_time(catalog.queries, config)
+    chosen: dict[Side, list[Query]] = {side: [] for side in Side}
+    dropped = {"answers on several sides": 0, "after the cut in time": 0, "before the cut in time": 0}
+    for query in catalog.queries:
+        sides = {side_of[key] for key in (*query.product_ids, *query.anchor_ids) if key in side_of}
+        if not sides:
+            continue
+        if len(sides) > 1:
+            dropped["answers on several sides"] += 1
+            continue
+        side = sides.pop()
+        if cut is not None and query.timestamp is not None:
+            if side is Side.TEST and query.timestamp < cut:
+                dropped["before the cut in time"] += 1
+                continue
+            if side is not Side.TEST and query.timestamp >= cut:
+                dropped["after the cut in time"] += 1
+                continue
+        chosen[side].append(query)
+    return Splits(side_of, {side: tuple(rows) for side, rows in chosen.items()}, dropped, cut)
+
+
+def _side(product: Product, config: SplitConfig, held_out: set[str]) -> Side:
+    if held_out and " > ".join(product.category) in held_out:
+        return Side.TEST
+    position = split_position(config.salt, product.group_id)
+    if position < config.test_frac:
+        return Side.TEST
+    return Side.VAL if position < config.test_frac + config.val_frac else Side.TRAIN
+
+
+def _cut_time(queries: Sequence[Query], config: SplitConfig) -> float | None:
+    if config.cut_quantile is None:
+        return config.cut_time_s
+    stamps = [query.timestamp for query in queries if query.timestamp is not None]
+    return float(np.quantile(stamps, config.cut_quantile)) if stamps else None
