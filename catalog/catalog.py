@@ -107,13 +107,22 @@ class Catalog:
         return QueryItem(query.query_id, query.text, photo)
 
     def subset(self, product_ids: Iterable[str]) -> Catalog:
-        """The catalogue with only these products, the queries that still have an answer, and their images."""
+        """The catalogue with only these products, the queries that can still be asked, and their images.
+
+        A query loses its answers and anchors that are gone, and goes itself when none is left of either.
+        """
         keep = set(product_ids)
         products = tuple(product for product in self.products if product.product_id in keep)
         queries = tuple(
-            query.model_copy(update={"product_ids": tuple(key for key in query.product_ids if key in keep)})
+            query.model_copy(
+                update={
+                    "product_ids": tuple(key for key in query.product_ids if key in keep),
+                    "anchor_ids": tuple(key for key in query.anchor_ids if key in keep),
+                }
+            )
             for query in self.queries
-            if not query.product_ids or keep.intersection(query.product_ids)
+            if (not query.product_ids or keep.intersection(query.product_ids))
+            and (not query.anchor_ids or keep.intersection(query.anchor_ids))
         )
         refs = {ref for product in products for ref in product.images} | {q.image for q in queries if q.image}
         images = {ref: record for ref, record in self.images.items() if ref in refs}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import warnings
+import zlib
 from dataclasses import dataclass, field
 
 import fsspec
@@ -15,6 +17,21 @@ from catalog.errors import ImageError
 from catalog.rows import Box
 
 ALLOWED_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
+
+# What Pillow's readers raise on damaged files, beside their documented OSError: found by flipping bytes.
+_DECODE_FAULTS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +68,7 @@ def probe_image(data: bytes, where: str, limits: ImageLimits = ImageLimits()) ->
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=ALLOWED_FORMATS)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, *_DECODE_FAULTS) as error:
         bomb = isinstance(error, Image.DecompressionBombError)
         raise ImageError(
             "image promises more pixels than allowed (decompression bomb)" if bomb else "file is not a picture",
@@ -95,12 +112,14 @@ def decode_image(data: bytes, where: str, limits: ImageLimits = ImageLimits()) -
         image = ImageOps.exif_transpose(image)
         if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
             image = _to_eight_bits(image)
+        if image.mode in ("La", "RGBa"):
+            image = image.convert(image.mode.upper())
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             image = image.convert("RGBA")
             white = Image.new("RGBA", image.size, (255, 255, 255, 255))
             image = Image.alpha_composite(white, image)
         return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except _DECODE_FAULTS as error:
         raise ImageError(
             "image is truncated or damaged",
             where=where,
@@ -132,8 +151,12 @@ class Photo:
     role: str = ""
     data: bytes | None = field(default=None, repr=False, compare=False)
 
-    def read_bytes(self) -> bytes:
+    def read_bytes(self, max_bytes: int | None = None) -> bytes:
         """The file's bytes, verified against `digest`.
+
+        Args:
+            max_bytes: Stop reading one byte after so many, so that a huge file costs no memory; `probe_image` then
+                refuses what was read.
 
         Raises:
             ImageError: The file is missing, unreadable, or changed since it was ingested.
@@ -141,10 +164,23 @@ class Photo:
         if self.data is not None:
             return self.data
         try:
-            with fsspec.open(f"{self.root.rstrip('/')}/{self.ref}" if self.root else self.ref, "rb") as stream:
-                data: bytes = stream.read()
+            # The reference is joined on the file system and never parsed as a URL of its own.
+            fs, base = fsspec.url_to_fs(self.root or ".")
+            with fs.open(f"{base.rstrip('/')}/{self.ref}" if self.root else self.ref, "rb") as stream:
+                data: bytes = stream.read() if max_bytes is None else stream.read(max_bytes + 1)
+        except FileNotFoundError:
+            raise ImageError(
+                "image file is missing",
+                where=self.ref,
+                got=f"nothing below {self.root or 'the working folder'}",
+                fix="restore the file or drop the reference",
+            ) from None
         except (OSError, ValueError) as error:
-            raise ImageError("image cannot be read", where=self.ref, got=str(error), fix="restore the file") from None
+            raise ImageError(
+                "image file cannot be read", where=self.ref, got=str(error), fix="check that you may read the file"
+            ) from None
+        if max_bytes is not None and len(data) > max_bytes:
+            return data
         if self.digest and sha256_hex(data) != self.digest:
             raise ImageError(
                 "image changed since the catalogue was ingested",
@@ -157,4 +193,4 @@ class Photo:
 
     def load(self, limits: ImageLimits = ImageLimits()) -> Image.Image:
         """The decoded picture, RGB and upright."""
-        return decode_image(self.read_bytes(), self.ref, limits)
+        return decode_image(self.read_bytes(limits.max_bytes), self.ref, limits)

@@ -1,0 +1,67 @@
+"""One door to every source: whatever the configuration names becomes a `Catalog`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from catalog.catalog import EMBEDDED_ROOT, Catalog
+from catalog.config import CatalogConfig
+from catalog.images import ImageLimits
+from catalog.sources.folder import read_folder
+from catalog.sources.notes import OnError
+from catalog.sources.probing import image_refs, probe_images
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+
+
+def load_catalog(
+    config: CatalogConfig, *, work_dir: str, on_error: OnError = "stop", progress: Progress | None = None
+) -> Catalog:
+    """Read the rows, look at every photograph once, and return the catalogue.
+
+    An image that cannot be used does not stop anything here: its record says why, and the data checks decide.
+
+    Args:
+        config: Which source, and what a row and an image may cost.
+        work_dir: Where the demo shop is rendered; a folder source writes nothing.
+        on_error: What bad rows do: stop the run with one error, or be set aside in `Catalog.bad_rows`.
+        progress: Called with the number of images done and in all.
+
+    Raises:
+        CatalogError: The source cannot be read, is empty, or has bad rows under `stop`.
+    """
+    limits = ImageLimits(config.max_image_bytes, config.max_image_pixels)
+    if config.source == "demo":
+        return _load_demo(config, work_dir, limits, progress)
+    rows = read_folder(config, on_error)
+    for note in rows.notes:
+        logger.warning("%s: %s", rows.name, note)
+    if rows.bad_rows:
+        logger.warning("%s: %d bad rows set aside", rows.name, len(rows.bad_rows))
+    return Catalog(
+        name=rows.name,
+        products=rows.products,
+        queries=rows.queries,
+        images=probe_images(image_refs(rows.products, rows.queries), rows.root, limits, progress),
+        root=rows.root,
+        image_root=rows.image_root,
+        bad_rows=rows.bad_rows,
+        notes=rows.notes,
+    )
+
+
+def _load_demo(config: CatalogConfig, work_dir: str, limits: ImageLimits, progress: Progress | None) -> Catalog:
+    from catalog.demo import render_demo  # the renderer is needed by this source alone
+
+    products, queries = render_demo(config.demo, work_dir, progress)
+    return Catalog(
+        name="demo",
+        products=tuple(products),
+        queries=tuple(queries),
+        images=probe_images(image_refs(products, queries), work_dir, limits),
+        root=work_dir,
+        image_root=EMBEDDED_ROOT,
+    )
