@@ -1,0 +1,25 @@
+"""Telemetry off, in one place: the variables every tool under MOON listens to."""
+
+from __future__ import annotations
+
+import os
+
+QUIET: dict[str, str] = {
+    "ZENML_ANALYTICS_OPT_IN": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "GX_ANALYTICS_ENABLED": "false",
+    "YOLO_OFFLINE": "true",
+    "YOLO_AUTOINSTALL": "false",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+}
+"""Variable -> the value that switches telemetry, or a look at the network, off."""
+
+
+def switch_off_telemetry() -> None:
+    """Set every variable of QUIET that the user has not set to something else."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
