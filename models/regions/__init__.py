@@ -1,0 +1,32 @@
+"""Where the product is in a photograph: detectors that propose boxes, the chooser that picks one, and their cache."""
+
+from models.regions.boxes import box_iou, whole_box
+from models.regions.chooser import CoreRegion, RegionChooser, make_chooser
+from models.regions.config import CategoryPrior, RegionsConfig, RuleChooserConfig, SaliencyConfig, YoloConfig
+from models.regions.core import CoreRegions
+from models.regions.detect import DetectionStats, detect_catalog
+from models.regions.detector import Candidate, RegionDetector, make_detector
+from models.regions.gallery import render_gallery
+from models.regions.store import RegionStore, store_key
+
+__all__ = [
+    "Candidate",
+    "CategoryPrior",
+    "CoreRegion",
+    "CoreRegions",
+    "DetectionStats",
+    "RegionChooser",
+    "RegionDetector",
+    "RegionStore",
+    "RegionsConfig",
+    "RuleChooserConfig",
+    "SaliencyConfig",
+    "YoloConfig",
+    "box_iou",
+    "detect_catalog",
+    "make_chooser",
+    "make_detector",
+    "render_gallery",
+    "store_key",
+    "whole_box",
+]

@@ -1,0 +1,84 @@
+"""The regions section of the configuration tree: which detector finds candidates, and how one of them is chosen."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from catalog import Section
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Weight = Annotated[float, Field(ge=0.0, le=100.0)]
+
+
+class SaliencyConfig(Section):
+    """The detector without weights."""
+
+    side_px: int = Field(
+        default=112, ge=32, le=512, description="Longer side of the picture the maps are computed on, pixels."
+    )
+    border_frac: float = Field(
+        default=0.03, gt=0.0, le=0.25, description="Width of the frame taken for background, share of a side."
+    )
+
+
+class YoloConfig(Section):
+    """The ultralytics detector: weights as safetensors, architecture as YAML; never a pickle."""
+
+    weights: str | None = Field(
+        default=None, description="Path of a .safetensors file; relative to the model folder, else the working folder."
+    )
+    model_yaml: str = Field(
+        default="yolo26n.yaml", description="A YAML bundled with ultralytics, or the path of one (resolved as weights)."
+    )
+    side_px: int = Field(
+        default=224, ge=32, le=1280, multiple_of=32, description="Side of the square input, pixels; multiple of 32."
+    )
+    min_score: Fraction = Field(default=0.05, description="Boxes scored lower are not candidates.")
+    nms_iou: Fraction = Field(default=0.6, description="Of two boxes overlapping more than this the better stays.")
+    batch_size: int = Field(
+        default=1, ge=1, le=256, description="Images a forward pass; 1 keeps the last bit independent of the batch."
+    )
+
+
+class CategoryPrior(Section):
+    """Where the product of a category usually is in the picture."""
+
+    center_x_frac: Fraction = Field(default=0.5, description="Centre of the box, share of the width from the left.")
+    center_y_frac: Fraction = Field(default=0.5, description="Centre of the box, share of the height from the top.")
+    area_frac: Fraction = Field(default=0.4, description="Area of the box, share of the picture's.")
+
+
+class RuleChooserConfig(Section):
+    """The rule that picks one of the candidates: a weighted sum of what is known of each."""
+
+    score_weight: Weight = Field(default=1.0, description="Weight of the detector's score, 0 to 1.")
+    size_weight: Weight = Field(default=0.35, description="Weight of the square root of the share of the picture.")
+    centrality_weight: Weight = Field(default=0.25, description="Weight of nearness to the picture's centre, 0 to 1.")
+    prior_weight: Weight = Field(default=0.5, description="Weight of agreement with the category's prior, 0 to 1.")
+    category_priors: dict[str, CategoryPrior] = Field(
+        default_factory=dict, description="By category name of any level, compared without case; the deepest counts."
+    )
+    min_score: Fraction = Field(default=0.2, description="Under this detector score the whole picture is kept.")
+    min_side_frac: Fraction = Field(
+        default=0.08, description="A candidate whose longer side is a smaller share of the picture's is no product."
+    )
+    padding_frac: float = Field(
+        default=0.04, ge=0.0, le=1.0, description="Added on every side, share of the box's mean side."
+    )
+    min_crop_side_px: int = Field(
+        default=16, ge=1, le=1024, description="A narrower crop is widened to this, as far as the picture allows."
+    )
+
+
+class RegionsConfig(Section):
+    """How the core region of a photograph is found."""
+
+    backend: Literal["saliency", "yolo", "none"] = Field(
+        default="saliency", description="saliency needs no weights; yolo needs ultralytics and weights; none: no crop."
+    )
+    num_candidates: int = Field(default=5, ge=1, le=100, description="K: boxes kept an image, best first.")
+    saliency: SaliencyConfig = SaliencyConfig()
+    yolo: YoloConfig = YoloConfig()
+    chooser: RuleChooserConfig = RuleChooserConfig()

@@ -1,0 +1,177 @@
+"""Detection over a whole catalogue: only images the store does not know, in worker processes, one at a time each."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from catalog import BadRow, Catalog, ImageError, ImageLimits, ModelError, Photo
+from catalog.catalog import IMAGE_OK
+from models.regions.detector import Candidate, NoDetector, RegionDetector
+from models.regions.store import RegionStore, store_key
+
+_log = logging.getLogger(__name__)
+_CHUNK_IMAGES = 16
+
+
+@dataclass(frozen=True)
+class DetectionStats:
+    """What one pass over a catalogue did."""
+
+    num_images: int
+    """Image references in the catalogue, with each title where the detector reads titles."""
+    num_hits: int
+    """Answered without the detector: stored before, or the same bytes under another name."""
+    num_detected: int
+    """Detector calls, one an image."""
+    num_workers: int
+    seconds: float
+    skipped: tuple[BadRow, ...] = ()
+    """Images that cannot be used, with the reason."""
+
+    @property
+    def images_per_s(self) -> float:
+        """Detected images a second, decoding included; 0 when nothing was detected."""
+        return self.num_detected / self.seconds if self.seconds > 0 else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON and for a tracker; `skipped` as dictionaries."""
+        return asdict(self) | {"images_per_s": self.images_per_s, "num_skipped": len(self.skipped)}
+
+
+@dataclass(frozen=True)
+class _Job:
+    key: str
+    photo: Photo
+    title: str | None
+    product_id: str
+
+
+_Answer = tuple[str, tuple[int, int], list[Candidate], str]
+"""key, picture size, candidates, and the reason why there are none, empty when all went well."""
+
+
+def detect_catalog(
+    catalog: Catalog,
+    detector: RegionDetector,
+    store: RegionStore,
+    num_workers: int = 1,
+    limits: ImageLimits = ImageLimits(),
+    progress: Callable[[int, int], None] | None = None,
+) -> DetectionStats:
+    """Fill `store` with the candidates of every photograph of products and queries.
+
+    Args:
+        catalog: Its image table says which files are usable; only one image a worker is in memory.
+        detector: Pickled into the workers when there are several.
+        store: Of this detector; what it holds already is not looked at again.
+        num_workers: Processes; 1 works in this one. The answer is the same for any number.
+        limits: Checked before an image is decoded.
+        progress: Called with (images answered, images in all).
+
+    Returns:
+        Counts, time, and the images skipped with their reasons.
+
+    Raises:
+        ModelError: The store belongs to another detector, or a worker process died.
+    """
+    store.check_detector(detector.digest)
+    started = time.perf_counter()
+    if isinstance(detector, NoDetector):
+        return DetectionStats(0, 0, 0, 0, 0.0)
+    jobs, skipped, num_images, num_hits = _plan(catalog, detector, store)
+    done = num_images - len(jobs)
+    if progress:
+        progress(done, num_images)
+    num_detected = 0
+    products = {job.key: job for job in jobs}
+    for answers in _run(jobs, detector, limits, num_workers):
+        for key, size_px, candidates, problem in answers:
+            if problem:
+                job = products[key]
+                skipped.append(BadRow(job.photo.ref, job.product_id, problem))
+                _log.warning("no regions for %s: %s", job.photo.ref, problem)
+            else:
+                store.add(key, size_px, candidates)
+                num_detected += 1
+        done += len(answers)
+        if progress:
+            progress(done, num_images)
+    seconds = time.perf_counter() - started
+    return DetectionStats(num_images, num_hits, num_detected, num_workers, seconds, tuple(skipped))
+
+
+def _plan(catalog: Catalog, detector: RegionDetector, store: RegionStore) -> tuple[list[_Job], list[BadRow], int, int]:
+    """Jobs that are really needed, images that cannot be used, references in all, and those already answered."""
+    wanted: dict[tuple[str, str | None], str] = {}
+    for product in catalog.products:
+        title = product.title if detector.uses_text else None
+        for ref in product.images:
+            wanted.setdefault((ref, title), product.product_id)
+    for query in catalog.queries:
+        if query.image:
+            wanted.setdefault((query.image, query.text if detector.uses_text else None), "")
+    jobs: dict[str, _Job] = {}
+    skipped: list[BadRow] = []
+    num_hits = 0
+    for (ref, title), product_id in wanted.items():
+        record = catalog.images.get(ref)
+        if record is None or record.status != IMAGE_OK:
+            reason = "not in the catalogue's image table" if record is None else record.status
+            skipped.append(BadRow(ref, product_id, reason))
+            continue
+        key = store_key(detector, record.digest, title)
+        if key in store or key in jobs:
+            num_hits += 1
+        else:
+            jobs[key] = _Job(key, catalog.photo(ref), title, product_id)
+    return list(jobs.values()), skipped, len(wanted), num_hits
+
+
+def _run(jobs: list[_Job], detector: RegionDetector, limits: ImageLimits, num_workers: int) -> Iterator[list[_Answer]]:
+    chunks = [jobs[start : start + _CHUNK_IMAGES] for start in range(0, len(jobs), _CHUNK_IMAGES)]
+    num_workers = min(num_workers, len(chunks))
+    if num_workers <= 1:
+        for chunk in chunks:
+            yield _detect_chunk(detector, limits, chunk)
+        return
+    # spawn: a forked child of a process that has run torch or zenml threads can hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(num_workers, context, _start_worker, (detector, limits)) as pool:
+        try:
+            yield from pool.map(_work, chunks)
+        except BrokenProcessPool:
+            raise ModelError(
+                "a detection process died", got="most often out of memory", fix="run it with num_workers 1"
+            ) from None
+
+
+_worker: tuple[RegionDetector, ImageLimits] | None = None
+
+
+def _start_worker(detector: RegionDetector, limits: ImageLimits) -> None:
+    global _worker
+    _worker = (detector, limits)
+
+
+def _work(chunk: list[_Job]) -> list[_Answer]:
+    assert _worker is not None, "the pool's initializer ran"
+    return _detect_chunk(*_worker, chunk)
+
+
+def _detect_chunk(detector: RegionDetector, limits: ImageLimits, chunk: list[_Job]) -> list[_Answer]:
+    answers: list[_Answer] = []
+    for job in chunk:
+        try:
+            image = job.photo.load(limits)
+        except ImageError as error:
+            answers.append((job.key, (0, 0), [], str(error).replace("\n", ";")))
+            continue
+        answers.append((job.key, image.size, detector.detect([image], [job.title])[0], ""))
+    return answers

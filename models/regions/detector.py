@@ -1,0 +1,82 @@
+"""The detector interface: photographs in, candidate boxes out; and the one place that knows the backends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from PIL import Image
+
+from catalog import Box
+from models.regions.config import RegionsConfig
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A box that may hold the product, and how sure the detector is."""
+
+    box: Box
+    """Pixels of the picture given to the detector, inside it."""
+    score: float
+    """0 to 1."""
+
+
+@runtime_checkable
+class RegionDetector(Protocol):
+    """Finds what may be the product in a photograph.
+
+    Every backend keeps: one list of candidates a picture, in the order given, best first, at most K, boxes inside
+    the picture; the same answer whatever else is in the call. It is picklable, so that worker processes can hold it.
+    """
+
+    digest: str
+    """Changes whenever a candidate could change: parameters, weights, version of the algorithm."""
+    uses_text: bool
+    """Whether the titles change the answer; the cache then keys on the title as well."""
+
+    def detect(self, images: Sequence[Image.Image], titles: Sequence[str | None]) -> list[list[Candidate]]: ...
+
+
+class NoDetector:
+    """The backend `none`: no candidates, hence the whole picture."""
+
+    uses_text = False
+
+    def __init__(self) -> None:
+        self.digest = settings_digest("none", 1, {})
+
+    def detect(self, images: Sequence[Image.Image], titles: Sequence[str | None]) -> list[list[Candidate]]:
+        return [[] for _ in images]
+
+
+def make_detector(cfg: RegionsConfig, weights_dir: str | Path | None = None) -> RegionDetector:
+    """The detector that `cfg.backend` names.
+
+    Args:
+        cfg: The regions section.
+        weights_dir: Folder that relative paths of weights and model YAML start from: the model folder when a model
+            ships its detector. The working folder where None.
+
+    Raises:
+        ModelError: yolo without ultralytics, without weights, or with weights that do not fit the model YAML.
+    """
+    if cfg.backend == "none":
+        return NoDetector()
+    if cfg.backend == "yolo":
+        # Imported here alone: a configuration without it must run where ultralytics is not installed.
+        from models.regions.yolo import YoloDetector
+
+        return YoloDetector(cfg.yolo, cfg.num_candidates, weights_dir)
+    from models.regions.saliency import SaliencyDetector
+
+    return SaliencyDetector(cfg.saliency, cfg.num_candidates)
+
+
+def settings_digest(kind: str, version: int, settings: Mapping[str, Any]) -> str:
+    """SHA-256, 64 hexadecimal characters, over a kind, its algorithm's version and everything that it depends on."""
+    text = json.dumps({"kind": kind, "version": version, "settings": settings}, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,161 @@
+"""The maps behind the saliency detector: Lab colours, border model, geodesic distance, colour posteriors.
+
+Legend: H, W the working picture's height and width; K colour clusters; maps are (H, W) float64.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import dijkstra
+
+_NUM_COLOURS = 32
+_CONTRAST_FLOOR = 6.0
+"""Lab distance under which two colours are the same to a shopper: compression noise and soft shadows."""
+
+
+def lab_pixels(rgb: np.ndarray) -> np.ndarray:
+    """CIE L*a*b* (D65) of sRGB pixels.
+
+    Args:
+        rgb: (..., 3) uint8.
+
+    Returns:
+        (..., 3) float64: L in 0..100, a and b in about -100..100.
+    """
+    linear = _LINEAR[rgb]
+    xyz = linear @ _RGB_TO_WHITE
+    root = np.where(xyz > 216 / 24389, np.cbrt(xyz), xyz * (24389 / 27 / 116) + 16 / 116)
+    x, y, z = root[..., 0], root[..., 1], root[..., 2]
+    return np.stack([116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)], axis=-1)
+
+
+def _linear_table() -> np.ndarray:
+    value = np.arange(256) / 255.0
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+_LINEAR = _linear_table()
+_WHITE = np.array([0.95047, 1.0, 1.08883])
+_RGB_TO_XYZ: np.ndarray = np.array(
+    [[0.4124564, 0.2126729, 0.0193339], [0.3575761, 0.7151522, 0.1191920], [0.1804375, 0.0721750, 0.9503041]]
+)
+_RGB_TO_WHITE = np.divide(_RGB_TO_XYZ, _WHITE)
+
+
+def border_mask(shape: tuple[int, int], border_frac: float) -> np.ndarray:
+    """The picture's frame: (H, W) bool."""
+    width = max(round(border_frac * min(shape)), 1)
+    mask = np.ones(shape, dtype=bool)
+    mask[width:-width, width:-width] = False
+    return mask
+
+
+def foreground_map(rgb: np.ndarray, border_frac: float) -> np.ndarray:
+    """How much each pixel belongs to a product.
+
+    Args:
+        rgb: (H, W, 3) uint8, at least 8 px on each side.
+        border_frac: Width of the frame taken for background, share of the shorter side.
+
+    Returns:
+        (H, W) float64 in 0..1; all 0 for a picture without contrast.
+    """
+    lab = lab_pixels(rgb)
+    smooth = ndimage.gaussian_filter(lab, (1.0, 1.0, 0.0))
+    frame = border_mask(rgb.shape[:2], border_frac)
+    distance = border_distance(smooth, rgb, frame)
+    if float(np.quantile(distance, 0.99)) < _CONTRAST_FLOOR:
+        return np.zeros(rgb.shape[:2])
+    geodesic = geodesic_distance(smooth, distance)
+    prior = _unit(distance) * 0.5 + _unit(geodesic) * 0.5
+    prior *= centre_weight(prior.shape)
+    return colour_posterior(smooth, prior, frame)
+
+
+def border_distance(lab: np.ndarray, rgb: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Lab distance of every pixel to the colours of the frame, common ones first.
+
+    Returns:
+        (H, W), Lab units.
+    """
+    palette = Image.fromarray(rgb).quantize(_NUM_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    index = np.asarray(palette)
+    count = int(index.max()) + 1
+    flat = index.ravel()
+    area = np.bincount(flat, minlength=count).astype(np.float64)
+    centres = np.stack([np.bincount(flat, lab[..., c].ravel(), count) for c in range(3)], axis=1)
+    centres /= np.maximum(area, 1.0)[:, None]
+    on_frame = np.bincount(index[frame], minlength=count).astype(np.float64)
+    gap = np.linalg.norm(centres[:, None] - centres[None], axis=2)
+    alike = np.exp(-((gap / 12.0) ** 2))
+    share = alike @ on_frame / on_frame.sum()
+    connectivity = (alike @ on_frame) / np.sqrt(alike @ area)
+    ground = 1.0 - np.exp(-((connectivity / 1.0) ** 2) / 2.0)
+    weight = ground * share
+    del weight
+    cost = gap + 40.0 * (1.0 - ground)[None, :]
+    return cost.min(axis=1)[index]
+
+
+def geodesic_distance(lab: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Cheapest path from the frame to every pixel; a step costs the colour change beyond the noise.
+
+    Args:
+        lab: (H, W, 3).
+        start: (H, W) cost of entering at a frame pixel: low where the frame looks like ground.
+    """
+    half = lab[::2, ::2]
+    height, width = half.shape[:2]
+    number = np.arange(height * width).reshape(height, width)
+    right = np.linalg.norm(half[:, 1:] - half[:, :-1], axis=2).ravel()
+    down = np.linalg.norm(half[1:] - half[:-1], axis=2).ravel()
+    noise = float(np.median(np.concatenate([right, down])))
+    source = height * width
+    edge = np.zeros((height, width), dtype=bool)
+    edge[[0, -1], :] = True
+    edge[:, [0, -1]] = True
+    entry = start[::2, ::2][edge]
+    rows = np.concatenate([number[:, :-1].ravel(), number[:-1].ravel(), np.full(entry.size, source)])
+    cols = np.concatenate([number[:, 1:].ravel(), number[1:].ravel(), number[edge]])
+    cost = np.concatenate([np.maximum(right - noise, 0.0), np.maximum(down - noise, 0.0), entry]) + 1e-3
+    graph = csr_matrix((cost, (rows, cols)), shape=(source + 1, source + 1))
+    path = dijkstra(graph, directed=False, indices=source)[:source].reshape(height, width)
+    full = np.repeat(np.repeat(path, 2, axis=0), 2, axis=1)
+    return full[: lab.shape[0], : lab.shape[1]]
+
+
+def centre_weight(shape: tuple[int, int]) -> np.ndarray:
+    """1 at the centre, falling to about 0.5 in the corners."""
+    y = np.linspace(-1.0, 1.0, shape[0])[:, None]
+    x = np.linspace(-1.0, 1.0, shape[1])[None, :]
+    return np.exp(-0.35 * (x**2 + y**2))
+
+
+def colour_posterior(lab: np.ndarray, prior: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Product against ground by Lab histograms of what the prior calls the one and the other.
+
+    Returns:
+        (H, W) in 0..1.
+    """
+    bins = np.clip(((lab + np.array([0.0, 100.0, 100.0])) / np.array([8.0, 10.0, 10.0])).astype(np.int64), 0, 19)
+    key = (bins[..., 0] * 20 + bins[..., 1]) * 20 + bins[..., 2]
+    shape = (20, 20, 20)
+    belief = prior
+    for _ in range(2):
+        belief = np.clip(belief, 0.0, 1.0)
+        product = ndimage.gaussian_filter(np.bincount(key.ravel(), belief.ravel(), 8000).reshape(shape), 0.8)
+        ground = ndimage.gaussian_filter(np.bincount(key.ravel(), (1 - belief).ravel(), 8000).reshape(shape), 0.8)
+        ratio = (product / (product + ground + 1e-9)).ravel()[key]
+        belief = np.sqrt(np.clip(ratio, 0, 1) * prior)
+        belief = ndimage.gaussian_filter(belief, 1.0)
+        belief = _unit(belief)
+    return belief
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    """Stretch to 0..1, the top at the 98th percentile so that a speck does not set the scale."""
+    low, high = float(np.quantile(values, 0.02)), float(np.quantile(values, 0.98))
+    return np.clip((values - low) / max(high - low, 1e-9), 0.0, 1.0)

@@ -1,0 +1,165 @@
+"""The cache of candidates: what a detector found in an image, by the image's digest. One Parquet file.
+
+Boxes are in pixels of the whole decoded picture; the size is kept beside them, so that a picture that was resized
+before it got here is noticed instead of cropped wrongly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalog import ModelError, StorageError
+from models.regions.detector import Candidate, RegionDetector
+
+SCHEMA_VERSION = 1
+FILE_NAME = "regions.parquet"
+
+_VERSION_KEY = b"moon.schema_version"
+_DETECTOR_KEY = b"moon.detector_digest"
+_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("width_px", pa.int64()),
+        ("height_px", pa.int64()),
+        ("boxes", pa.list_(pa.list_(pa.float64()))),
+        ("scores", pa.list_(pa.float64())),
+    ]
+)
+
+
+def store_key(detector: RegionDetector, image_digest: str, title: str | None) -> str:
+    """What the candidates of an image are filed under: its digest, with the title's where the detector reads it."""
+    if not detector.uses_text or not title:
+        return image_digest
+    return f"{image_digest}:{hashlib.sha256(title.encode()).hexdigest()}"
+
+
+class RegionStore:
+    """Candidates of one detector. Filled by `detect_catalog`, read while training, evaluating and serving.
+
+    Args:
+        detector_digest: Whose candidates these are; a store never mixes two detectors.
+    """
+
+    def __init__(self, detector_digest: str) -> None:
+        self.detector_digest = detector_digest
+        self._found: dict[str, tuple[tuple[int, int], tuple[Candidate, ...]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def get(self, key: str) -> list[Candidate] | None:
+        """Candidates under `key` (see `store_key`), best first; None where the image was never looked at."""
+        found = self._found.get(key)
+        return None if found is None else list(found[1])
+
+    def size_px(self, key: str) -> tuple[int, int]:
+        """Width and height of the picture that the boxes of `key` belong to."""
+        return self._found[key][0]
+
+    def add(self, key: str, size_px: tuple[int, int], candidates: Sequence[Candidate]) -> None:
+        """Keep what was found in an image of `size_px` (width, height)."""
+        self._found[key] = (size_px, tuple(candidates))
+
+    def check_detector(self, detector_digest: str, where: str = "") -> None:
+        """Refuse a detector that did not fill this store.
+
+        Raises:
+            ModelError: The digests differ.
+        """
+        if self.detector_digest != detector_digest:
+            raise ModelError(
+                "stored regions are another detector's",
+                where=where,
+                got=self.detector_digest[:12],
+                allowed=detector_digest[:12],
+                fix="detect again: run the step detect_regions with this configuration",
+            )
+
+    def write(self, folder: str | Path) -> Path:
+        """Write the store as `folder`/regions.parquet; the file appears whole or not at all.
+
+        Rows are sorted, so that the same content gives the same bytes.
+
+        Raises:
+            StorageError: The folder cannot be written.
+        """
+        rows = [
+            {
+                "key": key,
+                "width_px": size[0],
+                "height_px": size[1],
+                "boxes": [list(candidate.box) for candidate in candidates],
+                "scores": [candidate.score for candidate in candidates],
+            }
+            for key, (size, candidates) in sorted(self._found.items())
+        ]
+        metadata = {_VERSION_KEY: str(SCHEMA_VERSION).encode(), _DETECTOR_KEY: self.detector_digest.encode()}
+        target = Path(folder) / FILE_NAME
+        partial = target.with_name(f".{FILE_NAME}.{uuid.uuid4().hex}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA.with_metadata(metadata)), partial)
+                os.replace(partial, target)
+            finally:
+                partial.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(
+                "regions cannot be written",
+                where=str(folder),
+                got=str(error),
+                fix="free space or choose another folder",
+            ) from None
+        return target
+
+    @classmethod
+    def read(cls, folder: str | Path, detector_digest: str | None = None) -> RegionStore:
+        """Read what `write` wrote.
+
+        Args:
+            folder: Holds regions.parquet.
+            detector_digest: Refuse the regions of any other detector; None reads whatever is there.
+
+        Raises:
+            ModelError: No such file, a damaged one, another schema version, or another detector's.
+        """
+        path = Path(folder) / FILE_NAME
+        again = "detect again: run the step detect_regions"
+        if not path.is_file():
+            raise ModelError("no stored regions", where=str(path), fix=again)
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise ModelError("stored regions are damaged", where=str(path), got=str(error), fix=again) from None
+        metadata = table.schema.metadata or {}
+        version = metadata.get(_VERSION_KEY, b"none").decode()
+        if version != str(SCHEMA_VERSION):
+            raise ModelError(
+                "stored regions have another schema version",
+                where=str(path),
+                got=version,
+                allowed=str(SCHEMA_VERSION),
+                fix=again,
+            )
+        store = cls(metadata[_DETECTOR_KEY].decode())
+        if detector_digest is not None:
+            store.check_detector(detector_digest, str(path))
+        for row in table.to_pylist():
+            x_y = zip(row["boxes"], row["scores"], strict=True)
+            candidates = [Candidate((box[0], box[1], box[2], box[3]), score) for box, score in x_y]
+            store.add(row["key"], (row["width_px"], row["height_px"]), candidates)
+        return store
