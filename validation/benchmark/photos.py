@@ -1,0 +1,154 @@
+"""Keeping query photographs out of the gallery, and making honest ones where a catalogue has none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from catalog.catalog import IMAGE_OK, Catalog
+from catalog.images import Photo
+from catalog.items import ProductItem, QueryItem
+
+_HASH_SIDE = 16
+
+
+def perceptual_hash(image: Image.Image) -> np.ndarray:
+    """256 bits that survive rescaling and recompression: is each cell brighter than its left neighbour?
+
+    Returns:
+        (256,) bool.
+
+    Source: N. Krawetz, Kind of Like That, 2013 (difference hash).
+    """
+    small = image.convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BILINEAR)
+    cells = np.asarray(small, dtype=np.int16)
+    return np.asarray((cells[:, 1:] > cells[:, :-1]).ravel())
+
+
+class PhotoHashes:
+    """Perceptual hashes by digest, so that a photograph is decoded once."""
+
+    def __init__(self, max_differing_frac: float) -> None:
+        self._max_differing_frac = max_differing_frac
+        self._known: dict[str, np.ndarray] = {}
+
+    def of(self, photo: Photo) -> np.ndarray:
+        if photo.digest not in self._known:
+            self._known[photo.digest] = perceptual_hash(photo.load())
+        return self._known[photo.digest]
+
+    def near(self, one: Photo, other: Photo) -> bool:
+        """Whether the two are the same picture up to rescaling, recompression and slight edits."""
+        if one.digest == other.digest:
+            return True
+        return float(np.mean(self.of(one) != self.of(other))) <= self._max_differing_frac
+
+
+@dataclass(frozen=True)
+class PhotoQuery:
+    """A query with a photograph, before its photo has been taken out of the gallery."""
+
+    item: QueryItem
+    product_ids: tuple[str, ...]
+    augmented: bool = False
+
+
+def bare_item(catalog: Catalog, product_id: str) -> ProductItem:
+    """The product as an encoder under test may see it.
+
+    Without unusable photos, and without what no shop has when it asks for a vector or what quietly names the answer:
+    true core boxes, the address of its page, columns the schema does not know.
+    """
+    item = catalog.item(catalog.by_id[product_id])
+    photos = tuple(replace(photo, box=None) for photo in item.photos if _usable(catalog, photo))
+    return _with_photos(replace(item, product=item.product.model_copy(update={"extra": {}, "url": None})), photos)
+
+
+def bare_photo(catalog: Catalog, ref: str) -> Photo | None:
+    """The query photo at `ref` without its true box; None where the image cannot be used."""
+    photo = catalog.photo(ref)
+    return photo if _usable(catalog, photo) else None
+
+
+def other_photo_queries(gallery: Iterable[ProductItem], hashes: PhotoHashes) -> list[PhotoQuery]:
+    """One photo of each product that has several becomes a query for it.
+
+    Which one depends on product and photo alone. A product whose photos are all near-identical gives none.
+    """
+    queries = []
+    for item in gallery:
+        key = item.product.product_id
+        for photo in sorted(item.photos, key=lambda photo: _draw(key, photo.digest)):
+            if any(not hashes.near(photo, other) for other in item.photos):
+                queries.append(PhotoQuery(QueryItem(f"other-photo:{key}", None, photo), (key,)))
+                break
+    return queries
+
+
+def set_apart(
+    gallery: Sequence[ProductItem], queries: Sequence[PhotoQuery], hashes: PhotoHashes
+) -> tuple[list[ProductItem], list[PhotoQuery], list[str]]:
+    """Take the queries' photos out of the gallery.
+
+    Gone are: the same bytes in any product, and near-identical photos in the products that answer the query (for
+    `augmented` queries, whose photo is an edit by intention, the bytes alone). A product never loses its last photo:
+    the queries that need it gone are dropped instead.
+
+    Returns:
+        The gallery, the queries that stay, and what was done, in sentences.
+    """
+    asked: dict[str, list[PhotoQuery]] = {}
+    for query in queries:
+        assert query.item.photo is not None
+        asked.setdefault(query.item.photo.digest, []).append(query)
+    asking: dict[str, list[PhotoQuery]] = {}
+    for query in queries:
+        for key in query.product_ids:
+            asking.setdefault(key, []).append(query)
+
+    kept_items, dropped, num_removed = [], set(), 0
+    for item in gallery:
+        clashes = {
+            photo.digest: [*asked.get(photo.digest, ()), *_near(photo, asking.get(item.product.product_id, ()), hashes)]
+            for photo in item.photos
+        }
+        gone = {digest for digest, clashing in clashes.items() if clashing}
+        if gone and len(gone) == len(clashes):
+            spared = min(gone, key=lambda digest: (len(clashes[digest]), _draw(item.product.product_id, digest)))
+            dropped |= {query.item.query_id for query in clashes[spared]}
+            gone.discard(spared)
+        num_removed += sum(photo.digest in gone for photo in item.photos)
+        kept_items.append(_with_photos(item, tuple(photo for photo in item.photos if photo.digest not in gone)))
+    notes = []
+    if num_removed:
+        notes.append(f"{num_removed} gallery photos taken out: they are, or nearly are, a query's photo")
+    if dropped:
+        notes.append(f"{len(dropped)} photo queries dropped: their photo is a gallery product's only one")
+    return kept_items, [query for query in queries if query.item.query_id not in dropped], notes
+
+
+def _near(photo: Photo, queries: Iterable[PhotoQuery], hashes: PhotoHashes) -> list[PhotoQuery]:
+    return [
+        query
+        for query in queries
+        if not query.augmented and query.item.photo is not None and hashes.near(photo, query.item.photo)
+    ]
+
+
+def _with_photos(item: ProductItem, photos: tuple[Photo, ...]) -> ProductItem:
+    roles = tuple(photo.role for photo in photos) if item.product.image_roles else ()
+    changes = {"images": tuple(photo.ref for photo in photos), "image_roles": roles, "boxes": ()}
+    return ProductItem(item.product.model_copy(update=changes), photos)
+
+
+def _usable(catalog: Catalog, photo: Photo) -> bool:
+    record = catalog.images.get(photo.ref)
+    return record is not None and record.status == IMAGE_OK and bool(record.digest)
+
+
+def _draw(product_id: str, digest: str) -> str:
+    return hashlib.sha256(f"{product_id}\x00{digest}".encode()).hexdigest()

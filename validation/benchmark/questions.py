@@ -1,0 +1,145 @@
+"""The zero-shot label questions of an evaluation set: category at every level, and each attribute."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from catalog.items import ATTRIBUTE_PREFIX, ProductItem
+from catalog.labels import attribute_label, category_label
+from catalog.rows import Product
+from validation.benchmark.evalset import TITLE_HIDDEN, LabelTask
+from validation.benchmark.words import words_of
+
+NEEDS_TEXT = ("text",)
+"""Labels are words: an encoder that cannot read them cannot be asked."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    tasks: list[LabelTask]
+    absent: list[tuple[str, str]]
+    notes: list[str]
+
+
+def category_questions(
+    gallery: Sequence[ProductItem], catalog_products: Iterable[Product], train: Sequence[Product]
+) -> Questions:
+    """Which category is it, at each level and at the leaf, with the whole category path hidden.
+
+    The labels of a level are those of the whole catalogue, so that a shop's rare categories are there to be confused
+    with. Level 1 is the root.
+    """
+    paths = {product.category for product in catalog_products if product.category}
+    depth = max((len(path) for path in paths), default=0)
+    out = Questions([], [], [])
+    for level in (*range(1, depth + 1), 0):
+        name = f"category_level_{level}" if level else "category_leaf"
+        counts = Counter(category_label(_prefix(p.category, level)) for p in train if _prefix(p.category, level))
+        task = _task(
+            name,
+            "category",
+            labels={category_label(_prefix(path, level)) for path in paths if _prefix(path, level)},
+            counts=counts,
+            rows=[
+                (index, (category_label(prefix),), (prefix[-1],))
+                for index, item in enumerate(gallery)
+                if (prefix := _prefix(item.product.category, level))
+            ],
+            hide=frozenset({"category"}),
+            gallery=gallery,
+        )
+        _add(out, name, task)
+    if not depth:
+        out.absent.append(("category_leaf", "no product has a category"))
+    return out
+
+
+def attribute_questions(
+    gallery: Sequence[ProductItem], train: Sequence[Product], *, min_n: int, max_values: int
+) -> Questions:
+    """Which value has this attribute, with that attribute hidden; the values are those that train products have.
+
+    Args:
+        gallery: Products under test.
+        train: Products of the train side.
+        min_n: Attributes that fewer test products carry are not asked: they would only add noise to the macro mean.
+        max_values: Attributes with more values are free text, not a choice.
+    """
+    out = Questions([], [], [])
+    names = sorted({name for item in gallery for name in item.product.attributes})
+    for name in names:
+        rows = [
+            (index, tuple(attribute_label(name, value) for value in values), values)
+            for index, item in enumerate(gallery)
+            if (values := _values(item.product, name))
+        ]
+        counts = Counter(attribute_label(name, value) for product in train for value in _values(product, name))
+        if len(rows) < min_n:
+            out.notes.append(f"attribute {name} is not asked: {len(rows)} test products carry it, fewer than {min_n}")
+        elif len(counts) > max_values:
+            out.notes.append(f"attribute {name} is not asked: {len(counts)} values in train, more than {max_values}")
+        else:
+            hide = frozenset({ATTRIBUTE_PREFIX + name})
+            task = _task(f"attribute.{name}", "attributes", set(counts), counts, rows, hide, gallery)
+            _add(out, f"attribute.{name}", task)
+            num_unmet = sum(not answers for answers in task.answers) if task else 0
+            if num_unmet:
+                out.notes.append(
+                    f"attribute {name}: {num_unmet} test products have no value that train has seen; wrong"
+                )
+    if not out.tasks:
+        out.absent.append(("attributes", f"no attribute has {min_n} test products and two values in train"))
+    return out
+
+
+def _task(
+    name: str,
+    family: str,
+    labels: set[str],
+    counts: Counter[str],
+    rows: list[tuple[int, tuple[str, ...], tuple[str, ...]]],
+    hide: frozenset[str],
+    gallery: Sequence[ProductItem],
+) -> LabelTask | None:
+    """One question from `rows` of (gallery position, right label texts, the words that would give it away)."""
+    if len(labels) < 2 or not rows:
+        return None
+    ordered = tuple(sorted(labels))
+    position = {label: index for index, label in enumerate(ordered)}
+    return LabelTask(
+        name=name,
+        family=family,
+        items=tuple(index for index, _, _ in rows),
+        labels=ordered,
+        answers=tuple(tuple(sorted({position[t] for t in texts if t in position})) for _, texts, _ in rows),
+        majority=min(range(len(ordered)), key=lambda index: (-counts[ordered[index]], index)),
+        hide=hide,
+        in_title=tuple(_stands_in(words, gallery[index].product.title) for index, _, words in rows),
+    )
+
+
+def _add(out: Questions, name: str, task: LabelTask | None) -> None:
+    if task is None:
+        out.absent.append((name, "fewer than two labels to choose from"))
+        return
+    out.tasks.append(task)
+    # The description is prose about the same thing: hiding the title alone would leave its words standing there.
+    hide = task.hide | {"title", "description"}
+    out.tasks.append(replace(task, name=task.name + TITLE_HIDDEN, hide=hide))
+
+
+def _prefix(path: tuple[str, ...], level: int) -> tuple[str, ...]:
+    """The path down to `level`, the whole path for level 0; empty where the path is not that deep."""
+    return path[: level or len(path)] if len(path) >= level else ()
+
+
+def _values(product: Product, name: str) -> tuple[str, ...]:
+    value = product.attributes.get(name, ())
+    return (value,) if isinstance(value, str) else value
+
+
+def _stands_in(answers: Iterable[str], title: str | None) -> bool:
+    found = set(words_of(title or ""))
+    return any(word in found for answer in answers for word in words_of(answer))

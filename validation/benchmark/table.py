@@ -1,0 +1,108 @@
+"""The one number, and the table a person reads."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from validation.benchmark.record import BenchmarkRecord
+
+MAIN_METRICS = (
+    "image_to_product/recall@1",
+    "text_to_product/recall@10",
+    "both_to_product/recall@1",
+    "category_leaf_title_hidden/accuracy",
+    "attributes_title_hidden/accuracy_macro",
+)
+"""What the main score is the mean of: the three ways of asking, and the two things a photo should tell by itself."""
+
+SHOWN_METRICS = (
+    *("image_to_product/recall@1", "image_to_product/recall@10", "image_to_product/recall_group@1"),
+    *("text_to_product/recall@1", "text_to_product/recall@10"),
+    *("both_to_product/recall@1", "both_to_product/recall@10"),
+    *("category_level_1_title_hidden/accuracy", "category_leaf/accuracy", "category_leaf_title_hidden/accuracy"),
+    *("attributes/accuracy_macro", "attributes_title_hidden/accuracy_macro"),
+)
+
+
+def main_metrics(record: BenchmarkRecord) -> tuple[str, ...]:
+    """Those of MAIN_METRICS that the evaluation set can ask at all; the same for every encoder judged on it."""
+    return tuple(
+        metric
+        for metric in MAIN_METRICS
+        if metric not in record.not_applicable and (_task_of(metric) in record.tasks or _is_macro(metric, record))
+    )
+
+
+def main_score(record: BenchmarkRecord) -> float:
+    """Mean of the main metrics, 0 to 1, higher is better.
+
+    Image to product R@1, text to product R@10, both to product R@1, and leaf category and attributes with the title
+    hidden, in equal parts. What the evaluation set cannot ask (no photographs, no attributes, a gallery too small for
+    R@10) is left out for every encoder alike; what this encoder cannot do makes its main score NaN, which no gate
+    accepts.
+    """
+    metrics = main_metrics(record)
+    if not metrics or any(metric not in record.scores for metric in metrics):
+        return math.nan
+    return sum(record.scores[metric].value for metric in metrics) / len(metrics)
+
+
+def score_table(records: Iterable[BenchmarkRecord], metrics: Sequence[str] = SHOWN_METRICS, *, width: int = 160) -> str:
+    """Encoders side by side, the candidate first, as text for a terminal.
+
+    Each cell is the score in percent with its interval; n/a where the encoder cannot be asked.
+
+    Raises:
+        ValueError: Records of different evaluation sets; such numbers do not belong in one table.
+    """
+    rows = list(records)
+    if not rows:
+        return "no encoder was scored\n"
+    if len({record.eval_set_digest for record in rows}) > 1:
+        raise ValueError("these records come from different evaluation sets and cannot share a table")
+    first = rows[0]
+    table = Table(
+        title=f"{first.side} side, {first.num_gallery} products in the gallery, % [{first.confidence:.0%} interval]",
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("task / metric", no_wrap=True)
+    table.add_column("n", justify="right")
+    table.add_column("pool", justify="right")
+    for record in rows:
+        table.add_column(record.encoder, justify="right", no_wrap=True)
+    shown = [metric for metric in metrics if any(metric in record.scores for record in rows)]
+    for metric in shown:
+        known = next(record.scores[metric] for record in rows if metric in record.scores)
+        source = first.tasks[_task_of(metric)].query_source if _task_of(metric) in first.tasks else ""
+        label = metric if source in ("", "purchases") else f"{metric} ({source})"
+        table.add_row(label, str(known.n), str(known.pool), *(_cell(record, metric) for record in rows))
+    table.add_section()
+    table.add_row("main score", "", "", *(_percent(main_score(record)) for record in rows), style="bold")
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None, legacy_windows=False).print(table)
+    return out.getvalue()
+
+
+def _cell(record: BenchmarkRecord, metric: str) -> str:
+    score = record.scores.get(metric)
+    if score is None:
+        return "n/a"
+    return f"{100 * score.value:.1f} [{100 * score.low:.0f}-{100 * score.high:.0f}]"
+
+
+def _percent(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def _task_of(metric: str) -> str:
+    return metric.partition("/")[0]
+
+
+def _is_macro(metric: str, record: BenchmarkRecord) -> bool:
+    return metric.startswith("attributes") and any(name.startswith("attribute.") for name in record.tasks)

@@ -1,0 +1,55 @@
+"""Reading a promotion policy: a misspelt rule is an error, never a rule that is not applied."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from catalog.errors import ConfigError
+from validation.config import BeatRule, GateConfig, GatePolicy
+
+
+def load_policy(config: GateConfig) -> GatePolicy:
+    """The policy that `config` names or holds.
+
+    Raises:
+        ConfigError: The file is missing or not YAML, or a key or value is not one a policy knows.
+    """
+    if isinstance(config.policy, GatePolicy):
+        return config.policy
+    path = Path(config.policy)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            "gate policy cannot be read", where=str(path), got=error.strerror or str(error), fix="set gate.policy"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError("gate policy is not YAML", where=str(path), got=str(error).replace("\n", " ")) from None
+    if not isinstance(content, dict):
+        raise ConfigError(
+            "gate policy must be a mapping of rules",
+            where=str(path),
+            got="an empty file" if content is None else type(content).__name__,
+            allowed=", ".join(GatePolicy.model_fields),
+        )
+    try:
+        return GatePolicy.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"gate policy: {first['msg'][0].lower()}{first['msg'][1:]}",
+            where=f"{path}: {key}",
+            got=repr(first["input"]),
+            fix=_nearest(str(first["loc"][-1])) if first["type"] == "extra_forbidden" else "",
+        ) from None
+
+
+def _nearest(key: str) -> str:
+    known = [*GatePolicy.model_fields, *BeatRule.model_fields]
+    close = get_close_matches(key, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"a policy knows {', '.join(known)}"
