@@ -5,18 +5,14 @@ One picture a worker is in memory at a time, so memory does not grow with their 
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from catalog.catalog import ImageRecord
 from catalog.errors import ImageError
 from catalog.images import ImageLimits, Photo, decode_image, sha256_hex
+from catalog.parallel import map_in_order
 from catalog.rows import Product, Query
-
-_AHEAD = 4
-"""Pictures asked for ahead of the one awaited, per worker."""
 
 
 def image_refs(products: Iterable[Product], queries: Iterable[Query]) -> list[str]:
@@ -40,11 +36,11 @@ def probe_images(
         root: fsspec path.
         limits: What an image may cost.
         progress: Called with the number done and the number in all.
-        num_workers: Threads; 0 is one a core and one more, since reading waits and decoding frees the interpreter.
+        num_workers: Threads; 0 is one a core and one more.
     """
-    num_workers = num_workers or min(32, (os.cpu_count() or 1) + 1)
+    probe = partial(probe_image_file, root=root, limits=limits)
     records = {}
-    for done, record in enumerate(_probed(refs, root, limits, num_workers), start=1):
+    for done, record in enumerate(map_in_order(probe, refs, num_workers), start=1):
         records[record.ref] = record
         if progress:
             progress(done, len(refs))
@@ -62,14 +58,3 @@ def probe_image_file(ref: str, root: str, limits: ImageLimits) -> ImageRecord:
         whole = data if len(data) <= limits.max_bytes else b""
         return ImageRecord(ref, sha256_hex(whole) if whole else "", num_bytes=len(whole), status=error.problem)
     return ImageRecord(ref, sha256_hex(data), image.width, image.height, len(data))
-
-
-def _probed(refs: list[str], root: str, limits: ImageLimits, num_workers: int) -> Iterator[ImageRecord]:
-    waiting: deque[Future[ImageRecord]] = deque()
-    with ThreadPoolExecutor(num_workers) as pool:
-        for ref in refs:
-            waiting.append(pool.submit(probe_image_file, ref, root, limits))
-            if len(waiting) >= num_workers * _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
