@@ -11,8 +11,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -48,6 +50,8 @@ class Moon(MoonService):
 
 service = equip(bentoml.service(**service_options(CONFIG))(Moon), CONFIG)
 '''
+ULTRALYTICS_BACKEND = "yolo"
+"""`regions.backend` of a model whose detector is ultralytics'."""
 LOCK = "requirements.lock"
 CODE_SUFFIXES = (".py", ".html", ".yaml", ".json")
 BUILD_TIMEOUT_S = 300
@@ -87,12 +91,15 @@ def package_bento(
 
     Raises:
         ServingError: The index is of another model, the model needs ultralytics and the configuration leaves it out,
-            the lock lacks a package, or BentoML cannot build; then its last words are in the message.
+            its configuration names files outside its folder, the lock lacks a package, or BentoML cannot build; then
+            its last words are in the message.
         StorageError: No space, or a store that cannot be written.
     """
+    from models.folder import folder_digest
+
     model_folder, index_folder = Path(model_folder), Path(index_folder)
     index = read_index_info(index_folder)
-    model_digest = _model_digest(model_folder)
+    model_digest = folder_digest(model_folder)
     if index.model_digest != model_digest:
         raise ServingError(
             "index was built with another model",
@@ -101,7 +108,7 @@ def package_bento(
             allowed=model_digest[:12],
             fix="build the index again with this model",
         )
-    _check_licence(model_folder, cfg)
+    _check_model_config(model_folder, cfg)
     root = Path(__file__).resolve().parent.parent
     requirements = service_requirements(root / LOCK, include_ultralytics=cfg.include_ultralytics)
     parts = (model_digest, index.digest, code_digest(root), cfg.model_dump_json(), version, "\n".join(requirements))
@@ -168,24 +175,36 @@ def code_digest(root: Path) -> str:
     return total.hexdigest()
 
 
-def _model_digest(model_folder: Path) -> str:
-    from models.encoder import MoonEncoder
-
-    return str(MoonEncoder.load(model_folder, device="cpu").digest)
-
-
-def _check_licence(model_folder: Path, cfg: ServingConfig) -> None:
+def _check_model_config(model_folder: Path, cfg: ServingConfig) -> None:
+    """What the model's own configuration asks of the machine that serves it."""
     config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
-    backend = config.get("regions", {}).get("backend", "")
-    if backend == "ultralytics" and not cfg.include_ultralytics:
+    if config.get("regions", {}).get("backend") == ULTRALYTICS_BACKEND and not cfg.include_ultralytics:
         raise ServingError(
             "the model's region detector needs ultralytics, and the Bento would leave it out",
             where="serving.include_ultralytics",
             got="false",
-            allowed="true for regions.backend = ultralytics",
+            allowed=f"true where regions.backend is {ULTRALYTICS_BACKEND}",
             fix="set serving.include_ultralytics: true (AGPL-3.0 then applies to the Bento), or train with another "
             "regions.backend",
         )
+    if paths := sorted(_absolute_paths(config)):
+        raise ServingError(
+            "the model's configuration points at files of this machine",
+            where=str(model_folder / "config.json"),
+            got=", ".join(paths),
+            fix="put the files into the model folder and give their paths relative to it",
+        )
+
+
+def _absolute_paths(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for part in value.values():
+            yield from _absolute_paths(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _absolute_paths(part)
+    elif isinstance(value, str) and os.path.isabs(value):
+        yield value
 
 
 def _stage(
