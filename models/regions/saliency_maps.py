@@ -12,6 +12,18 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
 _NUM_COLOURS = 32
+_BINS = 20
+"""Histogram bins a Lab channel."""
+_GROUND_RATIO = 0.35
+"""A colour whose share of the frame is this part of its share of the picture is as likely ground as product."""
+_NO_GROUND_COST = 40.0
+"""Lab distance added to the colours that are surely not ground."""
+_ENTRY_WEIGHT = 0.4
+"""Of a frame pixel's distance to the ground: what a path pays to enter there. 0 would call all that touches the
+frame ground, 1 would trust the colours alone."""
+_GEODESIC_WEIGHT = 0.85
+_SOFTNESS = 0.2
+"""Half width of the ramp around the level that parts product from ground."""
 _CONTRAST_FLOOR = 6.0
 """Lab distance under which two colours are the same to a shopper: compression noise and soft shadows."""
 
@@ -70,9 +82,11 @@ def foreground_map(rgb: np.ndarray, border_frac: float) -> np.ndarray:
     if float(np.quantile(distance, 0.99)) < _CONTRAST_FLOOR:
         return np.zeros(rgb.shape[:2])
     geodesic = geodesic_distance(smooth, distance)
-    prior = _unit(distance) * 0.5 + _unit(geodesic) * 0.5
+    prior = _unit(distance) * (1.0 - _GEODESIC_WEIGHT) + _unit(geodesic) * _GEODESIC_WEIGHT
     prior *= centre_weight(prior.shape)
-    return colour_posterior(smooth, prior, frame)
+    belief = colour_posterior(smooth, prior)
+    cut = otsu_level(belief)
+    return np.clip((belief - cut) / (2.0 * _SOFTNESS) + 0.5, 0.0, 1.0)
 
 
 def border_distance(lab: np.ndarray, rgb: np.ndarray, frame: np.ndarray) -> np.ndarray:
@@ -87,16 +101,15 @@ def border_distance(lab: np.ndarray, rgb: np.ndarray, frame: np.ndarray) -> np.n
     flat = index.ravel()
     area = np.bincount(flat, minlength=count).astype(np.float64)
     centres = np.stack([np.bincount(flat, lab[..., c].ravel(), count) for c in range(3)], axis=1)
-    centres /= np.maximum(area, 1.0)[:, None]
+    centres = centres / np.maximum(area, 1.0)[:, None]
     on_frame = np.bincount(index[frame], minlength=count).astype(np.float64)
     gap = np.linalg.norm(centres[:, None] - centres[None], axis=2)
     alike = np.exp(-((gap / 12.0) ** 2))
-    share = alike @ on_frame / on_frame.sum()
-    connectivity = (alike @ on_frame) / np.sqrt(alike @ area)
-    ground = 1.0 - np.exp(-((connectivity / 1.0) ** 2) / 2.0)
-    weight = ground * share
-    del weight
-    cost = gap + 40.0 * (1.0 - ground)[None, :]
+    share_frame = (alike @ on_frame) / on_frame.sum()
+    share_area = (alike @ area) / area.sum()
+    ratio = share_frame / np.maximum(share_area, 1e-6)
+    ground = ratio**2 / (ratio**2 + _GROUND_RATIO**2)
+    cost = gap + _NO_GROUND_COST * (1.0 - ground)[None, :]
     return cost.min(axis=1)[index]
 
 
@@ -117,7 +130,7 @@ def geodesic_distance(lab: np.ndarray, start: np.ndarray) -> np.ndarray:
     edge = np.zeros((height, width), dtype=bool)
     edge[[0, -1], :] = True
     edge[:, [0, -1]] = True
-    entry = start[::2, ::2][edge]
+    entry = start[::2, ::2][edge] * _ENTRY_WEIGHT
     rows = np.concatenate([number[:, :-1].ravel(), number[:-1].ravel(), np.full(entry.size, source)])
     cols = np.concatenate([number[:, 1:].ravel(), number[1:].ravel(), number[edge]])
     cost = np.concatenate([np.maximum(right - noise, 0.0), np.maximum(down - noise, 0.0), entry]) + 1e-3
@@ -134,28 +147,35 @@ def centre_weight(shape: tuple[int, int]) -> np.ndarray:
     return np.exp(-0.35 * (x**2 + y**2))
 
 
-def colour_posterior(lab: np.ndarray, prior: np.ndarray, frame: np.ndarray) -> np.ndarray:
+def colour_posterior(lab: np.ndarray, prior: np.ndarray) -> np.ndarray:
     """Product against ground by Lab histograms of what the prior calls the one and the other.
 
     Returns:
         (H, W) in 0..1.
     """
-    bins = np.clip(((lab + np.array([0.0, 100.0, 100.0])) / np.array([8.0, 10.0, 10.0])).astype(np.int64), 0, 19)
-    key = (bins[..., 0] * 20 + bins[..., 1]) * 20 + bins[..., 2]
-    shape = (20, 20, 20)
-    belief = prior
-    for _ in range(2):
-        belief = np.clip(belief, 0.0, 1.0)
-        product = ndimage.gaussian_filter(np.bincount(key.ravel(), belief.ravel(), 8000).reshape(shape), 0.8)
-        ground = ndimage.gaussian_filter(np.bincount(key.ravel(), (1 - belief).ravel(), 8000).reshape(shape), 0.8)
-        ratio = (product / (product + ground + 1e-9)).ravel()[key]
-        belief = np.sqrt(np.clip(ratio, 0, 1) * prior)
-        belief = ndimage.gaussian_filter(belief, 1.0)
-        belief = _unit(belief)
-    return belief
+    scaled = (lab + np.array([0.0, 100.0, 100.0])) / np.array([8.0, 10.0, 10.0])
+    bins = np.clip(scaled.astype(np.int64), 0, _BINS - 1)
+    key = (bins[..., 0] * _BINS + bins[..., 1]) * _BINS + bins[..., 2]
+    product: np.ndarray = np.bincount(key.ravel(), prior.ravel(), _BINS**3).reshape((_BINS,) * 3)
+    ground: np.ndarray = np.bincount(key.ravel(), 1.0 - prior.ravel(), _BINS**3).reshape((_BINS,) * 3)
+    product, ground = ndimage.gaussian_filter(product, 0.8), ndimage.gaussian_filter(ground, 0.8)
+    likely = (product / (product + ground + 1e-9)).ravel()[key]
+    return _unit(ndimage.gaussian_filter(np.sqrt(likely * prior), 1.0))
 
 
 def _unit(values: np.ndarray) -> np.ndarray:
     """Stretch to 0..1, the top at the 98th percentile so that a speck does not set the scale."""
     low, high = float(np.quantile(values, 0.02)), float(np.quantile(values, 0.98))
     return np.clip((values - low) / max(high - low, 1e-9), 0.0, 1.0)
+
+
+def otsu_level(values: np.ndarray) -> float:
+    """The level that best parts a map in 0..1 in two: the largest variance between the classes (Otsu 1979)."""
+    counts, edges = np.histogram(values, bins=64, range=(0.0, 1.0))
+    middle = (edges[:-1] + edges[1:]) / 2.0
+    below = np.cumsum(counts)[:-1]
+    above = counts.sum() - below
+    sum_below = np.cumsum(counts * middle)[:-1]
+    sum_above = float((counts * middle).sum()) - sum_below
+    gap = sum_above / np.maximum(above, 1) - sum_below / np.maximum(below, 1)
+    return float(edges[1 + int(np.argmax(below * above * gap**2))])

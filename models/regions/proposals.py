@@ -1,0 +1,80 @@
+"""From a foreground map to scored boxes: components at several levels, and groups of them such as a pair of shoes."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from catalog import Box
+from models.regions.boxes import box_area, box_iou, union_box
+
+_LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
+_MAX_PARTS = 4
+"""Components a level, largest first."""
+_MIN_PART_FRAC = 0.15
+"""Smaller components than this share of the level's largest are specks."""
+_MIN_AREA_FRAC = 0.003
+"""Smaller components than this share of the picture are specks."""
+_DUPLICATE_IOU = 0.8
+"""Two boxes that overlap more are the same candidate."""
+_EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
+
+
+def propose_boxes(product: np.ndarray) -> list[tuple[Box, float]]:
+    """Boxes of a foreground map with their scores.
+
+    Args:
+        product: (H, W) in 0..1, how much each pixel belongs to a product.
+
+    Returns:
+        Boxes in pixels of the map with scores in 0..1, best first, none overlapping another by more than 0.8 IoU.
+    """
+    total = float(product.sum())
+    if total <= 0.0:
+        return []
+    by_level = [_boxes_at(product, level) for level in _LEVELS]
+    scored = [(box, _score(product, box, total, by_level)) for boxes in by_level for box in boxes]
+    # Among equals the larger box first, then by position: the order must not hang on that of the levels.
+    scored.sort(key=lambda pair: (-pair[1], -box_area(pair[0]), pair[0]))
+    kept: list[tuple[Box, float]] = []
+    for box, score in scored:
+        if all(box_iou(box, other) < _DUPLICATE_IOU for other, _ in kept):
+            kept.append((box, score))
+    return kept
+
+
+def _boxes_at(product: np.ndarray, level: float) -> list[Box]:
+    """Boxes of the components at or above `level`, and the box around all of them where there are several."""
+    mask = product >= level
+    # Opening cuts threads and specks off; growing back inside the mask returns the tips that it took from the rest.
+    core = ndimage.binary_opening(mask, _EIGHT_NEIGHBOURS)
+    core = ndimage.binary_dilation(core, _EIGHT_NEIGHBOURS, iterations=2, mask=mask)
+    labels, count = ndimage.label(core, _EIGHT_NEIGHBOURS)
+    if count == 0:
+        return []
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    least = max(_MIN_PART_FRAC * float(sizes.max()), _MIN_AREA_FRAC * product.size)
+    slices = ndimage.find_objects(labels)
+    boxes: list[Box] = []
+    for index in np.argsort(-sizes, kind="stable")[:_MAX_PARTS]:
+        if sizes[index] >= least:
+            rows, cols = slices[index]
+            boxes.append((float(cols.start), float(rows.start), float(cols.stop), float(rows.stop)))
+    return [*boxes, union_box(boxes)] if len(boxes) > 1 else boxes
+
+
+def _score(product: np.ndarray, box: Box, total: float, by_level: list[list[Box]]) -> float:
+    """How likely the box is the product, 0 to 1.
+
+    The share of the map that it holds, less for a box that is mostly empty, that runs along the picture's edges
+    (that is what ground does), or that another level does not find.
+    """
+    height, width = product.shape
+    x0, y0, x1, y1 = (int(value) for value in box)
+    inside = float(product[y0:y1, x0:x1].sum())
+    fill = inside / box_area(box)
+    along = (int(x0 <= 1) + int(x1 >= width - 1)) * (y1 - y0) + (int(y0 <= 1) + int(y1 >= height - 1)) * (x1 - x0)
+    touch = along / (2.0 * (width + height))
+    stable = float(np.mean([max((box_iou(box, other) for other in boxes), default=0.0) for boxes in by_level]))
+    score = (inside / total) * min(2.0 * fill, 1.0) ** 0.5 * max(1.0 - 1.5 * touch, 0.0) * (0.5 + 0.5 * stable)
+    return min(max(score, 0.0), 1.0)
