@@ -73,6 +73,14 @@ CHECKS: dict[str, Check] = {
             "check what the title column holds",
         ),
         Check(
+            "title_markup",
+            _P,
+            "title_markup",
+            _W,
+            "titles hold HTML entities or tags",
+            "write the characters themselves, for example html.unescape(title)",
+        ),
+        Check(
             "photo_present",
             _P,
             "num_photos",

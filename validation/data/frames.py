@@ -5,6 +5,7 @@ Each has `row`, its position, and `key`, its name for a person. A cell that a ch
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from validation.data.alike import Lookalikes, is_asked, is_usable
 if TYPE_CHECKING:
     import pandas as pd
 
+_MARKUP = re.compile(r"&(?:#[0-9]+|#x[0-9a-fA-F]+|[A-Za-z]{2,8});|</?[a-z][^<>]*>")
 _NO_RECORD = "image was not looked at"
 
 
@@ -40,11 +42,13 @@ def build_frames(catalog: Catalog, splits: Splits, alike: Lookalikes) -> dict[Su
 
 def _product_row(product: Product, catalog: Catalog) -> dict[str, Any]:
     usable = [ref for ref in product.images if ref in catalog.images and is_usable(catalog.images[ref])]
+    markup = _MARKUP.search(product.title or "")
     return {
         "key": product.product_id,
         "product_id": product.product_id,
         "has_content": bool(product.title or usable),
         "title_chars": len(product.title) if product.title else None,
+        "title_markup": markup.group() if markup else None,
         "num_photos": len(product.images) or None,
         "category_levels": len(product.category) or None,
         "num_attributes": len(product.attributes) or None,

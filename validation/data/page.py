@@ -123,7 +123,7 @@ def _card(finding: Finding, photos: Thumbnails, alike: Lookalikes) -> str:
         f'<article class="card {finding.level}"><h3>{escape(finding.text)}'
         f'<span class="pill {finding.level}">{finding.level}</span></h3>'
         f'<p class="muted"><code>{finding.check}</code> · to mend: {escape(finding.fix)}</p>'
-        f'<div class="row">{_pictures(finding, photos, alike)}<ul class="examples">{examples}</ul></div></article>'
+        f'<div class="beside">{_pictures(finding, photos, alike)}<ul class="examples">{examples}</ul></div></article>'
     )
 
 

@@ -21,7 +21,7 @@ thead th { font-size: 12px; color: var(--muted); font-weight: 600; }
 .card { background: #fff; border: 1px solid var(--line); border-left: 4px solid var(--muted); padding: 14px 18px;
   margin: 0 0 12px; border-radius: 4px; }
 .card.error { border-left-color: var(--error); } .card.warning { border-left-color: #e0a11b; }
-.row { display: flex; gap: 20px; align-items: flex-start; flex-wrap: wrap; }
+.beside { display: flex; gap: 20px; align-items: flex-start; flex-wrap: wrap; }
 .examples { margin: 10px 0 0; padding-left: 18px; font-size: 13px; overflow-wrap: anywhere; flex: 1 1 320px; }
 .pairs { display: flex; flex-wrap: wrap; gap: 12px; margin-top: 10px; }
 .pair { display: flex; gap: 4px; padding: 6px; background: #f2f4f7; border-radius: 4px; }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NULL_IS_GOOD = (
+    "title_markup",
     "box_inside",
     "identical_across_groups",
     "near_identical_across_groups",
