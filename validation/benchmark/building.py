@@ -13,7 +13,7 @@ from catalog.rows import QueryKind
 from catalog.splits import Side, Splits
 from validation.benchmark.evalset import AUGMENTED, EvalQuery, EvalSet, RetrievalTask
 from validation.benchmark.photos import (
-    PhotoHashes,
+    Likeness,
     PhotoQuery,
     bare_item,
     bare_photo,
@@ -65,13 +65,13 @@ def build_eval_set(catalog: Catalog, splits: Splits, cfg: BenchmarkConfig, side:
         )
     gallery = [bare_item(catalog, key) for key in keys]
     train = [p for p in catalog.products if splits.side_of.get(p.product_id) is Side.TRAIN]
-    hashes = PhotoHashes(cfg.near_identical_frac)
+    likeness = Likeness()
 
     asked, notes = _shoppers_queries(catalog, splits, side, set(keys))
     sources = dict.fromkeys(QueryKind, PURCHASES)
     plain = {kind for kind, queries in asked.items() if any(not query.augmented for query in queries)}
     if QueryKind.PHOTO not in plain:
-        asked[QueryKind.PHOTO] += other_photo_queries(gallery, hashes)
+        asked[QueryKind.PHOTO] += other_photo_queries(gallery, likeness)
         sources[QueryKind.PHOTO] = OTHER_PHOTO
     if QueryKind.TEXT not in plain:
         asked[QueryKind.TEXT] += _description_queries(gallery, cfg.max_description_chars)
@@ -84,7 +84,7 @@ def build_eval_set(catalog: Catalog, splits: Splits, cfg: BenchmarkConfig, side:
         )
 
     with_photo = [query for queries in asked.values() for query in queries if query.item.photo is not None]
-    gallery, stay, apart_notes = set_apart(gallery, with_photo, hashes)
+    gallery, stay, apart_notes = set_apart(gallery, with_photo, likeness)
     staying = {query.item.query_id for query in stay}
     asked = {
         kind: [query for query in queries if query.item.photo is None or query.item.query_id in staying]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import catalog
 
-_OURS = ("building", "evalset", "intervals", "photos", "questions", "ranking", "run", "words")
-_CATALOGS = ("images", "items", "labels")
+_OURS = ("building", "evalset", "intervals", "photos", "questions", "ranking", "run", "scoring", "words")
+_CATALOGS = ("images", "items", "labels", "likeness")
 
 
 @cache

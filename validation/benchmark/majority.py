@@ -8,7 +8,7 @@ import numpy as np
 
 from validation.benchmark.evalset import EvalSet
 from validation.benchmark.record import BenchmarkRecord
-from validation.benchmark.run import Scoring
+from validation.benchmark.scoring import Scoring
 from validation.config import BenchmarkConfig
 
 MAJORITY = "majority"

@@ -6,46 +6,28 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from PIL import Image
-
 from catalog.catalog import IMAGE_OK, Catalog
 from catalog.images import Photo
 from catalog.items import ProductItem, QueryItem
-
-_HASH_SIDE = 16
-
-
-def perceptual_hash(image: Image.Image) -> np.ndarray:
-    """256 bits that survive rescaling and recompression: is each cell brighter than its left neighbour?
-
-    Returns:
-        (256,) bool.
-
-    Source: N. Krawetz, Kind of Like That, 2013 (difference hash).
-    """
-    small = image.convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BILINEAR)
-    cells = np.asarray(small, dtype=np.int16)
-    return np.asarray((cells[:, 1:] > cells[:, :-1]).ravel())
+from catalog.likeness import Fingerprint, fingerprint, near_identical_pairs
 
 
-class PhotoHashes:
-    """Perceptual hashes by digest, so that a photograph is decoded once."""
+class Likeness:
+    """Which photographs are the same picture; each is decoded once."""
 
-    def __init__(self, max_differing_frac: float) -> None:
-        self._max_differing_frac = max_differing_frac
-        self._known: dict[str, np.ndarray] = {}
-
-    def of(self, photo: Photo) -> np.ndarray:
-        if photo.digest not in self._known:
-            self._known[photo.digest] = perceptual_hash(photo.load())
-        return self._known[photo.digest]
+    def __init__(self) -> None:
+        self._known: dict[str, Fingerprint] = {}
 
     def near(self, one: Photo, other: Photo) -> bool:
-        """Whether the two are the same picture up to rescaling, recompression and slight edits."""
+        """Whether the two are one picture up to rescaling, recompression and slight edits."""
         if one.digest == other.digest:
             return True
-        return float(np.mean(self.of(one) != self.of(other))) <= self._max_differing_frac
+        return next(near_identical_pairs([self._print(one), self._print(other)]), None) is not None
+
+    def _print(self, photo: Photo) -> Fingerprint:
+        if photo.digest not in self._known:
+            self._known[photo.digest] = fingerprint(photo.load())
+        return self._known[photo.digest]
 
 
 @dataclass(frozen=True)
@@ -74,7 +56,7 @@ def bare_photo(catalog: Catalog, ref: str) -> Photo | None:
     return photo if _usable(catalog, photo) else None
 
 
-def other_photo_queries(gallery: Iterable[ProductItem], hashes: PhotoHashes) -> list[PhotoQuery]:
+def other_photo_queries(gallery: Iterable[ProductItem], likeness: Likeness) -> list[PhotoQuery]:
     """One photo of each product that has several becomes a query for it.
 
     Which one depends on product and photo alone. A product whose photos are all near-identical gives none.
@@ -83,14 +65,14 @@ def other_photo_queries(gallery: Iterable[ProductItem], hashes: PhotoHashes) -> 
     for item in gallery:
         key = item.product.product_id
         for photo in sorted(item.photos, key=lambda photo: _draw(key, photo.digest)):
-            if any(not hashes.near(photo, other) for other in item.photos):
+            if any(not likeness.near(photo, other) for other in item.photos):
                 queries.append(PhotoQuery(QueryItem(f"other-photo:{key}", None, photo), (key,)))
                 break
     return queries
 
 
 def set_apart(
-    gallery: Sequence[ProductItem], queries: Sequence[PhotoQuery], hashes: PhotoHashes
+    gallery: Sequence[ProductItem], queries: Sequence[PhotoQuery], likeness: Likeness
 ) -> tuple[list[ProductItem], list[PhotoQuery], list[str]]:
     """Take the queries' photos out of the gallery.
 
@@ -113,7 +95,10 @@ def set_apart(
     kept_items, dropped, num_removed = [], set(), 0
     for item in gallery:
         clashes = {
-            photo.digest: [*asked.get(photo.digest, ()), *_near(photo, asking.get(item.product.product_id, ()), hashes)]
+            photo.digest: [
+                *asked.get(photo.digest, ()),
+                *_near(photo, asking.get(item.product.product_id, ()), likeness),
+            ]
             for photo in item.photos
         }
         gone = {digest for digest, clashing in clashes.items() if clashing}
@@ -131,11 +116,11 @@ def set_apart(
     return kept_items, [query for query in queries if query.item.query_id not in dropped], notes
 
 
-def _near(photo: Photo, queries: Iterable[PhotoQuery], hashes: PhotoHashes) -> list[PhotoQuery]:
+def _near(photo: Photo, queries: Iterable[PhotoQuery], likeness: Likeness) -> list[PhotoQuery]:
     return [
         query
         for query in queries
-        if not query.augmented and query.item.photo is not None and hashes.near(photo, query.item.photo)
+        if not query.augmented and query.item.photo is not None and likeness.near(photo, query.item.photo)
     ]
 
 

@@ -85,7 +85,7 @@ def score_table(records: Iterable[BenchmarkRecord], metrics: Sequence[str] = SHO
     table.add_section()
     table.add_row("main score", "", "", *(_percent(main_score(record)) for record in rows), style="bold")
     out = io.StringIO()
-    Console(file=out, width=width, color_system=None, legacy_windows=False).print(table)
+    Console(file=out, width=width, color_system=None, legacy_windows=False, markup=False).print(table)
     return out.getvalue()
 
 

@@ -1,0 +1,59 @@
+"""The sample of queries for the report."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.benchmark.encoders import Oracle, Spy
+from tests.benchmark.shop import Shop
+from validation.benchmark import ColourHistogram, EvalSet, RandomVectors, retrieval_gallery
+
+
+def test_hits_are_the_best_and_right_ones_are_marked(eval_set: EvalSet) -> None:
+    rows = retrieval_gallery(RandomVectors(), eval_set, queries_per_task=6, k=4)
+    assert [row.task for row in rows] == ["image_to_product"] * 6 + ["text_to_product"] * 6 + ["both_to_product"] * 6
+    products = RandomVectors().embed_products(eval_set.gallery)
+    queries = {query.item.query_id: query for query in eval_set.queries()}
+    for row in rows:
+        query = queries[row.query_id]
+        scores = products @ RandomVectors().embed_queries([query.item])[0]
+        assert [hit.score for hit in row.hits] == pytest.approx(np.sort(scores)[::-1][:4].tolist())
+        right = {eval_set.gallery[index].product.product_id for index in query.relevant}
+        assert [hit.right for hit in row.hits] == [hit.product_id in right for hit in row.hits]
+        assert all(hit.same_group or not hit.right for hit in row.hits)
+        assert (row.rank == 1) == row.hits[0].right
+
+
+def test_failures_come_first_and_leave_room_for_successes(shop: Shop, eval_set: EvalSet) -> None:
+    answers = {query.query_id: query.product_ids[0] for query in shop.queries}
+
+    def half_right(item) -> str:
+        return answers[item.query_id] if int(item.query_id[1:]) % 2 else "nobody"
+
+    oracle = Oracle(lambda item, hide: item.product.product_id, half_right)
+    rows = [
+        row
+        for row in retrieval_gallery(oracle, eval_set, queries_per_task=8, failures=5)
+        if row.task == "image_to_product"
+    ]
+    assert [row.rank > 1 for row in rows] == [True] * 5 + [False] * 3
+
+
+@pytest.mark.parametrize("share", ["all", "none"])
+def test_rows_are_filled_with_what_there_is(share: str, shop: Shop, eval_set: EvalSet) -> None:
+    answers = {query.query_id: query.product_ids[0] for query in shop.queries}
+    oracle = Oracle(
+        lambda item, hide: item.product.product_id,
+        lambda item: answers[item.query_id] if share == "all" else "nobody",
+    )
+    rows = retrieval_gallery(oracle, eval_set, queries_per_task=8, failures=5)
+    assert len(rows) == 24
+    assert {row.rank == 1 for row in rows} == {share == "all"}
+
+
+def test_tasks_an_encoder_cannot_read_are_left_out(eval_set: EvalSet) -> None:
+    assert {row.task for row in retrieval_gallery(ColourHistogram(), eval_set)} == {"image_to_product"}
+    blind = Spy()
+    blind.modalities = frozenset()
+    assert retrieval_gallery(blind, eval_set) == []

@@ -1,0 +1,96 @@
+"""The one number and the printed table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.benchmark.shop import Shop, stocked
+from validation.benchmark import (
+    MAIN_METRICS,
+    BenchmarkRecord,
+    ColourHistogram,
+    Constant,
+    EvalSet,
+    RandomVectors,
+    build_eval_set,
+    label_baselines,
+    main_metrics,
+    main_score,
+    run_benchmark,
+    score_table,
+)
+from validation.config import BenchmarkConfig
+
+
+@pytest.fixture(scope="module")
+def records(eval_set: EvalSet, config: BenchmarkConfig) -> list[BenchmarkRecord]:
+    encoders = (RandomVectors(), ColourHistogram(), Constant())
+    return [*(run_benchmark(own, eval_set, config) for own in encoders), *label_baselines(eval_set, config)]
+
+
+def test_main_score_is_the_mean_of_five(records: list[BenchmarkRecord]) -> None:
+    random = records[0]
+    assert main_metrics(random) == MAIN_METRICS
+    assert main_score(random) == pytest.approx(sum(random.scores[metric].value for metric in MAIN_METRICS) / 5)
+
+
+def test_main_score_of_who_cannot_do_a_part_is_not_a_number(records: list[BenchmarkRecord]) -> None:
+    assert math.isnan(main_score(records[1]))
+    assert math.isnan(main_score(records[3]))
+
+
+def test_what_the_set_cannot_ask_is_left_out_for_all_alike(tmp_path: Path, config: BenchmarkConfig) -> None:
+    shop = stocked(tmp_path, num_test=8)
+    eval_set = build_eval_set(shop.catalog(), shop.splits(), config)
+    for encoder in (RandomVectors(), ColourHistogram()):
+        asked = main_metrics(run_benchmark(encoder, eval_set, config))
+        assert asked == ("image_to_product/recall@1", "both_to_product/recall@1", "category_leaf_title_hidden/accuracy")
+
+
+def test_nothing_asked_is_no_score(tmp_path: Path, config: BenchmarkConfig) -> None:
+    shop = Shop(tmp_path)
+    shop.product("alone")
+    assert math.isnan(
+        main_score(run_benchmark(Constant(), build_eval_set(shop.catalog(), shop.splits(), config), config))
+    )
+
+
+def test_the_table_shows_everyone_with_n_pool_interval_and_what_is_not_applicable(
+    records: list[BenchmarkRecord],
+) -> None:
+    text = score_table(records)
+    lines = {line.split("│")[1].strip(): line for line in text.splitlines() if line.startswith("│")}
+    for record in records:
+        assert record.encoder in text
+    own = records[0].scores["image_to_product/recall@1"]
+    cells = [cell.strip() for cell in lines["image_to_product/recall@1"].split("│")[1:-1]]
+    assert cells[1:4] == ["36", "36", f"{100 * own.value:.1f} [{100 * own.low:.0f}-{100 * own.high:.0f}]"]
+    assert cells[-1] == "n/a"
+    assert f"{100 * main_score(records[0]):.1f}" in lines["main score"]
+    assert "36 products in the gallery" in text
+
+
+def test_invented_queries_are_named_in_the_table(tmp_path: Path, config: BenchmarkConfig) -> None:
+    shop = stocked(tmp_path)
+    shop.queries.clear()
+    eval_set = build_eval_set(shop.catalog(), shop.splits(), config)
+    text = score_table([run_benchmark(Constant(), eval_set, config)])
+    for source in ("(other_photo)", "(description)", "(other_photo + description)"):
+        assert source in text
+
+
+def test_a_hostile_name_is_printed_and_not_obeyed(records: list[BenchmarkRecord]) -> None:
+    assert "[red]" in score_table([replace(records[0], encoder="[red]mine")])
+
+
+def test_scores_of_different_sets_share_no_table(records: list[BenchmarkRecord]) -> None:
+    with pytest.raises(ValueError, match="different evaluation sets"):
+        score_table([records[0], replace(records[1], eval_set_digest="other")])
+
+
+def test_no_encoder_no_table() -> None:
+    assert score_table([]) == "no encoder was scored\n"
