@@ -177,6 +177,8 @@ def _no_loss(candidate: BenchmarkRecord, champion: BenchmarkRecord, metric: str,
     )
     if drop <= 0:
         reason = "does not fall below the champion"
+    if not math.isfinite(drop):
+        reason = "cannot be compared: one of the two is not a number"
     return RuleResult(name, passed, reason, _finite(own.value), _finite(bound), _finite(theirs.value))
 
 

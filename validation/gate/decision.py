@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from catalog.errors import ConfigError
 
 SCHEMA_VERSION = 1
 
@@ -55,6 +58,22 @@ class Decision:
     def to_json(self) -> str:
         """JSON with sorted keys."""
         return json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True, allow_nan=False, indent=1)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Decision:
+        """Read what `to_dict` gave.
+
+        Raises:
+            ConfigError: Another schema version.
+        """
+        if data.get("schema_version") != SCHEMA_VERSION:
+            raise ConfigError(
+                "decision has another schema version",
+                got=str(data.get("schema_version")),
+                allowed=str(SCHEMA_VERSION),
+                fix="run the gate again",
+            )
+        return cls(**{**data, "rules": tuple(RuleResult(**rule) for rule in data["rules"])})
 
     def headline(self) -> str:
         """The decision in one sentence."""
