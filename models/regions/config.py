@@ -16,7 +16,7 @@ class SaliencyConfig(Section):
     """The detector without weights."""
 
     side_px: int = Field(
-        default=112, ge=32, le=512, description="Longer side of the picture the maps are computed on, pixels."
+        default=104, ge=32, le=512, description="The maps are computed on as many pixels as a square of this side has."
     )
     border_frac: float = Field(
         default=0.03, gt=0.0, le=0.25, description="Width of the frame taken for background, share of a side."
@@ -54,7 +54,7 @@ class RuleChooserConfig(Section):
     """The rule that picks one of the candidates: a weighted sum of what is known of each."""
 
     score_weight: Weight = Field(default=1.0, description="Weight of the detector's score, 0 to 1.")
-    size_weight: Weight = Field(default=0.35, description="Weight of the square root of the share of the picture.")
+    size_weight: Weight = Field(default=0.1, description="Weight of the square root of the share of the picture.")
     centrality_weight: Weight = Field(default=0.25, description="Weight of nearness to the picture's centre, 0 to 1.")
     prior_weight: Weight = Field(default=0.5, description="Weight of agreement with the category's prior, 0 to 1.")
     category_priors: dict[str, CategoryPrior] = Field(
@@ -65,7 +65,7 @@ class RuleChooserConfig(Section):
         default=0.08, description="A candidate whose longer side is a smaller share of the picture's is no product."
     )
     padding_frac: float = Field(
-        default=0.04, ge=0.0, le=1.0, description="Added on every side, share of the box's mean side."
+        default=0.02, ge=0.0, le=1.0, description="Added on every side, share of the box's mean side."
     )
     min_crop_side_px: int = Field(
         default=16, ge=1, le=1024, description="A narrower crop is widened to this, as far as the picture allows."

@@ -10,6 +10,7 @@ superpixels, and the border's clusters are weighed by their share of the border.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -63,8 +64,11 @@ class SaliencyDetector:
 
 
 def _shrink(image: Image.Image, side_px: int) -> Image.Image:
-    """`image` as RGB with a longer side of `side_px`; a smaller picture keeps its size."""
-    factor = min(side_px / max(image.size), 1.0)
+    """`image` as RGB with as many pixels as a square of `side_px`; a smaller picture keeps its size.
+
+    By area, so that a banner keeps enough of its height; but its longer side stays within four times `side_px`.
+    """
+    factor = min(side_px / math.sqrt(image.width * image.height), 4.0 * side_px / max(image.size), 1.0)
     size = (max(round(image.width * factor), 1), max(round(image.height * factor), 1))
     rgb = image.convert("RGB")
     return rgb if size == image.size else rgb.resize(size, Image.Resampling.BOX, reducing_gap=2.0)

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from catalog import Catalog, ModelError, Photo
+from models.regions import (
+    Candidate,
+    CoreRegions,
+    RegionsConfig,
+    RegionStore,
+    detect_catalog,
+    make_chooser,
+    make_detector,
+    store_key,
+)
+from tests.regions.pictures import background, catalog_of, png_bytes, with_rectangle
+
+
+class CountingDetector:
+    """Answers with the left half; remembers what it was asked."""
+
+    def __init__(self, uses_text: bool = False) -> None:
+        self.digest, self.uses_text = "counting", uses_text
+        self.titles: list[str | None] = []
+
+    def detect(self, images: Sequence[Image.Image], titles: Sequence[str | None]) -> list[list[Candidate]]:
+        self.titles += titles
+        return [[Candidate((0, 0, image.width / 2, image.height), 0.9)] for image in images]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Catalog:
+    pictures = {
+        f"images/{index}.png": with_rectangle(background("noise", (90 + index, 80), index), (20, 20, 60, 60))
+        for index in range(20)
+    }
+    return catalog_of(tmp_path, pictures, query_ref="images/19.png")
+
+
+def test_a_second_run_makes_no_detector_call(shop: Catalog) -> None:
+    detector, store = CountingDetector(), RegionStore("counting")
+    seen: list[tuple[int, int]] = []
+    first = detect_catalog(shop, detector, store, progress=lambda done, total: seen.append((done, total)))
+    assert (first.num_images, first.num_hits, first.num_detected) == (20, 0, 20)
+    assert seen[0] == (0, 20)
+    assert seen[-1] == (20, 20)
+    assert detector.titles == [None] * 20, "a detector that reads no text gets none"
+    second = detect_catalog(shop, detector, store)
+    assert (second.num_images, second.num_hits, second.num_detected) == (20, 20, 0)
+    assert len(detector.titles) == 20
+
+
+def test_equal_files_are_looked_at_once(tmp_path: Path) -> None:
+    image = background("noise", (50, 50))
+    catalog = catalog_of(tmp_path, {"a.png": image, "b.png": image})
+    stats = detect_catalog(catalog, CountingDetector(), RegionStore("counting"))
+    assert (stats.num_images, stats.num_hits, stats.num_detected) == (2, 1, 1)
+
+
+def test_a_detector_that_reads_titles_is_asked_for_each(tmp_path: Path) -> None:
+    image = background("noise", (50, 50))
+    catalog = catalog_of(tmp_path, {"a.png": image, "b.png": image})
+    detector, store = CountingDetector(uses_text=True), RegionStore("counting")
+    detect_catalog(catalog, detector, store)
+    assert detector.titles == ["Mug 0", "Mug 1"]
+    digest = catalog.images["a.png"].digest
+    assert set(store) == {store_key(detector, digest, title) for title in detector.titles}
+
+
+def test_any_number_of_workers_finds_the_same(shop: Catalog) -> None:
+    detector = make_detector(RegionsConfig())
+    stores = []
+    for num_workers in (1, 2):
+        store = RegionStore(detector.digest)
+        stats = detect_catalog(shop, detector, store, num_workers)
+        assert stats.num_detected == 20
+        stores.append({key: store.get(key) for key in store})
+    assert stores[0] == stores[1]
+    assert all(stores[0].values())
+
+
+def test_unusable_images_are_skipped_with_the_reason(tmp_path: Path) -> None:
+    good = background("plain", (40, 40))
+    cut = png_bytes(background("noise", (64, 64)))[:400]
+    catalog = catalog_of(tmp_path, {"good.png": good, "cut.png": cut, "text.jpg": b"hello", "gone.png": good})
+    (tmp_path / "gone.png").unlink()
+    del catalog.images["gone.png"]
+    store = RegionStore("counting")
+    stats = detect_catalog(catalog, CountingDetector(), store)
+    reasons = {row.where: row.reason for row in stats.skipped}
+    assert set(reasons) == {"cut.png", "text.jpg", "gone.png"}
+    assert "truncated or damaged" in reasons["cut.png"]
+    assert "not a picture" in reasons["text.jpg"]
+    assert "image table" in reasons["gone.png"]
+    assert stats.num_detected == len(store) == 1
+    assert {row.product_id for row in stats.skipped} == {"p1", "p2", "p3"}
+    assert stats.to_dict()["num_skipped"] == 3
+
+
+def test_a_file_that_changed_is_skipped(tmp_path: Path) -> None:
+    catalog = catalog_of(tmp_path, {"a.png": background("plain", (40, 40))})
+    (tmp_path / "a.png").write_bytes(png_bytes(background("white", (40, 40))))
+    stats = detect_catalog(catalog, CountingDetector(), RegionStore("counting"))
+    assert "changed since" in stats.skipped[0].reason
+
+
+def test_another_detectors_store_is_refused(shop: Catalog) -> None:
+    with pytest.raises(ModelError, match="another detector's"):
+        detect_catalog(shop, CountingDetector(), RegionStore("other"))
+    with pytest.raises(ModelError, match="another detector's"):
+        CoreRegions(CountingDetector(), make_chooser(RegionsConfig()), RegionStore("other"))
+
+
+def test_the_backend_none_opens_no_file(tmp_path: Path) -> None:
+    catalog = catalog_of(tmp_path, {"a.png": b"never read"})
+    detector = make_detector(RegionsConfig(backend="none"))
+    stats = detect_catalog(catalog, detector, RegionStore(detector.digest))
+    assert (stats.num_detected, stats.skipped) == (0, ())
+
+
+def test_core_asks_the_store_first_and_the_detector_else(shop: Catalog) -> None:
+    detector, store = CountingDetector(), RegionStore("counting")
+    detect_catalog(shop, detector, store)
+    regions = CoreRegions(detector, make_chooser(RegionsConfig()), store)
+    photo = shop.photo("images/0.png")
+    image = photo.load()
+    calls = len(detector.titles)
+    core = regions.core(photo, image, "Mug", ("Kitchen",))
+    assert core.score == 0.9
+    assert core.box[0] == 0.0
+    assert len(detector.titles) == calls
+    unknown = Photo("new.png", data=png_bytes(image))
+    assert regions.core(unknown, image, "Mug", ()) == core
+    assert len(detector.titles) == calls + 1
+    assert CoreRegions(detector, make_chooser(RegionsConfig())).core(photo, image, "Mug", ()) == core
+    assert len(detector.titles) == calls + 2
+
+
+def test_a_resized_picture_is_refused(shop: Catalog) -> None:
+    detector, store = CountingDetector(), RegionStore("counting")
+    detect_catalog(shop, detector, store)
+    regions = CoreRegions(detector, make_chooser(RegionsConfig()), store)
+    photo = shop.photo("images/0.png")
+    with pytest.raises(ModelError, match="another size"):
+        regions.core(photo, photo.load().resize((45, 40)), None, ())
+
+
+def test_the_digest_of_the_regions_follows_detector_and_chooser() -> None:
+    one, two = RegionsConfig(), RegionsConfig(num_candidates=3)
+    three = RegionsConfig(chooser=one.chooser.model_copy(update={"padding_frac": 0.5}))
+    digests = {CoreRegions(make_detector(cfg), make_chooser(cfg)).digest for cfg in (one, two, three)}
+    assert len(digests) == 3
