@@ -21,6 +21,9 @@ class ArtifactName(StrEnum):
     BENTO = "bento"
     REPORT = "report"
     CONFIG = "config"
+    PARITY = "parity"
+    ALIAS_MOVE = "alias_move"
+    INDEX = "index"
 
 
 class Alias(StrEnum):

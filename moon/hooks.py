@@ -19,6 +19,8 @@ from moon.quiet import switch_off_telemetry
 from pipelines import PIPELINES
 
 _NOISY_LOGGERS = ("great_expectations", "alembic", "mlflow.store.db.utils", "httpx", "PIL", "matplotlib")
+_WARNS_IN_VAIN = "zenml.integrations.mlflow.experiment_trackers.mlflow_experiment_tracker"
+"""After every step it complains that it cannot switch off the autologging of packages that are not installed."""
 
 
 class _PipelineFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -46,5 +48,6 @@ def install() -> None:
     # With the root logger at DEBUG, as ZenML may leave it, these print hundreds of lines.
     for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(_WARNS_IN_VAIN).setLevel(logging.ERROR)
     if not any(isinstance(finder, _PipelineFinder) for finder in sys.meta_path):
         sys.meta_path.append(_PipelineFinder())

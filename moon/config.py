@@ -1,0 +1,34 @@
+"""The whole configuration tree: every room's section under one frozen root."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from catalog.config import CatalogConfig, Section
+from models.config import ModelConfig, TrainConfig
+from models.regions.config import RegionsConfig
+from serving.config import ServingConfig
+from validation.config import BenchmarkConfig, DataChecksConfig, GateConfig
+
+
+class MoonConfig(Section):
+    """What one run is made of. In a recipe it stands under `parameters: {config: {...}}`."""
+
+    catalog: CatalogConfig = CatalogConfig()
+    checks: DataChecksConfig = DataChecksConfig()
+    regions: RegionsConfig = RegionsConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    benchmark: BenchmarkConfig = BenchmarkConfig()
+    gate: GateConfig = GateConfig()
+    serving: ServingConfig = ServingConfig()
+
+
+class PromoteConfig(Section):
+    """What a promotion asks of a Bento before the alias moves."""
+
+    version: str | None = Field(default=None, description="Version of the registry; the challenger where empty.")
+    num_items: int = Field(default=24, ge=1, le=10_000, description="Products, and queries, compared with the service.")
+    min_cosine: float = Field(
+        default=0.9999, gt=0.0, le=1.0, description="Least cosine between a served vector and the offline one."
+    )

@@ -1,0 +1,62 @@
+"""train_moon: a catalogue in; a judged, registered and packaged model out."""
+
+from __future__ import annotations
+
+from moon.config import MoonConfig
+from pipelines.moon_pipeline import moon_pipeline
+from steps.closing import closing_of_training
+from steps.detect_regions import detect_regions
+from steps.evaluate_mbe import evaluate_mbe
+from steps.gate import gate
+from steps.ingest_catalog import ingest_catalog
+from steps.package_bento import package_bento
+from steps.register_model import register_model
+from steps.report import report
+from steps.train_model import train_model
+from steps.validate_catalog import validate_catalog
+
+
+@moon_pipeline(default_recipe="demo.yaml", closing=closing_of_training)
+def train_moon(config: MoonConfig = MoonConfig()) -> None:
+    catalog = ingest_catalog(catalog=config.catalog, on_error=config.checks.on_error)
+    validated, data_report = validate_catalog(catalog=catalog, section=config.catalog, checks=config.checks)
+    regions, gallery = detect_regions(catalog=validated, regions=config.regions)
+    model, training = train_model(
+        catalog=validated,
+        regions=regions,
+        split=config.catalog.split,
+        regions_config=config.regions,
+        model=config.model,
+        train=config.train,
+        benchmark=config.benchmark,
+    )
+    scored = evaluate_mbe(
+        catalog=validated, regions=regions, model=model, split=config.catalog.split, benchmark=config.benchmark
+    )
+    decision = gate(
+        catalog=validated,
+        benchmark=scored,
+        split=config.catalog.split,
+        benchmark_config=config.benchmark,
+        gate_config=config.gate,
+    )
+    registration = register_model(
+        catalog=validated, model=model, training=training, benchmark=scored, decision=decision
+    )
+    bento = package_bento(
+        catalog=validated, regions=regions, model=model, registration=registration, serving=config.serving
+    )
+    report(
+        catalog=catalog,
+        validated_catalog=validated,
+        data_report=data_report,
+        regions=regions,
+        region_gallery=gallery,
+        model=model,
+        training=training,
+        benchmark=scored,
+        decision=decision,
+        registration=registration,
+        bento=bento,
+        config=config.model_dump(mode="json"),
+    )

@@ -1,0 +1,93 @@
+"""What is printed when a run has ended: scores, decision, version, Bento, times, and what to type next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zenml.enums import ExecutionStatus
+from zenml.models import ArtifactVersionResponse, PipelineRunResponse
+
+from catalog import ArtifactName
+from steps.records import AliasMove, Benchmark, BentoRecord, GateResult, Registration
+from validation.benchmark import score_table
+
+
+def closing_of_training(run: PipelineRunResponse) -> str:
+    """The end of train_moon."""
+    benchmark: Benchmark = _load(run, "evaluate_mbe", ArtifactName.BENCHMARK)
+    decision: GateResult = _load(run, "gate", ArtifactName.DECISION)
+    registration: Registration = _load(run, "register_model", ArtifactName.REGISTRATION)
+    bento: BentoRecord = _load(run, "package_bento", ArtifactName.BENTO)
+    page = f"{_artifact(run, 'report', ArtifactName.REPORT).uri}/output.html"
+    if registration.refused:
+        version = f"none: {registration.reason}"
+        following = ["mlflow ui                            # compare runs", "moon runs"]
+    else:
+        known = "new" if registration.is_new else "the same model was registered before"
+        version = f"{registration.name} version {registration.version}, alias challenger ({known})"
+        following = [
+            "moon serve                           # champion, else this challenger",
+            "zenml pipeline run promote_moon      # check its Bento, make it champion",
+            "mlflow ui                            # curves, tables, pages of every run",
+        ]
+    return "\n".join(
+        [
+            "",
+            score_table(benchmark.records),
+            decision.text,
+            _times(run),
+            "",
+            f"model version  {version}",
+            f"Bento          {bento.tag or 'none: ' + bento.reason}",
+            f"report         {page}",
+            "",
+            "next:",
+            *(f"  {line}" for line in following),
+        ]
+    )
+
+
+def closing_of_alias(run: PipelineRunResponse) -> str:
+    """The end of promote_moon and rollback_moon."""
+    name = "move_alias" if "move_alias" in run.steps else "rollback_alias"
+    move: AliasMove = _load(run, name, ArtifactName.ALIAS_MOVE)
+    before = f"before: version {move.previous}" if move.previous else "there was none before"
+    what = "now points at" if move.moved else "stays at"
+    return "\n".join(
+        [
+            "",
+            _times(run),
+            "",
+            f"alias {move.alias} {what} version {move.version} ({before})",
+            "",
+            "next:",
+            "  moon serve                           # the champion, from its Bento",
+            "  zenml pipeline run rollback_moon     # the champion before it",
+        ]
+    )
+
+
+def closing_of_embedding(run: PipelineRunResponse) -> str:
+    """The end of embed_catalog."""
+    index = _artifact(run, "embed_catalog", ArtifactName.INDEX)
+    return "\n".join(["", _times(run), "", f"index  {index.uri}/files"])
+
+
+def _artifact(run: PipelineRunResponse, step_name: str, name: ArtifactName) -> ArtifactVersionResponse:
+    return run.steps[step_name].outputs[name.value][0]
+
+
+def _load(run: PipelineRunResponse, step_name: str, name: ArtifactName) -> Any:
+    return _artifact(run, step_name, name).load()
+
+
+def _times(run: PipelineRunResponse) -> str:
+    rows = []
+    for name, row in run.steps.items():
+        if row.status is ExecutionStatus.CACHED:
+            rows.append(f"{name} cached")
+        elif row.start_time and row.end_time:
+            rows.append(f"{name} {(row.end_time - row.start_time).total_seconds():.0f} s")
+    if run.start_time and run.end_time:
+        rows.append(f"in all {(run.end_time - run.start_time).total_seconds():.0f} s")
+    return "times: " + ", ".join(rows)

@@ -1,0 +1,57 @@
+"""Put an accepted model into the registry as the challenger."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import mlflow
+from zenml import step
+
+from catalog import Alias, ArtifactName, Catalog
+from steps.materializers import RecordMaterializer
+from steps.model_card import model_card
+from steps.records import Benchmark, GateResult, ModelFolder, Registration, TrainingRun
+from steps.registry import Registry
+from steps.tracking import active_run_id, log_folder
+
+logger = logging.getLogger(__name__)
+
+
+@step(enable_cache=False, experiment_tracker=True, output_materializers=RecordMaterializer)
+def register_model(
+    catalog: Catalog, model: ModelFolder, training: TrainingRun, benchmark: Benchmark, decision: GateResult
+) -> Annotated[Registration, ArtifactName.REGISTRATION.value]:
+    """Register the model and point `challenger` at it; a refusal touches nothing.
+
+    Never cached, because the registry can change behind our back; the same weights, configuration and tokenizer are the
+    same version however often they are registered.
+    """
+    if not decision.passed:
+        return Registration(refused=True, reason="refused by the gate", model_digest=model.digest)
+    registry = Registry()
+    version = registry.by_digest(model.digest)
+    is_new = version is None
+    if version is None:
+        lineage = training.record.get("lineage", {})
+        tags = {
+            "data_digest": catalog.digest,
+            "eval_set_digest": benchmark.candidate.eval_set_digest,
+            "harness_digest": benchmark.candidate.harness_digest,
+            "gate": "pass",
+            **{name: str(lineage[name]) for name in ("commit", "code_digest") if name in lineage},
+            **{name: f"{score.value:.4f}" for name, score in benchmark.candidate.scores.items()},
+        }
+        log_folder(model.path, ArtifactName.MODEL)
+        mlflow.log_text(benchmark.candidate.to_json(), f"{ArtifactName.BENCHMARK}/candidate.json")
+        card = model_card(catalog, model, training, benchmark, decision)
+        version = registry.register(active_run_id(), model.digest, tags, card)
+    registry.point(Alias.CHALLENGER, version.version)
+    logger.info("%s version %s, alias %s", registry.name, version.version, Alias.CHALLENGER)
+    return Registration(
+        refused=False,
+        name=registry.name,
+        version=str(version.version),
+        model_digest=model.digest,
+        is_new=is_new,
+    )

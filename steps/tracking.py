@@ -1,0 +1,105 @@
+"""What a run leaves in MLflow, whether its steps ran or were served from the cache."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+import yaml
+
+from catalog import ArtifactName, Catalog, write_catalog
+from models.regions import RegionStore
+from steps.curves import Row, log_rows, metric_key
+from steps.records import Benchmark, Record
+from validation.benchmark import main_score
+
+TABLE_FILE = "scores.json"
+PARAMETERS_PER_CALL = 100
+
+
+def active_run_id() -> str:
+    """The MLflow run that all steps of this pipeline run share."""
+    run = mlflow.active_run()
+    assert run is not None, "only steps with the experiment tracker ask"
+    return str(run.info.run_id)
+
+
+def log_config(config: Mapping[str, Any]) -> None:
+    """The resolved tree: one parameter a leaf, and the whole as YAML."""
+    leaves = list(flatten(config))
+    for start in range(0, len(leaves), PARAMETERS_PER_CALL):
+        mlflow.log_params(dict(leaves[start : start + PARAMETERS_PER_CALL]))
+    mlflow.log_text(
+        yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), f"{ArtifactName.CONFIG}/config.yaml"
+    )
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of a nested mapping under dotted names; lists are leaves, and an empty mapping is one too."""
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def log_curve(curve: list[Row]) -> None:
+    """Replay the training curve into a run whose training came from the cache."""
+    known = mlflow.get_run(active_run_id()).data.metrics
+    if not any(name.startswith("train/") for name in known):
+        log_rows(curve)
+
+
+def log_catalog(catalog: Catalog, name: ArtifactName) -> None:
+    """Tables and manifest; the images stay where they are."""
+    with TemporaryDirectory() as folder:
+        write_catalog(catalog, folder)
+        mlflow.log_artifacts(folder, name.value)
+
+
+def log_regions(regions: RegionStore) -> None:
+    """The stored candidate boxes."""
+    with TemporaryDirectory() as folder:
+        regions.write(folder)
+        mlflow.log_artifacts(folder, ArtifactName.REGIONS.value)
+
+
+def log_folder(path: str, name: ArtifactName) -> None:
+    """A folder of files, once a run."""
+    if not mlflow.MlflowClient().list_artifacts(active_run_id(), name.value):
+        mlflow.log_artifacts(path, name.value)
+
+
+def log_record(record: Record, name: ArtifactName) -> None:
+    """A record as JSON."""
+    text = json.dumps(record.to_dict(), indent=1, ensure_ascii=False)
+    mlflow.log_text(text, f"{name}/{name}.json")
+
+
+def log_page(html: str, name: ArtifactName) -> None:
+    """A page, shown by the MLflow UI when its artifact is chosen."""
+    mlflow.log_text(html, f"{name}/{name}.html")
+
+
+def log_benchmark(benchmark: Benchmark, table: str) -> None:
+    """The candidate's scores as metrics; all encoders as a table and as records."""
+    for name, score in benchmark.candidate.scores.items():
+        mlflow.log_metric(metric_key(f"test/{name}"), score.value)
+    mlflow.log_metric("test/main_score", main_score(benchmark.candidate))
+    rows = [
+        (record.encoder, name, score.value, score.low, score.high, score.n, score.pool)
+        for record in benchmark.records
+        for name, score in sorted(record.scores.items())
+    ]
+    columns = ("encoder", "metric", "value", "low", "high", "n", "pool")
+    data = {column: [row[index] for row in rows] for index, column in enumerate(columns)}
+    mlflow.log_table(data, f"{ArtifactName.BENCHMARK}/{TABLE_FILE}")
+    mlflow.log_text(table, f"{ArtifactName.BENCHMARK}/scores.txt")
+    mlflow.log_text(benchmark.candidate.to_json(), f"{ArtifactName.BENCHMARK}/candidate.json")
+    for name, record in benchmark.rivals.items():
+        mlflow.log_text(record.to_json(), f"{ArtifactName.BENCHMARK}/rivals/{Path(name).name}.json")

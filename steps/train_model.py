@@ -1,0 +1,87 @@
+"""Train the encoder; a killed run goes on where its last checkpoint stands."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Annotated
+
+from zenml import step
+from zenml.config.cache_policy import CachePolicy
+
+from catalog import ArtifactName, Catalog, Embedder, Side, SplitConfig, Splits, split_catalog
+from models.config import ModelConfig, TrainConfig
+from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser, make_detector
+from models.training import train as fit
+from steps.code import code_digest, commit
+from steps.curves import CurveLogger
+from steps.limits import ingested_limits
+from steps.materializers import DigestedFolderMaterializer, RecordMaterializer
+from steps.records import ModelFolder, TrainingRun
+from steps.workdir import work_folder, work_key
+from validation.benchmark import build_eval_set, main_score, run_benchmark
+from validation.config import BenchmarkConfig
+
+logger = logging.getLogger(__name__)
+
+
+def code() -> str:
+    """Digest of the code this step stands on."""
+    return code_digest(__name__)
+
+
+@step(
+    cache_policy=CachePolicy(cache_func=code),
+    experiment_tracker=True,
+    output_materializers={
+        ArtifactName.MODEL.value: DigestedFolderMaterializer,
+        ArtifactName.TRAINING_RECORD.value: RecordMaterializer,
+    },
+)
+def train_model(
+    catalog: Catalog,
+    regions: RegionStore,
+    split: SplitConfig,
+    regions_config: RegionsConfig,
+    model: ModelConfig,
+    train: TrainConfig,
+    benchmark: BenchmarkConfig,
+) -> tuple[
+    Annotated[ModelFolder, ArtifactName.MODEL.value], Annotated[TrainingRun, ArtifactName.TRAINING_RECORD.value]
+]:
+    """Train on the train side, choose by the validation side, and write the model folder.
+
+    Raises:
+        StorageError: Another run works with the same configuration, data and code at this moment.
+    """
+    splits = split_catalog(catalog, split)
+    code_sha = code()
+    sections = (split, regions_config, model, train, benchmark)
+    key = work_key(*(section.model_dump_json() for section in sections), catalog.digest, code_sha)
+    with work_folder(f"train-{key}") as folder:
+        curve = CurveLogger(folder / "curve.jsonl")
+        record = fit(
+            catalog,
+            splits,
+            model=model,
+            train=train,
+            regions=CoreRegions(make_detector(regions_config), make_chooser(regions_config), regions),
+            regions_config=regions_config,
+            work_dir=folder / "fit",
+            out_dir=folder / "model",
+            logger=curve,
+            score=_validation_score(catalog, splits, benchmark),
+            lineage={"data_digest": catalog.digest, "code_digest": code_sha, "commit": commit()},
+            limits=ingested_limits(catalog),
+        )
+        return ModelFolder(str(folder / "model"), record.digest), TrainingRun(record.to_dict(), curve.rows())
+
+
+def _validation_score(
+    catalog: Catalog, splits: Splits, benchmark: BenchmarkConfig
+) -> Callable[[Embedder], float] | None:
+    """The benchmark's main score on the validation side; None for a shop too small to have one."""
+    if not splits.product_ids(Side.VAL):
+        return None
+    eval_set = build_eval_set(catalog, splits, benchmark, Side.VAL)
+    return lambda embedder: main_score(run_benchmark(embedder, eval_set, benchmark))
