@@ -20,7 +20,7 @@ SCENES = ("wood", "cloth", "stone", "room", "carpet", "bed")
 WOODS: tuple[Rgb, ...] = ((176, 128, 84), (120, 80, 52), (206, 174, 134), (84, 62, 48), (150, 140, 128))
 
 
-def _soft_colour(rng: random.Random, low: float = 0.12, high: float = 0.5) -> Rgb:
+def _soft_colour(rng: random.Random, low: float = 0.06, high: float = 0.36) -> Rgb:
     r, g, b = colorsys.hsv_to_rgb(rng.random(), rng.uniform(low, high), rng.uniform(0.55, 0.95))
     return int(r * 255), int(g * 255), int(b * 255)
 
@@ -66,7 +66,7 @@ def _stone(rng: random.Random, side: int) -> np.ndarray:
 
 
 def _carpet(rng: random.Random, side: int) -> np.ndarray:
-    image = Image.new("RGB", (side, side), _soft_colour(rng, 0.2, 0.6))
+    image = Image.new("RGB", (side, side), _soft_colour(rng, 0.15, 0.45))
     pen = ImageDraw.Draw(image)
     step, second = side / rng.randint(4, 8), _soft_colour(rng)
     for i in range(10):

@@ -107,13 +107,15 @@ def _product(sprite: Sprite, view: View, rng: random.Random, size_px: int) -> tu
     left, top = (max(0, int(min(c[k] for c in corners)) // step * step) for k in (0, 1))
     right, bottom = (min(side, -(-math.ceil(max(c[k] for c in corners)) // step) * step) for k in (0, 1))
     window = (right - left, bottom - top)
+    if min(window) <= 0:
+        return np.zeros((size_px, size_px, 3), np.float32), np.zeros((size_px, size_px), np.float32)
     data = _perspective([(x - left, y - top) for x, y in corners], source)
 
-    def warp(image: Image.Image) -> np.ndarray:
-        moved = image.transform(window, Image.Transform.PERSPECTIVE, data, Image.Resampling.BILINEAR)
-        return np.asarray(moved, np.float32)
+    def warp(image: Image.Image, resample: Image.Resampling = Image.Resampling.BILINEAR) -> np.ndarray:
+        return np.asarray(image.transform(window, Image.Transform.PERSPECTIVE, data, resample), np.float32)
 
-    colour, height, gloss = warp(sprite.colour), warp(sprite.height), warp(sprite.gloss)
+    colour, height = warp(sprite.colour), warp(sprite.height)
+    gloss = warp(sprite.gloss, Image.Resampling.NEAREST)
     lit, shine = _light(height * np.float32(sprite.easel_px * scale), view)
     covered = colour[..., 3:]
     lit_colour = colour[..., :3] * lit[..., None]

@@ -230,12 +230,21 @@ class Easel:
         return max(1, round(width * self.side_px))
 
 
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """A running mean over about a fortieth of the length."""
+    reach = max(1, len(values) // 80)
+    padded = np.pad(values, reach, mode="edge")
+    return np.convolve(padded, np.full(2 * reach + 1, 1 / (2 * reach + 1)), mode="valid").astype(np.float32)
+
+
 def _across(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where each pixel lies between the left and right edge of its row, -1 to 1, and half the row's width (px)."""
     columns = np.arange(inside.shape[1], dtype=np.float32)
     filled = inside.any(axis=1)
     left = np.where(filled, inside.argmax(axis=1), 0).astype(np.float32)
     right = np.where(filled, inside.shape[1] - inside[:, ::-1].argmax(axis=1), 1).astype(np.float32)
+    # Edges move by whole pixels from row to row; unsmoothed, every step would show as a groove.
+    left, right = _smoothed(left), _smoothed(right)
     half = np.maximum((right - left) / 2, 1.0)
     across = (columns[None, :] + 0.5 - ((left + right) / 2)[:, None]) / half[:, None]
     return np.clip(across, -1, 1), half[:, None]

@@ -93,7 +93,7 @@ NOISE = (
     "!!!",
     "top quality",
     "24h delivery",
-    "★★★★★",
+    "5 stars",
 )
 AUDIENCE = ("for women", "for men", "unisex", "for every day", "for him & her", "gift", "for home", "for travel")
 SYNONYMS = {

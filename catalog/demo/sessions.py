@@ -93,7 +93,7 @@ def shopper_view(article: Article, rng: random.Random) -> View:
         mirrored=article.leaf.mirrors and rng.random() < 0.4,
         light_deg=rng.uniform(0, 360),
         light_height=rng.uniform(0.6, 1.1),
-        exposure=rng.uniform(0.72, 1.12),
+        exposure=rng.uniform(0.78, 1.12),
         warmth=rng.uniform(-0.07, 0.13),
         num_props=rng.choice((0, 1, 2, 2, 3)),
         with_hand=rng.random() < 0.25,

@@ -84,16 +84,17 @@ def render_sheet(
                 pen.rectangle([x, top, x + thumb_px - 1, top + thumb_px - 1], fill=(244, 244, 246))
                 for k, line in enumerate(_wrap(query.text or "", thumb_px - 16, bold)):
                     pen.text((x + 8, top + thumb_px // 3 + 14 * k), line, font=bold, fill=_INK)
-            pen.text(
-                (x + thumb_px + 3, top + thumb_px // 2 - 8), "\u2192", font=ImageFont.load_default(size=14), fill=_PALE
-            )
+            left, middle = x + thumb_px + 3, top + thumb_px // 2
+            pen.line([left, middle, left + 10, middle], fill=_PALE, width=2)
+            pen.polygon([(left + 7, middle - 4), (left + 12, middle), (left + 7, middle + 4)], fill=_PALE)
             bought = by_id[query.product_ids[0]]
             paste(bought.images[0], None, x + thumb_px + 18, top)
             words = f"{query.kind}: {query.text}" if query.text else str(query.kind)
             pen.text((x, top + thumb_px + 3), _fit(words, 2 * thumb_px, small), font=small, fill=_INK)
             fact = f"{query.signal}, {len(query.product_ids)} product(s)"
             pen.text((x, top + thumb_px + 15), fact, font=small, fill=_PALE)
-    sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(out_png, optimize=True)
+    palette = sheet.quantize(256)
+    sheet.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(out_png, optimize=True)
 
 
 def _fit(text: str, width_px: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

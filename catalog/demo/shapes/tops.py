@@ -68,10 +68,13 @@ def _body(easel: Easel, look: Look, cut: _Cut, folds: int = 7) -> None:
             closed=False,
         )
     )
+    # Without sleeves the armhole cuts in; with them the sleeve covers it.
+    bare = look.get("sleeve") == "sleeveless"
+    strap, inset = (0.74, 0.66) if bare else (1.0, 0.94)
     side = curve(
         [
-            (0.5 + cut.shoulder, y + 0.035),
-            (0.5 + cut.shoulder - 0.012, y + 0.12),
+            (0.5 + strap * cut.shoulder, y + 0.035 * strap),
+            (0.5 + inset * cut.shoulder, y + 0.12),
             (0.5 + cut.chest, y + 0.23),
             (0.5 + (cut.chest + cut.hem) / 2 - 0.012, (y + 0.23 + cut.hem_y) / 2),
             (0.5 + cut.hem, cut.hem_y),
@@ -90,16 +93,16 @@ def _body(easel: Easel, look: Look, cut: _Cut, folds: int = 7) -> None:
 
 def _cut(look: Look, top: float = 0.09) -> _Cut:
     fit = {"slim": 0.88, "oversized": 1.2}.get(look.get("fit"), 1.0)
-    drop = {"scoop neck": 0.115, "V-neck": 0.135, "crew neck": 0.055}.get(look.get("neckline"), 0.05)
-    shoulder = look.vary(0.165, 0.19) * fit
-    chest = look.vary(0.165, 0.185) * fit
+    drop = {"scoop neck": 0.13, "V-neck": 0.16, "crew neck": 0.055}.get(look.get("neckline"), 0.05)
+    shoulder = look.vary(0.2, 0.225) * fit
+    chest = look.vary(0.195, 0.215) * fit
     return _Cut(
-        neck=look.vary(0.065, 0.085),
+        neck=look.vary(0.075, 0.095),
         neck_drop=drop * look.vary(0.9, 1.15),
         shoulder=shoulder,
         top=top,
         chest=chest,
-        hem_y=look.vary(0.72, 0.86),
+        hem_y=top + look.vary(0.55, 0.72),
         hem=chest * look.vary(0.94, 1.12),
     )
 
@@ -122,9 +125,10 @@ def draw_tshirt(easel: Easel, look: Look) -> None:
     _body(easel, look, cut)
     easel.stitch([(0.5 - cut.hem, cut.hem_y - 0.02), (0.5 + cut.hem, cut.hem_y - 0.02)], look.ink, 0.004)
     if look.get("motif"):
-        easel.motif(look.get("motif"), 0.5, cut.top + look.vary(0.26, 0.32), look.vary(0.075, 0.11), look.accent)
+        y = cut.top + look.vary(0.27, 0.32) + (0.1 if look.has("chest pocket") else 0.0)
+        easel.motif(look.get("motif"), 0.5, y, look.vary(0.08, 0.115), look.accent)
     if look.has("chest pocket"):
-        _pocket(easel, look, 0.5 + 0.035, cut.top + 0.2, look.vary(0.075, 0.1))
+        _pocket(easel, look, 0.5 + 0.055, cut.top + 0.16, look.vary(0.075, 0.095))
     if look.has("contrast trim"):
         easel.line([(0.5 - cut.hem, cut.hem_y), (0.5, cut.hem_y + 0.01), (0.5 + cut.hem, cut.hem_y)], look.accent, 0.02)
     if look.has("side vents"):
