@@ -53,8 +53,8 @@ def _boxes_at(product: np.ndarray, level: float) -> list[tuple[Box, float]]:
     """Boxes at or above `level` with the trust in each: components, like-sized ones together, all together."""
     mask = product >= level
     # Opening cuts threads and specks off; growing back inside the mask returns the tips that it took from the rest.
-    core = ndimage.binary_opening(mask, _EIGHT_NEIGHBOURS)
-    core = ndimage.binary_dilation(core, _EIGHT_NEIGHBOURS, iterations=2, mask=mask)
+    core = grow(~grow(np.pad(~mask, 1, constant_values=True))[1:-1, 1:-1])
+    core = grow(grow(core) & mask) & mask
     labels, count = ndimage.label(core, _EIGHT_NEIGHBOURS)
     if count == 0:
         return []
@@ -74,6 +74,17 @@ def _boxes_at(product: np.ndarray, level: float) -> list[tuple[Box, float]]:
     if len(parts) > len(alike):
         boxes.append((union_box([box for box, _ in parts]), _ALL_TRUST))
     return boxes
+
+
+def grow(mask: np.ndarray) -> np.ndarray:
+    """Dilate a mask (H, W) by its eight neighbours; scipy's is ten times slower at this size."""
+    tall = mask.copy()
+    tall[1:] |= mask[:-1]
+    tall[:-1] |= mask[1:]
+    wide = tall.copy()
+    wide[:, 1:] |= tall[:, :-1]
+    wide[:, :-1] |= tall[:, 1:]
+    return wide
 
 
 def _score(product: np.ndarray, weighted: np.ndarray, box: Box, by_level: list[list[Box]]) -> float:

@@ -22,7 +22,7 @@ from models.regions.detector import Candidate, settings_digest
 from models.regions.proposals import propose_boxes
 from models.regions.saliency_maps import foreground_map
 
-SALIENCY_VERSION = 1
+SALIENCY_VERSION = 2
 """Raise it whenever a box changes for the same parameters: the cache of candidates hangs on it."""
 
 _MIN_SIDE_PX = 8

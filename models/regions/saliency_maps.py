@@ -14,6 +14,8 @@ from scipy.sparse.csgraph import dijkstra
 _NUM_COLOURS = 32
 _BINS = 20
 """Histogram bins a Lab channel."""
+_SAME_COLOUR = 12.0
+"""Lab distance within which shares of the frame are pooled: one wall has many shades."""
 _GROUND_RATIO = 0.35
 """A colour whose share of the frame is this part of its share of the picture is as likely ground as product."""
 _NO_GROUND_COST = 40.0
@@ -90,12 +92,23 @@ def foreground_map(rgb: np.ndarray, border_frac: float) -> np.ndarray:
 
 
 def border_distance(lab: np.ndarray, rgb: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """Lab distance of every pixel to the colours of the frame, common ones first.
+    """Lab distance of every pixel to the nearest colour that is probably ground.
+
+    A colour is ground as far as its share of the frame keeps up with its share of the picture: a product cut by the
+    frame has most of its area inside. Colours are the median cut's, so that the order of pixels does not count.
+
+    Args:
+        lab: (H, W, 3), smoothed.
+        rgb: (H, W, 3) uint8, what is clustered.
+        frame: (H, W) bool, the pixels taken for background.
 
     Returns:
         (H, W), Lab units.
     """
-    palette = Image.fromarray(rgb).quantize(_NUM_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    # Median cut is slow on many distinct colours; the last three bits of a channel are noise to it.
+    palette = Image.fromarray(rgb & 0xF8).quantize(
+        _NUM_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+    )
     index = np.asarray(palette)
     count = int(index.max()) + 1
     flat = index.ravel()
@@ -104,7 +117,7 @@ def border_distance(lab: np.ndarray, rgb: np.ndarray, frame: np.ndarray) -> np.n
     centres = np.divide(sums, np.maximum(area, 1.0)[:, None])
     on_frame = np.bincount(index[frame], minlength=count).astype(np.float64)
     gap = np.linalg.norm(centres[:, None] - centres[None], axis=2)
-    alike = np.exp(-((gap / 12.0) ** 2))
+    alike = np.exp(-((gap / _SAME_COLOUR) ** 2))
     share_frame = (alike @ on_frame) / on_frame.sum()
     share_area = (alike @ area) / area.sum()
     ratio = share_frame / np.maximum(share_area, 1e-6)

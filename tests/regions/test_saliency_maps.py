@@ -4,8 +4,9 @@ import heapq
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from models.regions.proposals import propose_boxes
+from models.regions.proposals import grow, propose_boxes
 from models.regions.saliency_maps import (
     border_mask,
     border_paths,
@@ -111,3 +112,9 @@ def test_specks_and_threads_are_no_candidates() -> None:
 
 def test_an_empty_map_has_no_boxes() -> None:
     assert propose_boxes(np.zeros((20, 20))) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 9), (17, 23)])
+def test_growing_a_mask_equals_scipys_dilation(shape: tuple[int, int]) -> None:
+    mask = np.random.default_rng(5).random(shape) < 0.15
+    assert np.array_equal(grow(mask), ndimage.binary_dilation(mask, np.ones((3, 3))))
