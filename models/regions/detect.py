@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from joblib.externals.loky import ProcessPoolExecutor
 
 from catalog import BadRow, Catalog, ImageError, ImageLimits, ModelError, Photo
 from catalog.catalog import IMAGE_OK
@@ -141,9 +141,9 @@ def _run(jobs: list[_Job], detector: RegionDetector, limits: ImageLimits, num_wo
         for chunk in chunks:
             yield _detect_chunk(detector, limits, chunk)
         return
-    # spawn: a forked child of a process that has run torch or zenml threads can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_workers, context, _start_worker, (detector, limits)) as pool:
+    # Not fork: a child of a process that has run torch or zenml threads can hang. Not the standard library's spawn: its
+    # children import the main program again, which under the zenml command takes longer than the detection.
+    with ProcessPoolExecutor(num_workers, initializer=_start_worker, initargs=(detector, limits)) as pool:
         try:
             yield from pool.map(_work, chunks)
         except BrokenProcessPool:
