@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from typing import Any
@@ -32,8 +33,11 @@ class Engine:
     and move the last bits of its vector, and on a CPU it gains nothing.
     """
 
-    def __init__(self, encoder: Embedder, index: ProductIndex, bundle: Bundle) -> None:
+    def __init__(
+        self, encoder: Embedder, index: ProductIndex, bundle: Bundle, regions: dict[str, str | None] | None = None
+    ) -> None:
         self.encoder, self.index, self.bundle, self.config = encoder, index, bundle, bundle.config
+        self.regions = regions or {}
         # Fast tokenizers refuse to be borrowed by two threads at once.
         self._encoding = threading.Lock()
 
@@ -46,12 +50,14 @@ class Engine:
             ServingError: The index is not this model's.
         """
         import torch
+
         from models.encoder import MoonEncoder
 
         config = bundle.config
         torch.set_num_threads(config.threads_per_worker or max(1, _num_cores() // config.workers))
         encoder = MoonEncoder.load(bundle.model_folder, device=config.device)
-        return cls(encoder, ProductIndex.open(bundle.index_folder, model_digest=encoder.digest), bundle)
+        index = ProductIndex.open(bundle.index_folder, model_digest=encoder.digest)
+        return cls(encoder, index, bundle, _regions(bundle))
 
     def embed(self, request: EmbedRequest) -> EmbedResponse:
         """Vectors of products."""
@@ -131,7 +137,7 @@ class Engine:
                 "digest": self.encoder.digest,
                 "dims": self.encoder.dims,
                 "modalities": sorted(self.encoder.modalities),
-                "chooser_digest": getattr(self.encoder, "chooser_digest", None),
+                "regions": self.regions,
                 "lineage": _without_paths(getattr(self.encoder, "lineage", {})),
             },
             "index": {
@@ -159,6 +165,19 @@ class Engine:
                 got=" and ".join(sorted(given)),
                 allowed=" and ".join(sorted(self.encoder.modalities)),
             )
+
+
+def _regions(bundle: Bundle) -> dict[str, str | None]:
+    """How the model finds core regions: the same detector and chooser as in training, by digest."""
+    from models.regions import RegionsConfig, make_chooser
+
+    stored = json.loads((bundle.model_folder / "config.json").read_text(encoding="utf-8"))
+    config = RegionsConfig.model_validate(stored["regions"])
+    return {
+        "backend": config.backend,
+        "digest": stored.get("regions_digest"),
+        "chooser_digest": make_chooser(config).digest,
+    }
 
 
 def _num_cores() -> int:

@@ -30,6 +30,7 @@ LIMITS = ServingConfig(
     default_k=3,
     max_top_k=50,
 )
+REGIONS: dict[str, str | None] = {"backend": "saliency", "digest": "d" * 64, "chooser_digest": "c" * 64}
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +55,7 @@ def client(bundle: Bundle) -> Iterator[TestClient]:
 
     def load(given: Bundle) -> Engine:
         encoder = FakeEncoder()
-        return Engine(encoder, ProductIndex.open(given.index_folder, model_digest=encoder.digest), given)
+        return Engine(encoder, ProductIndex.open(given.index_folder, model_digest=encoder.digest), given, REGIONS)
 
     inner = type("Moon", (MoonService,), {"bundle": bundle.folder, "load_engine": staticmethod(load)})
     service = equip(bentoml.service(**service_options(LIMITS))(inner), LIMITS)

@@ -22,7 +22,6 @@ class FakeEncoder:
     digest = "f" * 64
     dims = DIMS
     modalities = frozenset({"text", "image"})
-    chooser_digest = "c" * 64
 
     def __init__(self) -> None:
         self.lineage: dict[str, object] = {"commit": "abc", "out_dir": "/home/someone/runs", "steps": 3}

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from catalog import Catalog, Photo, Product, ProductItem, QueryItem
 from serving.parity import wire_product
-from tests.serving.conftest import LIMITS
+from tests.serving.conftest import LIMITS, REGIONS
 from tests.serving.fakes import FakeEncoder, b64, picture
 
 RED, GREEN = picture((200, 30, 30)), picture((30, 180, 40))
@@ -284,7 +284,7 @@ def test_info_says_which_version_and_no_path(client: TestClient, mugs: Catalog) 
         info = answer.json()
         assert (info["version"], info["labels"]) == ("v7", {"run_id": "r1"})
         assert info["model"]["digest"] == FakeEncoder.digest
-        assert info["model"]["chooser_digest"] == FakeEncoder.chooser_digest
+        assert info["model"]["regions"] == REGIONS
         assert info["model"]["lineage"] == {"commit": "abc", "steps": 3}
         assert info["index"]["catalog_digest"] == mugs.digest
         assert info["limits"]["max_top_k"] == 50
