@@ -6,6 +6,9 @@ pipelines print the text and leave with a non-zero status; a traceback is for ou
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 
 class MoonError(Exception):
     """A failure with a cause the user can see and a way out.
@@ -21,6 +24,11 @@ class MoonError(Exception):
     def __init__(self, problem: str, *, where: str = "", got: str = "", allowed: str = "", fix: str = "") -> None:
         self.problem, self.where, self.got, self.allowed, self.fix = problem, where, got, allowed, fix
         super().__init__(problem, where, got, allowed, fix)
+
+    def __reduce__(self) -> tuple[Callable[[], MoonError], tuple[()]]:
+        # So that one raised in a worker process arrives whole: the default would pass the keywords by position.
+        again = partial(type(self), self.problem, where=self.where, got=self.got, allowed=self.allowed, fix=self.fix)
+        return again, ()
 
     def __str__(self) -> str:
         rows = (("where", self.where), ("got", self.got), ("allowed", self.allowed), ("fix", self.fix))

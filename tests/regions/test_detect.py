@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -154,3 +155,28 @@ def test_the_digest_of_the_regions_follows_detector_and_chooser() -> None:
     three = RegionsConfig(chooser=one.chooser.model_copy(update={"padding_frac": 0.5}))
     digests = {CoreRegions(make_detector(cfg), make_chooser(cfg)).digest for cfg in (one, two, three)}
     assert len(digests) == 3
+
+
+class FailingDetector(CountingDetector):
+    """Raises, or takes its process down."""
+
+    def __init__(self, deadly: bool) -> None:
+        super().__init__()
+        self.deadly = deadly
+
+    def detect(self, images: Sequence[Image.Image], titles: Sequence[str | None]) -> list[list[Candidate]]:
+        if self.deadly:
+            os._exit(1)
+        raise ModelError("weights do not fit", where="w.safetensors", fix="other weights")
+
+
+def test_a_workers_error_arrives_whole(shop: Catalog) -> None:
+    with pytest.raises(ModelError) as caught:
+        detect_catalog(shop, FailingDetector(deadly=False), RegionStore("counting"), num_workers=2)
+    error = caught.value
+    assert (error.problem, error.where, error.fix) == ("weights do not fit", "w.safetensors", "other weights")
+
+
+def test_a_dead_worker_is_told(shop: Catalog) -> None:
+    with pytest.raises(ModelError, match="a detection process died"):
+        detect_catalog(shop, FailingDetector(deadly=True), RegionStore("counting"), num_workers=2)
