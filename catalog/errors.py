@@ -25,10 +25,10 @@ class MoonError(Exception):
         self.problem, self.where, self.got, self.allowed, self.fix = problem, where, got, allowed, fix
         super().__init__(problem, where, got, allowed, fix)
 
-    def __reduce__(self) -> tuple[Callable[[], MoonError], tuple[()]]:
+    def __reduce__(self) -> tuple[Callable[[], MoonError], tuple[()], dict[str, object]]:
         # So that one raised in a worker process arrives whole: the default would pass the keywords by position.
         again = partial(type(self), self.problem, where=self.where, got=self.got, allowed=self.allowed, fix=self.fix)
-        return again, ()
+        return again, (), self.__dict__
 
     def __str__(self) -> str:
         rows = (("where", self.where), ("got", self.got), ("allowed", self.allowed), ("fix", self.fix))
