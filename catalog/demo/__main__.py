@@ -12,7 +12,7 @@ import sys
 from pydantic import ValidationError
 
 from catalog.config import DemoConfig
-from catalog.demo.sheet import render_sheet
+from catalog.demo.sheet import pick_queries, pick_varied, render_sheet
 from catalog.demo.shop import render_demo
 from catalog.errors import MoonError
 
@@ -42,7 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, default=defaults.image_size_px, help="side, pixels (default %(default)s)")
     parser.add_argument("--workers", type=int, default=0, help="drawing processes; 0: one a core (default)")
     parser.add_argument("--sheet", help="also write a contact sheet of the first products to this PNG")
-    parser.add_argument("--sheet-products", type=int, default=32, help="products on the sheet (default %(default)s)")
+    parser.add_argument("--sheet-products", type=int, default=40, help="products on the sheet (default %(default)s)")
+    parser.add_argument("--sheet-queries", type=int, default=12, help="queries on the sheet (default %(default)s)")
+    parser.add_argument("--columns", type=int, default=8, help="photographs a row of the sheet (default %(default)s)")
+    parser.add_argument(
+        "--thumb", type=int, default=112, help="side of a photograph there, pixels (default %(default)s)"
+    )
     parser.add_argument("--views", type=int, default=1, help="photographs a product on the sheet (default %(default)s)")
     parser.add_argument("--boxes", action="store_true", help="outline the true core boxes on the sheet")
     return parser
@@ -66,12 +71,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     print(f"\n{len(products)} products and {len(queries)} queries in {asked.out}")
     if asked.sheet:
-        shown = products[: asked.sheet_products]
+        shown = pick_varied(products, asked.sheet_products)
         render_sheet(
             shown,
             asked.out,
             asked.sheet,
-            queries=queries[:12],
+            queries=pick_queries(shown, queries, asked.sheet_queries),
+            columns=asked.columns,
+            thumb_px=asked.thumb,
             views_per_product=asked.views,
             draw_boxes=asked.boxes,
         )

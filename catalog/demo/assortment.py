@@ -10,8 +10,9 @@ import random
 from dataclasses import dataclass
 
 from catalog.demo import language
+from catalog.demo.palette import COLOURS, Rgb
 from catalog.demo.seeds import rng_of, seed_of
-from catalog.demo.taxonomy import COLOURS, LEAVES, Leaf, Rgb
+from catalog.demo.taxonomy import LEAVES, Leaf
 
 Values = dict[str, str | tuple[str, ...]]
 

@@ -12,7 +12,7 @@ import random
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from catalog.demo.taxonomy import Rgb
+from catalog.demo.palette import Rgb
 from catalog.demo.textures import noise_of_rng, scaled
 
 STUDIO = ("studio", "plain", "gradient")

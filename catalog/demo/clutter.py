@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from catalog.demo.outlines import band, curve
-from catalog.demo.taxonomy import Rgb
+from catalog.demo.palette import Rgb
 from catalog.demo.textures import scaled
 
 SKINS: tuple[Rgb, ...] = ((236, 190, 160), (214, 160, 124), (172, 118, 84), (116, 76, 54), (242, 206, 182))

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from catalog.demo.outlines import Outline, motif_outlines
-from catalog.demo.taxonomy import Rgb
+from catalog.demo.palette import Rgb
 
 Form = Literal["puff", "tube", "ball", "flat"]
 """How a part bulges: like filled cloth, like a standing cylinder, like a ball, or not."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from catalog.demo.easel import Paint
+from catalog.demo.palette import Rgb
 from catalog.demo.seeds import noise_of, rng_of
-from catalog.demo.taxonomy import Rgb
 from catalog.demo.textures import GLOSS, grain, pattern, scaled
 
 BRASS: Rgb = (206, 168, 92)

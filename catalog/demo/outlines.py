@@ -38,6 +38,11 @@ def mirrored(right_half: Sequence[Point], axis: float = 0.5) -> Outline:
     return [*right_half, *((2 * axis - x, y) for x, y in reversed(right_half))]
 
 
+def turned_body(half: Sequence[Point]) -> Outline:
+    """A turned body from its right profile, top to bottom."""
+    return mirrored(curve(half, closed=False))
+
+
 def flipped(points: Sequence[Point], axis: float = 0.5) -> Outline:
     return [(2 * axis - x, y) for x, y in points]
 

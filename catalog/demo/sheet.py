@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from catalog.rows import Product, Query
+from catalog.rows import Product, Query, QueryKind
 
 _GAP_PX = 10
 _INK, _PALE, _PAPER, _RULE = (28, 28, 30), (120, 120, 126), (255, 255, 255), (226, 70, 60)
@@ -38,11 +38,11 @@ def render_sheet(
     """
     cell_w, cell_h = thumb_px * views_per_product + _GAP_PX, thumb_px + 52
     per_row = max(1, columns // views_per_product)
-    query_w, query_h = 2 * thumb_px + 34, thumb_px + 38
+    query_w, query_h = 2 * thumb_px + 18, thumb_px + 38
     by_id = {product.product_id: product for product in products}
     answerable = [query for query in queries if query.product_ids and query.product_ids[0] in by_id]
     width = per_row * cell_w + _GAP_PX
-    queries_per_row = max(1, width // query_w)
+    queries_per_row = max(1, (width - _GAP_PX) // query_w)
     rows, query_rows = -(-len(products) // per_row), -(-len(answerable) // queries_per_row)
     height = rows * cell_h + (30 + query_rows * query_h if answerable else 0) + 2 * _GAP_PX
     sheet = Image.new("RGB", (width, height), _PAPER)
@@ -84,17 +84,47 @@ def render_sheet(
                 pen.rectangle([x, top, x + thumb_px - 1, top + thumb_px - 1], fill=(244, 244, 246))
                 for k, line in enumerate(_wrap(query.text or "", thumb_px - 16, bold)):
                     pen.text((x + 8, top + thumb_px // 3 + 14 * k), line, font=bold, fill=_INK)
-            left, middle = x + thumb_px + 3, top + thumb_px // 2
+            left, middle = x + thumb_px + 1, top + thumb_px // 2
             pen.line([left, middle, left + 10, middle], fill=_PALE, width=2)
             pen.polygon([(left + 7, middle - 4), (left + 12, middle), (left + 7, middle + 4)], fill=_PALE)
             bought = by_id[query.product_ids[0]]
-            paste(bought.images[0], None, x + thumb_px + 18, top)
+            paste(bought.images[0], None, x + thumb_px + 15, top)
             words = f"{query.kind}: {query.text}" if query.text else str(query.kind)
             pen.text((x, top + thumb_px + 3), _fit(words, 2 * thumb_px, small), font=small, fill=_INK)
-            fact = f"{query.signal}, {len(query.product_ids)} product(s)"
+            answers = len(query.product_ids)
+            fact = f"{query.signal}, {answers} product{'s' if answers > 1 else ''}"
             pen.text((x, top + thumb_px + 15), fact, font=small, fill=_PALE)
-    palette = sheet.quantize(256)
+    palette = sheet.quantize(256, kmeans=2)
     sheet.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(out_png, optimize=True)
+
+
+def pick_varied(products: Sequence[Product], count: int) -> list[Product]:
+    """The first `count` products taken one leaf category after the other, at most two colours of an article."""
+    shelves: dict[tuple[str, ...], list[Product]] = {}
+    colours: dict[str, int] = {}
+    for product in products:
+        colours[product.group_id] = colours.get(product.group_id, 0) + 1
+        if colours[product.group_id] <= 2:
+            shelves.setdefault(product.category, []).append(product)
+    longest = max((len(shelf) for shelf in shelves.values()), default=0)
+    turns = [shelf[turn] for turn in range(longest) for shelf in shelves.values() if turn < len(shelf)]
+    return turns[:count]
+
+
+def pick_queries(products: Sequence[Product], queries: Sequence[Query], count: int) -> list[Query]:
+    """Up to `count` queries that `products` answer, one a leaf category first, kinds in turn."""
+    category = {product.product_id: product.category for product in products}
+    kinds = (QueryKind.PHOTO, QueryKind.TEXT, QueryKind.PHOTO, QueryKind.BOTH)
+    left = [query for query in queries if query.product_ids and query.product_ids[0] in category]
+    picked: list[Query] = []
+    seen: set[tuple[str, ...]] = set()
+    while left and len(picked) < count:
+        wanted = kinds[len(picked) % len(kinds)]
+        best = min(left, key=lambda q: (category[q.product_ids[0]] in seen, q.kind is not wanted))
+        left.remove(best)
+        picked.append(best)
+        seen.add(category[best.product_ids[0]])
+    return picked
 
 
 def _fit(text: str, width_px: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from catalog.demo.outlines import ellipse
-from catalog.demo.taxonomy import Rgb
+from catalog.demo.palette import Rgb
 
 GLOSS: dict[str, float] = {
     "ceramic": 0.75,

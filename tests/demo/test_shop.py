@@ -13,8 +13,9 @@ from PIL import Image
 from catalog import DemoConfig, QueryKind, Side, SplitConfig, StorageError, decode_image, sha256_hex, split_catalog
 from catalog.demo import render_demo
 from catalog.demo import shop as shop_module
+from catalog.demo.palette import COLOURS
 from catalog.demo.shoppers import FIRST_TIME_S, SPAN_S
-from catalog.demo.taxonomy import COLOURS, LEAVES
+from catalog.demo.taxonomy import LEAVES
 from tests.demo.conftest import SIDE_PX, Shop
 from tests.demo.difficulty import histogram_recall_at_1, title_overlap_accuracy
 

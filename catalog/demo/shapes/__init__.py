@@ -8,8 +8,10 @@ from catalog.demo.easel import Easel
 from catalog.demo.look import Look
 from catalog.demo.shapes.bags import draw_backpack, draw_handbag
 from catalog.demo.shapes.bottoms import draw_skirt, draw_trousers
-from catalog.demo.shapes.footwear import draw_boot, draw_pump, draw_sneaker
-from catalog.demo.shapes.home import draw_bottle, draw_cushion, draw_lamp, draw_mug, draw_teapot, draw_vase
+from catalog.demo.shapes.decor import draw_cushion, draw_lamp, draw_vase
+from catalog.demo.shapes.footwear import draw_boot, draw_sneaker
+from catalog.demo.shapes.kitchen import draw_bottle, draw_mug, draw_teapot
+from catalog.demo.shapes.pumps import draw_pump
 from catalog.demo.shapes.tops import draw_dress, draw_hoodie, draw_shirt, draw_tshirt
 from catalog.demo.shapes.worn import draw_cap, draw_sunglasses, draw_watch
 

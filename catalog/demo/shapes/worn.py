@@ -7,7 +7,7 @@ import math
 from catalog.demo.easel import Easel
 from catalog.demo.look import BRASS, CREAM, DARK, STEEL, Look, smooth
 from catalog.demo.outlines import Outline, band, box, curve, ellipse, flipped
-from catalog.demo.taxonomy import Rgb
+from catalog.demo.palette import Rgb
 from catalog.demo.textures import scaled
 
 
