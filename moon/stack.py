@@ -10,6 +10,7 @@ from zenml.client import Client
 from zenml.enums import StackComponentType
 from zenml.models import ComponentResponse
 
+from catalog.errors import ConfigError
 from catalog.names import EXPERIMENT
 
 STACK = "moon"
@@ -75,6 +76,22 @@ def set_up_stack(root: Path) -> list[str]:
         client.activate_stack(stack)
         done.append(f"made `{stack}` the active stack of this repository")
     return done + _experiments(paths)
+
+
+def tracking_uri() -> str:
+    """Where the active stack keeps its MLflow runs.
+
+    Raises:
+        ConfigError: The active stack has no MLflow tracker.
+    """
+    from zenml.integrations.mlflow.experiment_trackers import MLFlowExperimentTracker
+
+    stack = Client().active_stack
+    if not isinstance(stack.experiment_tracker, MLFlowExperimentTracker):
+        raise ConfigError(
+            "the active ZenML stack has no MLflow tracker", where=f"stack `{stack.name}`", fix="moon setup"
+        )
+    return stack.experiment_tracker.get_tracking_uri()
 
 
 def _mark(client: Client, paths: StackPaths) -> str:

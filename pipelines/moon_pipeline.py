@@ -16,8 +16,10 @@ from zenml.enums import ExecutionMode
 from zenml.models import PipelineRunResponse
 from zenml.pipelines.pipeline_definition import Pipeline
 
-from catalog import ConfigError, MoonError
+from catalog import MoonError
 from moon.recipes import RECIPES_FOLDER, RecipeSchema, check_recipe
+from moon.stack import tracking_uri
+from moon.yaml_lines import read_yaml
 
 _FAILURE_LOGGERS = ("zenml.orchestrators.local.local_orchestrator", "zenml.orchestrators.step_launcher")
 
@@ -48,16 +50,18 @@ class MoonPipeline(Pipeline):
         self.default_recipe = RECIPES_FOLDER / name / default_recipe
         self._closing = closing
 
-    def with_options(self, *args: Any, config_path: str | None = None, **options: Any) -> Pipeline:
+    def with_options(self, *args: Any, **options: Any) -> Pipeline:
         """Check the recipe, then let ZenML apply it.
 
         Raises:
             ConfigError: The recipe holds a key or value that is not known; names each with the nearest right one.
         """
         with _short_failures():
-            path = Path(config_path) if config_path else self.default_recipe
+            path = Path(options.get("config_path") or self.default_recipe)
             check_recipe(path, self.recipe_schema())
-            return super().with_options(*args, config_path=str(path), **options)
+            # ZenML stumbles over a file without a key; every default then stands.
+            has_keys = bool(read_yaml(path)[0])
+            return super().with_options(*args, **options | {"config_path": str(path) if has_keys else None})
 
     def __call__(self, *args: Any, **kwargs: Any) -> PipelineRunResponse | None:
         """Run, print the closing text, and return the run.
@@ -66,7 +70,7 @@ class MoonPipeline(Pipeline):
             MoonError: Whatever a user can cause, from any step. Inside a command it ends the command with its text.
         """
         with _short_failures():
-            _require_stack()
+            tracking_uri()  # refuses a stack without an MLflow tracker before anything runs
             run = super().__call__(*args, **kwargs)
             if run is not None:
                 run = Client().get_pipeline_run(run.id)
@@ -101,16 +105,6 @@ def moon_pipeline(
         return MoonPipeline(name=wiring.__name__, entrypoint=wiring, default_recipe=default_recipe, closing=closing)
 
     return decorate
-
-
-def _require_stack() -> None:
-    if Client().active_stack.experiment_tracker is None:
-        raise ConfigError(
-            "the active ZenML stack has no experiment tracker",
-            where=f"stack `{Client().active_stack.name}`",
-            allowed="a stack with an MLflow tracker",
-            fix="moon setup",
-        )
 
 
 class _ShortFailure(logging.Filter):

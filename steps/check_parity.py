@@ -47,7 +47,7 @@ def check_parity(
         raise ModelError(
             "the version has no Bento", where=f"{registry.name} version {chosen.version}", fix="run train_moon again"
         )
-    catalog = _catalog_of(chosen.run_id)
+    catalog = _catalog_of(str(chosen.run_id))
     products = _spread(list(catalog.items()), num_items)
     queries = _spread([row for row in catalog.queries if row.text or row.image], num_items)
     with running_bento(tag) as url:

@@ -10,8 +10,11 @@ from __future__ import annotations
 import ast
 import hashlib
 import subprocess
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+
+from zenml.config.cache_policy import CachePolicy
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("catalog", "validation", "models", "serving", "steps")
@@ -32,6 +35,15 @@ def code_digest(module: str) -> str:
         if path.exists():
             total.update(f"{name}\x00{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()
+
+
+def cached_by(code: Callable[[], str]) -> CachePolicy:
+    """ZenML's default cache key, and the code that the step stands on.
+
+    Args:
+        code: A function of the step's module, because ZenML calls it by name and without arguments.
+    """
+    return CachePolicy(cache_func=code)  # type: ignore[arg-type]  # ZenML resolves functions itself
 
 
 def code_files(module: str) -> frozenset[Path]:

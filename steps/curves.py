@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -62,11 +63,11 @@ def log_rows(rows: Iterable[Row]) -> None:
     if mlflow.active_run() is None:
         return
     for row in rows:
-        metrics = {metric_key(name): value for name, value in row.items() if name != "step"}
+        metrics = {mlflow_key(name): value for name, value in row.items() if name != "step"}
         if metrics:
             mlflow.log_metrics(metrics, step=int(row["step"]))
 
 
-def metric_key(name: str) -> str:
-    """A metric's name as MLflow takes it: `@` is not allowed there."""
-    return name.replace("@", "_at_")
+def mlflow_key(name: str) -> str:
+    """A name as MLflow takes it for a metric, a parameter or a tag: recall@1 becomes recall_at_1."""
+    return re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_"))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 from zenml import step
-from zenml.config.cache_policy import CachePolicy
 from zenml.types import HTMLString
 
 from catalog import ArtifactName, Catalog
@@ -23,7 +22,7 @@ from models.regions import (
     render_gallery,
 )
 from models.regions.store import FILE_NAME
-from steps.code import code_digest
+from steps.code import cached_by, code_digest
 from steps.limits import ingested_limits
 from steps.materializers import RegionStoreMaterializer
 from steps.progress import log_progress
@@ -38,7 +37,7 @@ def code() -> str:
 
 
 @step(
-    cache_policy=CachePolicy(cache_func=code),
+    cache_policy=cached_by(code),
     output_materializers={ArtifactName.REGIONS.value: RegionStoreMaterializer},
 )
 def detect_regions(

@@ -6,13 +6,12 @@ import logging
 from typing import Annotated
 
 from zenml import step
-from zenml.config.cache_policy import CachePolicy
 
 from catalog import ArtifactName, Catalog, SplitConfig, split_catalog
 from models.encoder import MoonEncoder
 from models.regions import RegionStore
 from models.rivals import FrozenVision, untrained_encoder
-from steps.code import code_digest, commit
+from steps.code import cached_by, code_digest, commit
 from steps.limits import ingested_limits
 from steps.materializers import RecordMaterializer
 from steps.records import Benchmark, ModelFolder
@@ -22,8 +21,8 @@ from validation.benchmark import (
     TitleWordOverlap,
     build_eval_set,
     label_baselines,
+    main_score,
     run_benchmark,
-    score_table,
 )
 from validation.config import BenchmarkConfig
 
@@ -35,7 +34,7 @@ def code() -> str:
     return code_digest(__name__)
 
 
-@step(cache_policy=CachePolicy(cache_func=code), output_materializers=RecordMaterializer)
+@step(cache_policy=cached_by(code), output_materializers=RecordMaterializer)
 def evaluate_mbe(
     catalog: Catalog, regions: RegionStore, model: ModelFolder, split: SplitConfig, benchmark: BenchmarkConfig
 ) -> Annotated[Benchmark, ArtifactName.BENCHMARK.value]:
@@ -53,6 +52,5 @@ def evaluate_mbe(
     candidate = run_benchmark(encoder, eval_set, benchmark, commit=commit())
     records = [run_benchmark(rival, eval_set, benchmark) for rival in rivals]
     records += label_baselines(eval_set, benchmark)
-    scored = Benchmark(candidate, {record.encoder: record for record in records})
-    logger.info("scores on held-out products\n%s", score_table(scored.records))
-    return scored
+    logger.info("main score %.3f, 0 to 1; every score stands in the table at the end", main_score(candidate))
+    return Benchmark(candidate, {record.encoder: record for record in records})

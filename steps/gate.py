@@ -43,7 +43,7 @@ def gate(
             encoder = MoonEncoder.load(registry.model_path(version), limits=ingested_limits(catalog))
             champion = run_benchmark(encoder, eval_set, benchmark_config)
     decision = decide(load_policy(gate_config), benchmark.candidate, benchmark.rivals, champion, digest)
-    logger.info("%s", decision.as_text())
+    logger.info("%s", decision.headline())
     return GateResult(
         passed=decision.passed,
         text=decision.as_text(),

@@ -9,6 +9,7 @@ import mlflow
 from zenml import step
 
 from catalog import Alias, ArtifactName, Catalog
+from steps.curves import mlflow_key
 from steps.materializers import RecordMaterializer
 from steps.model_card import model_card
 from steps.records import Benchmark, GateResult, ModelFolder, Registration, TrainingRun
@@ -40,7 +41,7 @@ def register_model(
             "harness_digest": benchmark.candidate.harness_digest,
             "gate": "pass",
             **{name: str(lineage[name]) for name in ("commit", "code_digest") if name in lineage},
-            **{name: f"{score.value:.4f}" for name, score in benchmark.candidate.scores.items()},
+            **{mlflow_key(name): f"{score.value:.4f}" for name, score in benchmark.candidate.scores.items()},
         }
         log_folder(model.path, ArtifactName.MODEL)
         mlflow.log_text(benchmark.candidate.to_json(), f"{ArtifactName.BENCHMARK}/candidate.json")

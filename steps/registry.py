@@ -62,6 +62,10 @@ class Registry:
         rows = list(self._client.search_model_versions(f"name='{self.name}'"))
         return sorted(rows, key=lambda row: int(row.version))
 
+    def versions_with_aliases(self) -> list[ModelVersion]:
+        """All versions; unlike a search, each knows its aliases."""
+        return [self.by_version(row.version) for row in self.versions()]
+
     def by_digest(self, digest: str) -> ModelVersion | None:
         """The newest version of exactly these weights, configuration and tokenizer."""
         same = [row for row in self.versions() if row.tags.get(MODEL_DIGEST_TAG) == digest]
@@ -94,7 +98,7 @@ class Registry:
 
     def benchmark_of(self, version: ModelVersion) -> BenchmarkRecord | None:
         """The scores the version was registered with; None where its run did not get as far as keeping them."""
-        names = [row.path for row in self._client.list_artifacts(version.run_id, ArtifactName.BENCHMARK.value)]
+        names = [row.path for row in self._client.list_artifacts(str(version.run_id), ArtifactName.BENCHMARK.value)]
         path = f"{ArtifactName.BENCHMARK}/{CANDIDATE_FILE}"
         if path not in names:
             return None

@@ -13,7 +13,7 @@ import yaml
 
 from catalog import ArtifactName, Catalog, write_catalog
 from models.regions import RegionStore
-from steps.curves import Row, log_rows, metric_key
+from steps.curves import Row, log_rows, mlflow_key
 from steps.records import Benchmark, Record
 from validation.benchmark import main_score
 
@@ -30,7 +30,7 @@ def active_run_id() -> str:
 
 def log_config(config: Mapping[str, Any]) -> None:
     """The resolved tree: one parameter a leaf, and the whole as YAML."""
-    leaves = list(flatten(config))
+    leaves = [(mlflow_key(name), value) for name, value in flatten(config)]
     for start in range(0, len(leaves), PARAMETERS_PER_CALL):
         mlflow.log_params(dict(leaves[start : start + PARAMETERS_PER_CALL]))
     mlflow.log_text(
@@ -89,7 +89,7 @@ def log_page(html: str, name: ArtifactName) -> None:
 def log_benchmark(benchmark: Benchmark, table: str) -> None:
     """The candidate's scores as metrics; all encoders as a table and as records."""
     for name, score in benchmark.candidate.scores.items():
-        mlflow.log_metric(metric_key(f"test/{name}"), score.value)
+        mlflow.log_metric(mlflow_key(f"test/{name}"), score.value)
     mlflow.log_metric("test/main_score", main_score(benchmark.candidate))
     rows = [
         (record.encoder, name, score.value, score.low, score.high, score.n, score.pool)

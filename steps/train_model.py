@@ -7,13 +7,12 @@ from collections.abc import Callable
 from typing import Annotated
 
 from zenml import step
-from zenml.config.cache_policy import CachePolicy
 
 from catalog import ArtifactName, Catalog, Embedder, Side, SplitConfig, Splits, split_catalog
 from models.config import ModelConfig, TrainConfig
 from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser, make_detector
 from models.training import train as fit
-from steps.code import code_digest, commit
+from steps.code import cached_by, code_digest, commit
 from steps.curves import CurveLogger
 from steps.limits import ingested_limits
 from steps.materializers import DigestedFolderMaterializer, RecordMaterializer
@@ -31,7 +30,7 @@ def code() -> str:
 
 
 @step(
-    cache_policy=CachePolicy(cache_func=code),
+    cache_policy=cached_by(code),
     experiment_tracker=True,
     output_materializers={
         ArtifactName.MODEL.value: DigestedFolderMaterializer,

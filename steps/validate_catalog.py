@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import Annotated
 
 from zenml import step
-from zenml.config.cache_policy import CachePolicy
 from zenml.types import HTMLString
 
 from catalog import ArtifactName, Catalog, CatalogConfig, ImageLimits, split_catalog
-from steps.code import code_digest
+from steps.code import cached_by, code_digest
 from steps.materializers import CatalogMaterializer
 from steps.tracking import log_page
 from steps.workdir import work_root
@@ -27,7 +26,7 @@ def code() -> str:
 
 
 @step(
-    cache_policy=CachePolicy(cache_func=code),
+    cache_policy=cached_by(code),
     experiment_tracker=True,
     output_materializers={ArtifactName.VALIDATED_CATALOG.value: CatalogMaterializer},
 )
