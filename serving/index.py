@@ -8,14 +8,12 @@ whole: whoever sees the folder sees a finished index.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +22,9 @@ import numpy as np
 import pyarrow as pa
 from lancedb.index import BTree, IvfHnswSq
 
-from catalog import Catalog, Embedder, ImageLimits, Product, ProductItem, StorageError, check_vectors
+from catalog import Catalog, Embedder, ImageLimits, StorageError
 from serving.errors import ServingError
+from serving.index_rows import embedded_batches, table_schema
 
 INDEX_SCHEMA_VERSION = 1
 TABLE = "products"
@@ -124,7 +123,7 @@ def build_index(
         # What a killed build left behind.
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        batches = _embedded_batches(encoder, catalog, batch_size, thumbnail_px, limits, progress)
+        batches = embedded_batches(encoder, catalog, batch_size, thumbnail_px, limits, progress)
         _write_table(partial, batches, info)
         (partial / MANIFEST).write_text(json.dumps(asdict(info), indent=1))
         _replace(partial, target)
@@ -137,73 +136,8 @@ def build_index(
     return info
 
 
-def _schema(dims: int) -> pa.Schema:
-    return pa.schema(
-        [
-            ("position", pa.int64()),
-            ("product_id", pa.string()),
-            ("group_id", pa.string()),
-            ("title", pa.string()),
-            ("category", pa.list_(pa.string())),
-            ("price", pa.float64()),
-            ("image", pa.string()),
-            ("thumbnail", pa.binary()),
-            ("vector", pa.list_(pa.float32(), dims)),
-        ]
-    )
-
-
-def _embedded_batches(
-    encoder: Embedder,
-    catalog: Catalog,
-    batch_size: int,
-    thumbnail_px: int,
-    limits: ImageLimits,
-    progress: Callable[[int, int], None] | None,
-) -> Iterator[list[dict[str, Any]]]:
-    items = catalog.items()
-    done, total = 0, len(catalog.products)
-    while batch := list(islice(items, batch_size)):
-        vectors_ND = encoder.embed_products(batch)
-        vectors_ND = check_vectors(vectors_ND, [item.product.product_id for item in batch], encoder.dims, encoder.name)
-        yield [
-            _row(done + offset, item, vector_D, thumbnail_px, limits)
-            for offset, (item, vector_D) in enumerate(zip(batch, vectors_ND, strict=True))
-        ]
-        done += len(batch)
-        if progress:
-            progress(done, total)
-
-
-def _row(
-    position: int, item: ProductItem, vector_D: np.ndarray, thumbnail_px: int, limits: ImageLimits
-) -> dict[str, Any]:
-    product: Product = item.product
-    return {
-        "position": position,
-        "product_id": product.product_id,
-        "group_id": product.group_id,
-        "title": product.title,
-        "category": list(product.category),
-        "price": product.price,
-        "image": product.images[0] if product.images else None,
-        "thumbnail": _thumbnail(item, thumbnail_px, limits),
-        "vector": vector_D,
-    }
-
-
-def _thumbnail(item: ProductItem, side_px: int, limits: ImageLimits) -> bytes | None:
-    if not item.photos:
-        return None
-    image = item.photos[0].load(limits)
-    image.thumbnail((side_px, side_px))
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=80)
-    return buffer.getvalue()
-
-
 def _write_table(folder: Path, batches: Iterator[list[dict[str, Any]]], info: IndexInfo) -> None:
-    schema = _schema(info.dims)
+    schema = table_schema(info.dims)
     table = lancedb.connect(str(folder)).create_table(TABLE, schema=schema)
     waiting: list[dict[str, Any]] = []
     for rows in batches:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import base64
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 
-from catalog import Embedder, ProductItem, QueryItem
+from catalog import Embedder, ImageError, ImageLimits, ProductItem, QueryItem
+from catalog.images import probe_image
 from serving.errors import ServingError
 from serving.launch import running_bento
 
 ITEMS_PER_REQUEST = 8
 """Another batch size than the offline encoder's, on purpose: a vector must not depend on its neighbours."""
+BODY_FRAC = 0.9
+"""Share of the largest allowed body that a request of several products may fill, as far as its strings tell."""
 TIMEOUT_S = 120.0
 
 
@@ -32,6 +35,8 @@ class ParityResult:
     num_products: int
     num_queries: int
     model_digest: str
+    num_skipped: int = 0
+    """Products and queries beyond what the service takes in a request: more photographs, longer texts."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -65,8 +70,8 @@ def check_parity(
     Args:
         bento_tag_or_url: A tag, served while this runs; or the address of a service that runs already.
         model_folder: The offline model.
-        items: Products to compare; within the service's limits.
-        queries: Queries to compare.
+        items: Products to compare; those beyond the service's limits are counted and left out.
+        queries: Queries to compare; likewise.
         encoder: The offline encoder, when it is loaded already.
 
     Raises:
@@ -80,7 +85,8 @@ def check_parity(
 
         encoder = MoonEncoder.load(model_folder)
     with service_at(bento_tag_or_url) as url, httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False) as client:
-        served_digest = _get(client, "/info")["model"]["digest"]
+        info = _get(client, "/info")
+        served_digest = info["model"]["digest"]
         if served_digest != encoder.digest:
             raise ServingError(
                 "the service serves another model",
@@ -89,15 +95,22 @@ def check_parity(
                 allowed=encoder.digest[:12],
                 fix="package this version again",
             )
-        served = [*_served_products(client, products), *_served_queries(client, asked)]
+        limits = info["limits"]
+        num_given = len(products) + len(asked)
+        products = [item for item in products if _fits(item, limits)]
+        asked = [item for item in asked if _fits(item, limits)]
+        num_skipped = num_given - len(products) - len(asked)
+        if num_skipped == num_given:
+            raise ServingError("nothing to compare: everything is beyond the service's limits", where="items, queries")
+        served = [*_served_products(client, products, limits), *_served_queries(client, asked)]
     offline = []
     if products:
         offline.append(encoder.embed_products(products))
     if asked:
         offline.append(encoder.embed_queries(asked))
-    return compare(
-        np.asarray(served, dtype=np.float32), np.concatenate(offline), len(products), len(asked), encoder.digest
-    )
+    served_ND = np.asarray(served, dtype=np.float32)
+    result = compare(served_ND, np.concatenate(offline), len(products), len(asked), encoder.digest)
+    return replace(result, num_skipped=num_skipped)
 
 
 def compare(
@@ -178,10 +191,48 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _served_products(client: httpx.Client, items: Sequence[ProductItem]) -> Iterator[list[float]]:
-    for start in range(0, len(items), ITEMS_PER_REQUEST):
-        batch = items[start : start + ITEMS_PER_REQUEST]
-        yield from _post(client, "/embed", {"products": [wire_product(item) for item in batch]})["vectors"]
+def _fits(item: ProductItem | QueryItem, limits: dict[str, Any]) -> bool:
+    """Whether the service takes the item at all."""
+    if isinstance(item, ProductItem):
+        product, photos = item.product, item.photos
+        values = (v if isinstance(v, str) else " ".join(v) for v in product.attributes.values())
+        texts = [product.product_id, product.title or "", product.description or "", *product.category]
+        texts += [*product.attributes, *values]
+        num_fields = max(len(product.category), len(product.attributes))
+    else:
+        photos, texts, num_fields = (item.photo,) if item.photo is not None else (), [item.text or ""], 0
+    if len(photos) > limits["max_images_per_item"] or num_fields > limits["max_attributes"]:
+        return False
+    if any(len(text) > limits["max_text_chars"] for text in texts):
+        return False
+    image_limits = ImageLimits(max_bytes=limits["max_image_bytes"], max_pixels=limits["max_image_pixels"])
+    num_bytes = 0
+    for photo in photos:
+        data = photo.read_bytes()
+        num_bytes += len(data)
+        try:
+            probe_image(data, photo.ref, image_limits)
+        except ImageError:
+            return False
+    return num_bytes * 4 / 3 < limits["max_body_bytes"] * BODY_FRAC
+
+
+def _served_products(
+    client: httpx.Client, items: Sequence[ProductItem], limits: dict[str, Any]
+) -> Iterator[list[float]]:
+    num_most = min(ITEMS_PER_REQUEST, limits["max_items_per_request"])
+    batch: list[dict[str, Any]] = []
+    num_chars = 0
+    for item in items:
+        body = wire_product(item)
+        size = sum(map(len, body["images"]))
+        if batch and (len(batch) == num_most or num_chars + size > limits["max_body_bytes"] * BODY_FRAC):
+            yield from _post(client, "/embed", {"products": batch})["vectors"]
+            batch, num_chars = [], 0
+        batch.append(body)
+        num_chars += size
+    if batch:
+        yield from _post(client, "/embed", {"products": batch})["vectors"]
 
 
 def _served_queries(client: httpx.Client, items: Sequence[QueryItem]) -> Iterator[list[float]]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import numpy as np
 import pytest
 import uvicorn
+from PIL import Image
 from starlette.testclient import TestClient
 
 from catalog import Catalog, Photo, QueryItem
 from serving.errors import ServingError
 from serving.launch import free_port
 from serving.parity import check_health, check_parity, compare
+from tests.serving.conftest import LIMITS
 from tests.serving.fakes import FakeEncoder, picture, unit_rows
 
 QUERIES = [QueryItem("a", "red mug"), QueryItem("b", None, Photo("b", data=picture())), QueryItem("c", "mug", None)]
@@ -62,9 +66,33 @@ def test_another_model_is_refused(url: str) -> None:
         check_parity(url, "unused", [], QUERIES, encoder=encoder)
 
 
-def test_a_refused_query_names_the_reason(url: str) -> None:
-    with pytest.raises(ServingError, match="too long"):
-        check_parity(url, "unused", [], [QueryItem("a", "x" * 200)], encoder=FakeEncoder())
+def test_what_the_service_does_not_take_is_left_out_and_counted(url: str, mugs: Catalog) -> None:
+    mug = next(mugs.items(["mug-red"]))
+    many = replace(mug, photos=mug.photos * 3)
+    wordy = replace(mug, product=mug.product.model_copy(update={"title": "x" * 200}))
+    wide = QueryItem("wide", None, Photo("w", data=picture(size=(200, 200))))
+    long = QueryItem("long", "x" * 200)
+    result = check_parity(url, "unused", [many, mug, wordy], [wide, *QUERIES, long], encoder=FakeEncoder())
+    assert (result.num_products, result.num_queries, result.num_skipped) == (1, 3, 4)
+    assert result.max_abs_diff == 0.0
+    with pytest.raises(ServingError, match="beyond the service's limits"):
+        check_parity(url, "unused", [many], [long], encoder=FakeEncoder())
+
+
+def test_requests_are_cut_to_the_services_limits(url: str, mugs: Catalog) -> None:
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (75, 75, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, format="PNG")
+    mug = next(mugs.items(["mug-red"]))
+    heavy = replace(mug, photos=(Photo("n", data=buffer.getvalue()),) * 2)
+    assert 4 * len(buffer.getvalue()) * 2 * 4 / 3 > LIMITS.max_body_bytes * 0.9 > len(buffer.getvalue()) * 2 * 4 / 3
+    result = check_parity(url, "unused", [heavy] * 6, [], encoder=FakeEncoder())
+    assert (result.n, result.num_skipped, result.max_abs_diff) == (6, 0, 0.0)
+
+
+def test_a_refusal_is_told(url: str) -> None:
+    with pytest.raises(ServingError, match="query is empty"):
+        check_parity(url, "unused", [], [QueryItem("a", "  ")], encoder=FakeEncoder())
 
 
 def test_nothing_to_compare_is_refused(url: str) -> None:
