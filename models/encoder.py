@@ -1,0 +1,203 @@
+"""The encoder that everything uses: products, queries and label texts to unit vectors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import torch
+
+from catalog import ImageError, ImageLimits, ModelError, MoonError, ProductItem, QueryItem, check_vectors
+from models.backbones import PictureFeatures
+from models.batch import collate
+from models.config import ModelConfig
+from models.devices import choose_device
+from models.folder import read_model_folder
+from models.moon import MoonModel
+from models.pictures import CoreFinder, PictureMaker
+from models.processor import Encoded, Processor
+from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser, make_detector
+
+BATCH_SIZE = 64
+MAX_CACHED_FEATURES = 8192
+"""Pictures whose features are kept: an evaluation embeds the same products under many hide sets, and only the
+decoder's part of the work differs."""
+
+
+class MoonEncoder:
+    """An `Embedder` around a trained model.
+
+    Args:
+        model: Weights and configuration; put into evaluation mode.
+        processor: The preprocessing the model was trained with.
+        digest: Changes whenever the vectors could.
+        lineage: Where the model came from.
+        device: Where it runs.
+        name: Shown in score tables.
+        batch_size: Items a forward pass; vectors do not depend on it.
+    """
+
+    modalities = frozenset(("text", "image"))
+
+    def __init__(
+        self,
+        model: MoonModel,
+        processor: Processor,
+        digest: str,
+        lineage: dict[str, str] | None = None,
+        device: torch.device | None = None,
+        name: str = "moon",
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
+        self.device = device or torch.device("cpu")
+        self.model, self.processor = model.to(self.device).eval(), processor
+        self.digest, self.lineage, self.name, self.batch_size = digest, lineage or {}, name, batch_size
+        self.config: ModelConfig = model.config
+        self.dims = model.config.embedding_dims
+        self._features = _FeatureCache(MAX_CACHED_FEATURES)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        device: str = "auto",
+        store: RegionStore | None = None,
+        limits: ImageLimits = ImageLimits(),
+    ) -> MoonEncoder:
+        """Read a model folder.
+
+        Args:
+            folder: With `model.safetensors`, `config.json`, `tokenizer.json` and `lineage.json`.
+            device: `auto`, `cpu` or `cuda`.
+            store: Core-region candidates found before; without it they are found when needed.
+            limits: What a photograph may cost.
+
+        Raises:
+            ModelError: The folder is incomplete, damaged, of another schema, or its core regions cannot be had here.
+        """
+        folder = Path(folder)
+        where, _ = choose_device(device)
+        found = read_model_folder(folder)
+        regions = core_regions(found.config, found.regions, folder, store)
+        if regions is not None and found.regions_digest and regions.digest != found.regions_digest:
+            raise ModelError(
+                "core regions are found differently here than in training",
+                where=str(folder),
+                got=regions.digest[:12],
+                allowed=found.regions_digest[:12],
+                fix="use the version of MOON and the detector weights that the model was trained with",
+            )
+        pictures = PictureMaker(found.config.image_side_px, regions, limits)
+        processor = Processor(found.tokenizer, found.config, pictures)
+        return cls(found.model, processor, found.digest, found.lineage, where)
+
+    def embed_products(self, items: Iterable[ProductItem], hide: frozenset[str] = frozenset()) -> np.ndarray:
+        """Vectors of products without the hidden fields.
+
+        Returns:
+            (N, dims) float32, L2-normalised, in the order given.
+
+        Raises:
+            ModelError, ImageError: Names the product.
+        """
+        return self._embed(self._named(item.product.product_id, self.processor.product, item, hide) for item in items)
+
+    def embed_queries(self, items: Iterable[QueryItem]) -> np.ndarray:
+        """Vectors of queries, (N, dims) float32, L2-normalised, in the order given."""
+        return self._embed(self._named(item.query_id, self.processor.query, item) for item in items)
+
+    def embed_labels(self, texts: Iterable[str]) -> np.ndarray:
+        """Vectors of label texts, (N, dims) float32, L2-normalised, in the order given."""
+        return self._embed((text, self.processor.label(text)) for text in texts)
+
+    @staticmethod
+    def _named(name: str, make, *args: object) -> tuple[str, Encoded]:  # type: ignore[no-untyped-def]
+        try:
+            return name, make(*args)
+        except MoonError as error:
+            kind = ImageError if isinstance(error, ImageError) else ModelError
+            raise kind(
+                error.problem, where=f"{name}: {error.where}", got=error.got, allowed=error.allowed, fix=error.fix
+            ) from None
+
+    def _embed(self, items: Iterable[tuple[str, Encoded]]) -> np.ndarray:
+        parts, names = [], []
+        for chunk in _chunks(items, self.batch_size):
+            names += [name for name, _ in chunk]
+            parts.append(self._forward([encoded for _, encoded in chunk]))
+        vectors = np.concatenate(parts) if parts else np.zeros((0, self.dims), np.float32)
+        return check_vectors(vectors, names, self.dims, self.name)
+
+    @torch.inference_mode()
+    def _forward(self, items: list[Encoded]) -> np.ndarray:
+        squares = [square for item in items for square in item.squares]
+        features = self.picture_features(squares)
+        batch = collate(
+            [item.sequence for item in items],
+            range(len(squares)),
+            torch.zeros((0, 1)),
+            torch.zeros((0, 3), dtype=torch.long),
+        )
+        return self.model(batch.to(self.device), features).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def picture_features(self, squares: list[np.ndarray]) -> PictureFeatures:
+        """The vision tower's features of (side, side, 3) uint8 squares; kept in memory by their content."""
+        keys = [hashlib.sha256(square.tobytes()).digest() for square in squares]
+        known = self._features.get(keys)
+        missing = {key: square for key, square in zip(keys, squares, strict=True) if key not in known}
+        if missing or not squares:
+            patches, grid = self.processor.patches(list(missing.values()))
+            made = self.model.encode_pictures(patches.to(self.device), grid.to(self.device))
+            if not squares:
+                return made
+            fresh = {key: (made.tokens_NKD[row], made.pooled_NV[row]) for row, key in enumerate(missing)}
+            self._features.put(fresh)
+            known |= fresh
+        return PictureFeatures(
+            torch.stack([known[key][0] for key in keys]), torch.stack([known[key][1] for key in keys])
+        )
+
+
+def core_regions(
+    config: ModelConfig, regions: RegionsConfig, weights_dir: Path, store: RegionStore | None
+) -> CoreFinder | None:
+    """What finds core regions for this model; None when it is fed none."""
+    if not config.use_crops:
+        return None
+    return CoreRegions(make_detector(regions, weights_dir), make_chooser(regions), store)
+
+
+class _FeatureCache:
+    """Least recently used features out first; safe under threads."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._kept: OrderedDict[bytes, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, keys: list[bytes]) -> dict[bytes, tuple[torch.Tensor, torch.Tensor]]:
+        with self._lock:
+            found = {key: self._kept[key] for key in keys if key in self._kept}
+            for key in found:
+                self._kept.move_to_end(key)
+        return found
+
+    def put(self, fresh: dict[bytes, tuple[torch.Tensor, torch.Tensor]]) -> None:
+        with self._lock:
+            # A clone of a row, so that one kept picture does not hold its whole batch in memory.
+            self._kept |= {key: (tokens.clone(), pooled.clone()) for key, (tokens, pooled) in fresh.items()}
+            while len(self._kept) > self.size:
+                self._kept.popitem(last=False)
+
+
+def _chunks(items: Iterable[tuple[str, Encoded]], size: int) -> Iterator[list[tuple[str, Encoded]]]:
+    stream = iter(items)
+    while chunk := list(islice(stream, size)):
+        yield chunk

@@ -1,0 +1,198 @@
+"""A model on disk: weights, configuration, tokenizer and lineage in one folder, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+
+from catalog import ModelError, StorageError
+from models.config import ModelConfig
+from models.moon import MoonModel
+from models.regions.config import RegionsConfig
+from models.tokenizer import load_tokenizer
+
+SCHEMA_VERSION = 1
+WEIGHTS, CONFIG, TOKENIZER, LINEAGE = "model.safetensors", "config.json", "tokenizer.json", "lineage.json"
+DIGESTED = (WEIGHTS, CONFIG, TOKENIZER)
+MAX_NAMED_TENSORS = 6
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What a model folder holds, read and checked."""
+
+    model: MoonModel
+    config: ModelConfig
+    regions: RegionsConfig
+    regions_digest: str
+    tokenizer: Tokenizer
+    lineage: dict[str, str]
+    digest: str
+
+
+def write_model_folder(
+    folder: Path,
+    model: MoonModel,
+    tokenizer: Tokenizer,
+    regions: RegionsConfig,
+    regions_digest: str,
+    lineage: dict[str, str],
+) -> str:
+    """Write a model folder beside its place, then move it there.
+
+    Args:
+        folder: Its place; an older model there is replaced.
+        model: Weights and configuration.
+        tokenizer: The one the model was trained with.
+        regions: How core regions are found, for who loads it.
+        regions_digest: Of the detector and chooser in use; checked when loaded.
+        lineage: Commit, data digest, code digest.
+
+    Returns:
+        Digest of the model.
+
+    Raises:
+        StorageError: No space, or a place that cannot be written; nothing is left half-written.
+    """
+    config = {
+        "schema_version": SCHEMA_VERSION,
+        "model": model.config.model_dump(mode="json"),
+        "regions": regions.model_dump(mode="json"),
+        "regions_digest": regions_digest,
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    partial: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        save_file(tensors, partial / WEIGHTS)
+        (partial / CONFIG).write_text(_json(config))
+        tokenizer.save(str(partial / TOKENIZER))
+        (partial / LINEAGE).write_text(_json(lineage))
+        digest = folder_digest(partial)
+        # mkdtemp makes the folder for its owner alone; a model is for whoever may read the place it is put.
+        partial.chmod(0o755)
+        _move(partial, folder)
+    except (OSError, SafetensorError) as error:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise StorageError(
+            "model folder cannot be written",
+            where=str(folder),
+            got=str(error),
+            fix="free space or choose another place",
+        ) from None
+    return digest
+
+
+def read_model_folder(folder: Path) -> ModelFolder:
+    """Read and check a model folder; nothing in it is unpickled.
+
+    Raises:
+        ModelError: A file is missing or damaged, the schema is another one, or tensors do not fit the configuration.
+    """
+    missing = [name for name in (*DIGESTED, LINEAGE) if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(
+            "model folder is incomplete", where=str(folder), got="missing: " + ", ".join(missing), fix="train again"
+        )
+    stored = _read_json(folder / CONFIG)
+    version = stored.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ModelError(
+            "model folder has another schema version",
+            where=str(folder / CONFIG),
+            got=str(version),
+            allowed=str(SCHEMA_VERSION),
+            fix="train again, or use the version of MOON that wrote it",
+        )
+    try:
+        config = ModelConfig.model_validate(stored.get("model"))
+        regions = RegionsConfig.model_validate(stored.get("regions"))
+    except ValidationError as error:
+        raise ModelError(
+            "model configuration is not one of this version", where=str(folder / CONFIG), got=str(error)
+        ) from None
+    tokenizer = load_tokenizer(folder / TOKENIZER)
+    model = MoonModel.seeded(config, tokenizer.get_vocab_size(), seed=0)
+    load_weights(model, folder / WEIGHTS)
+    lineage = {str(name): str(value) for name, value in _read_json(folder / LINEAGE).items()}
+    return ModelFolder(
+        model.eval(), config, regions, str(stored.get("regions_digest", "")), tokenizer, lineage, folder_digest(folder)
+    )
+
+
+def load_weights(model: MoonModel, path: Path) -> None:
+    """Load a safetensors file into `model`.
+
+    Raises:
+        ModelError: Not safetensors, or names and shapes that are not the model's; names the first of them.
+    """
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError("weights cannot be read", where=str(path), got=str(error), fix="train again") from None
+    own = model.state_dict()
+    lacking, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    shapes = [
+        f"{name}: {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in sorted(own.keys() & tensors.keys())
+        if tensors[name].shape != own[name].shape
+    ]
+    if lacking or unknown or shapes:
+        faults = {"missing": lacking, "unknown": unknown, "of another shape": shapes}
+        told = [f"{what}: {', '.join(names[:MAX_NAMED_TENSORS])}" for what, names in faults.items() if names]
+        raise ModelError(
+            "weights do not fit the model's configuration",
+            where=str(path),
+            got="; ".join(told),
+            fix="weights, config.json and tokenizer.json must come from one training",
+        )
+    broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise ModelError("weights are not finite", where=str(path), got=", ".join(sorted(broken)[:MAX_NAMED_TENSORS]))
+    model.load_state_dict(tensors)
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over weights, configuration and tokenizer: whatever could change a vector, lineage left out."""
+    total = hashlib.sha256()
+    for name in DIGESTED:
+        with (folder / name).open("rb") as stream:
+            total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()
+
+
+def _move(partial: Path, folder: Path) -> None:
+    old: Path | None = None
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+        folder.replace(old / folder.name)
+    partial.replace(folder)
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError("file of the model folder cannot be read", where=str(path), got=str(error)) from None
+    if not isinstance(value, dict):
+        raise ModelError("file of the model folder is no JSON object", where=str(path), got=type(value).__name__)
+    return value

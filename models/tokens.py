@@ -1,0 +1,46 @@
+"""What a token is: the types every sequence is labelled with, and the marks that stand between fields."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class TokenType(IntEnum):
+    """What a position of the sequence stands for; made once by the processor."""
+
+    PAD = 0
+    IMAGE = 1
+    CROP = 2
+    TITLE = 3
+    CATEGORY = 4
+    ATTRIBUTE = 5
+    OTHER = 6
+    """The template: marks between fields, start and end of a picture, the description."""
+
+
+PAD = "<|pad|>"
+VISION_START = "<|vision_start|>"
+VISION_END = "<|vision_end|>"
+IMAGE_PAD = "<|image_pad|>"
+VIDEO_PAD = "<|video_pad|>"
+TITLE_MARK = "<|title|>"
+CATEGORY_MARK = "<|category|>"
+ATTRIBUTE_MARK = "<|attribute|>"
+DESCRIPTION_MARK = "<|description|>"
+TEXT_MARK = "<|text|>"
+EMPTY_MARK = "<|empty|>"
+
+SPECIAL_TOKENS = (
+    PAD,
+    VISION_START,
+    VISION_END,
+    IMAGE_PAD,
+    VIDEO_PAD,
+    TITLE_MARK,
+    CATEGORY_MARK,
+    ATTRIBUTE_MARK,
+    DESCRIPTION_MARK,
+    TEXT_MARK,
+    EMPTY_MARK,
+)
+"""In this order they have the ids 0, 1, 2, ... of every tokenizer trained here."""

@@ -1,0 +1,272 @@
+"""The training itself: pairs, pictures, Lightning, model folder."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import Logger
+from torch.utils.data import DataLoader
+
+from catalog import Catalog, Embedder, ImageLimits, Side, Splits
+from models.config import ModelConfig, TrainConfig
+from models.devices import choose_device, choose_precision
+from models.encoder import MoonEncoder
+from models.folder import write_model_folder
+from models.moon import MoonModel
+from models.pairs import PairTable, build_pairs
+from models.pictures import PictureMaker
+from models.processor import Processor
+from models.regions import CoreRegions, RegionsConfig
+from models.tokenizer import catalog_texts, train_tokenizer
+from models.training.data import TrainBatch, TrainSet
+from models.training.module import MoonModule
+from models.training.objective import Objective
+from models.training.picture_store import PictureStore, fill_picture_store
+from models.training.progress import Progress
+from models.training.record import TrainingRecord
+from models.training.sampler import BatchSampler, category_key
+from models.training.views import label_fields
+from models.training.workdir import load_checkpoint, locked
+
+_log = logging.getLogger(__name__)
+
+
+def train(
+    catalog: Catalog,
+    splits: Splits,
+    *,
+    model: ModelConfig,
+    train: TrainConfig,
+    regions: CoreRegions,
+    regions_config: RegionsConfig,
+    work_dir: str | Path,
+    out_dir: str | Path,
+    logger: Logger | None = None,
+    score: Callable[[Embedder], float] | None = None,
+    lineage: dict[str, str] | None = None,
+    limits: ImageLimits = ImageLimits(),
+) -> TrainingRecord:
+    """Train a model on the train side and write its folder.
+
+    A run that was killed goes on from its last checkpoint when it is started again with the same `work_dir`, and ends
+    where an uninterrupted run would have.
+
+    Args:
+        catalog: Rows and photographs.
+        splits: Sides of products and queries.
+        model: What to train.
+        train: How.
+        regions: Finds core regions.
+        regions_config: Written with the model, so that whoever loads it finds the same regions.
+        work_dir: Decoded pictures and checkpoints of this very training; locked while in use.
+        out_dir: Place of the model folder; replaced whole.
+        logger: Lightning logger for curves.
+        score: Judges the finished encoder; for the record only, the last weights are the ones kept.
+        lineage: Commit, data digest, code digest; written with the model.
+        limits: What a photograph may cost.
+
+    Raises:
+        ModelError: Too few pairs, a loss or weight that is not finite, a checkpoint of another training.
+        StorageError: Working or model folder cannot be written, or is in use.
+        ImageError: A photograph cannot be read any more.
+    """
+    work_dir, out_dir = Path(work_dir), Path(out_dir)
+    with locked(work_dir):
+        if train.num_threads:
+            torch.set_num_threads(train.num_threads)
+        processor, dataset, table = _prepare(catalog, splits, model, train, regions, work_dir, limits)
+        fingerprint = _fingerprint(catalog, splits, model, train, regions, processor)
+        module, resumed_from = _module(processor, model, train, work_dir, fingerprint)
+        device, device_reason = choose_device(train.device)
+        precision, precision_reason = choose_precision(train.precision, device)
+        _announce(module, dataset, table, splits, device, device_reason, precision, precision_reason)
+        started = time.monotonic()
+        if resumed_from < train.steps:
+            _fit(module, dataset, train, resumed_from, device, precision, logger)
+        seconds = time.monotonic() - started
+        trained = module.objective.model.eval().cpu()
+        digest = write_model_folder(
+            out_dir, trained, processor.tokenizer, regions_config, regions.digest, lineage or {}
+        )
+        encoder = MoonEncoder(trained, processor, digest, lineage, device)
+        done = module.step - resumed_from
+        return TrainingRecord(
+            digest=digest,
+            model_folder=str(out_dir),
+            steps=module.step,
+            resumed_from_step=resumed_from,
+            seconds=module.seconds if done else module.seconds_before,
+            samples_per_s=done * dataset.sampler.batch_size / max(seconds, 1e-9),
+            num_parameters=sum(parameter.numel() for parameter in trained.parameters()),
+            num_products=len(dataset.products),
+            num_pairs=table.counts(),
+            dropped=dict(table.dropped) | splits.dropped,
+            device=str(device),
+            precision=precision,
+            final=module.last_report or (module.history[-1] if module.history else {}),
+            score=score(encoder) if score is not None else None,
+            history=module.history,
+        )
+
+
+def _prepare(
+    catalog: Catalog,
+    splits: Splits,
+    model: ModelConfig,
+    train: TrainConfig,
+    regions: CoreRegions,
+    work_dir: Path,
+    limits: ImageLimits,
+) -> tuple[Processor, TrainSet, PairTable]:
+    tokenizer = train_tokenizer(catalog_texts(catalog, splits), model.nano.vocab_size)
+    finder = regions if model.use_crops else None
+    maker = PictureMaker(model.image_side_px, finder, limits, max_cached=0)
+    processor = Processor(tokenizer, model, PictureMaker(model.image_side_px, finder, limits))
+    table = build_pairs(catalog, splits, train)
+    with_pair = list(table.by_product)
+    category_of = {key: category_key(catalog.by_id[key].category, train.hard_negative_level) for key in with_pair}
+    sampler = BatchSampler(with_pair, category_of, train.batch_size, train.hard_negatives_per_query, train.seed)
+    fields = label_fields([catalog.by_id[key] for key in splits.product_ids(Side.TRAIN)])
+    dataset = TrainSet(catalog, table, fields, sampler, processor, PictureStore(work_dir, {}), train)
+    dataset.store = fill_picture_store(
+        work_dir,
+        dataset.shots(),
+        maker,
+        2 if model.use_crops else 1,
+        f"{regions.digest}:{model.image_side_px}",
+        _Every(20.0, "decoded %d of %d photographs"),
+    )
+    return processor, dataset, table
+
+
+def _module(
+    processor: Processor, model: ModelConfig, train: TrainConfig, work_dir: Path, fingerprint: str
+) -> tuple[MoonModule, int]:
+    fresh = MoonModel.seeded(model, processor.tokenizer.get_vocab_size(), train.seed)
+    objective = Objective(fresh, model, train)
+    state = load_checkpoint(work_dir, fingerprint)
+    if state is None:
+        torch.manual_seed(train.seed)
+        return MoonModule(objective, train, work_dir, fingerprint), 0
+    objective.load_state_dict(state["objective"])
+    torch.set_rng_state(state["torch_rng"])
+    module = MoonModule(objective, train, work_dir, fingerprint, state["step"], state["seconds"], state["optimizer"])
+    module.history = state["history"]
+    _log.info("going on from the checkpoint at step %d of %d", module.step, train.steps)
+    return module, module.step
+
+
+def _fit(
+    module: MoonModule,
+    dataset: TrainSet,
+    train: TrainConfig,
+    first_step: int,
+    device: torch.device,
+    precision: str,
+    logger: Logger | None,
+) -> None:
+    loader: DataLoader[TrainBatch] = DataLoader(
+        dataset, batch_size=None, sampler=range(first_step, train.steps), num_workers=train.num_workers
+    )
+    trainer = Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+        max_epochs=1,
+        logger=logger if logger is not None else False,
+        callbacks=[Progress(first_step, train.steps)],
+        gradient_clip_val=train.clip_norm,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=train.log_every_steps,
+    )
+    module.train()
+    trainer.fit(module, loader)
+
+
+def _fingerprint(
+    catalog: Catalog,
+    splits: Splits,
+    model: ModelConfig,
+    train: TrainConfig,
+    regions: CoreRegions,
+    processor: Processor,
+) -> str:
+    """What a checkpoint must agree with: everything that decides the weights, and nothing that does not."""
+    changes_nothing = {"num_workers", "num_threads", "checkpoint_every_steps", "log_every_steps", "max_seconds"}
+    total = hashlib.sha256()
+    for part in (
+        catalog.digest,
+        sorted((key, str(side)) for key, side in splits.side_of.items()),
+        sorted(query.query_id for query in splits.queries.get(Side.TRAIN, ())),
+        model.model_dump_json(),
+        train.model_dump_json(exclude=changes_nothing),
+        regions.digest,
+        processor.tokenizer.to_str(),
+    ):
+        total.update(hashlib.sha256(str(part).encode()).digest())
+    return total.hexdigest()
+
+
+def _announce(
+    module: MoonModule,
+    dataset: TrainSet,
+    table: PairTable,
+    splits: Splits,
+    device: torch.device,
+    device_reason: str,
+    precision: str,
+    precision_reason: str,
+) -> None:
+    train, sampler, processor = dataset.config, dataset.sampler, dataset.processor
+    parameters = sum(parameter.numel() for parameter in module.objective.model.parameters())
+    vision = sum(parameter.numel() for parameter in module.objective.model.backbone.vision_parameters())
+    _log.info("device %s (%s), %s (%s)", device, device_reason, precision, precision_reason)
+    _log.info(
+        "%s parameters, %s of them vision; a picture is %d tokens of %d x %d patches",
+        f"{parameters:,}",
+        f"{vision:,}",
+        processor.tokens_per_picture,
+        processor.grid_side,
+        processor.grid_side,
+    )
+    _log.info(
+        "%d steps x %d pairs = %s pairs, %.1f times over %d products; pairs to draw from: %s",
+        train.steps,
+        sampler.batch_size,
+        f"{train.steps * sampler.batch_size:,}",
+        train.steps / sampler.batches_per_epoch,
+        len(dataset.products),
+        ", ".join(f"{name} {count}" for name, count in table.counts().items()),
+    )
+    dropped: dict[str, Any] = {name: count for name, count in (dict(table.dropped) | splits.dropped).items() if count}
+    without = len(splits.product_ids(Side.TRAIN)) - len(dataset.products)
+    if without:
+        dropped["train products without a pair"] = without
+    _log.info("left out: %s", ", ".join(f"{name} {count}" for name, count in dropped.items()) or "nothing")
+    kinds = {kind for pair in table.pairs() for kind in (pair.kind,)}
+    for kind, share in dataset.mix.items():
+        if share and kind not in kinds:
+            _log.warning("the query mix asks for %s queries and there are none", kind)
+
+
+class _Every:
+    """Logs progress at most once in `seconds`."""
+
+    def __init__(self, seconds: float, message: str) -> None:
+        self.seconds, self.message, self.last = seconds, message, time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self.last >= self.seconds:
+            self.last = now
+            _log.info(self.message, done, total)

@@ -1,0 +1,41 @@
+"""What a training leaves behind besides the model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """Figures of one training, ready for JSON."""
+
+    digest: str
+    """Of the model folder."""
+    model_folder: str
+    steps: int
+    """Optimiser steps done in all."""
+    resumed_from_step: int
+    """0 when nothing was resumed."""
+    seconds: float
+    """Training time over all runs, without decoding and set-up."""
+    samples_per_s: float
+    """Pairs a second over the steps of this run."""
+    num_parameters: int
+    num_products: int
+    """Train products with a pair."""
+    num_pairs: dict[str, int]
+    """By `source/kind`."""
+    dropped: dict[str, int]
+    device: str
+    precision: str
+    final: dict[str, float]
+    """Loss parts and measures of the last step."""
+    score: float | None = None
+    """Of the score function on the finished model."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """Points of the curves; the first number of each is its step."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values only."""
+        return asdict(self)

@@ -1,0 +1,119 @@
+"""What a training product shows in one step: dropped fields, text views, and label texts with their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog import Product, ProductItem, hide_fields
+from catalog.items import ATTRIBUTE_PREFIX
+from catalog.labels import attribute_label, category_label
+from models.config import DropoutConfig
+
+
+def draw_hidden(product: Product, config: DropoutConfig, rng: np.random.Generator) -> frozenset[str]:
+    """Fields to hide from the product's input in this step, in the words of `catalog.hide_fields`.
+
+    Images and text are never both hidden: something must be left to learn from.
+    """
+    hidden: set[str] = set()
+    draws = rng.random(5 + len(product.attributes))
+    names = sorted(product.attributes)
+    has_images = bool(product.images)
+    if draws[0] < config.images and (product.title or product.category):
+        return frozenset(("images",))
+    if draws[1] < config.text and has_images:
+        return frozenset(("title", "category", "description", *(ATTRIBUTE_PREFIX + name for name in names)))
+    if draws[2] < config.title:
+        hidden.add("title")
+    if draws[3] < config.category:
+        hidden.add("category")
+    all_gone = draws[4] < config.all_attributes
+    hidden.update(
+        ATTRIBUTE_PREFIX + name
+        for name, draw in zip(names, draws[5:], strict=True)
+        if all_gone or draw < config.attribute
+    )
+    return frozenset(hidden)
+
+
+def draw_text_view(product: Product, rng: np.random.Generator) -> str | None:
+    """The product in words, as a title, as a shopper would ask, or as label texts; None when it has no words."""
+    values = [
+        value if isinstance(value, str) else str(rng.choice(list(value)))
+        for value in product.attributes.values()
+        if value
+    ]
+    forms: list[str] = []
+    if product.title:
+        forms += [product.title] * 2
+    if values or product.category:
+        kept = [value for value in values if rng.random() < 0.5]
+        leaf = [product.category[-1]] if product.category and (not kept or rng.random() < 0.8) else []
+        words = [*kept, *leaf]
+        if words:
+            forms += [" ".join(words)] * 2
+    if product.attributes and product.category:
+        names = sorted(product.attributes)
+        chosen = [name for name in names if rng.random() < 0.5]
+        labels = [category_label(product.category), *(one_label(product, name, rng) for name in chosen)]
+        forms.append("; ".join(labels))
+    return str(forms[int(rng.integers(len(forms)))]) if forms else None
+
+
+def one_label(product: Product, name: str, rng: np.random.Generator) -> str:
+    """Label text of one value of the attribute."""
+    value = product.attributes[name]
+    return attribute_label(name, value if isinstance(value, str) else str(rng.choice(list(value))))
+
+
+CATEGORY_FIELD = "category"
+
+
+@dataclass(frozen=True)
+class LabelField:
+    """One question with a closed set of answers: a level of the category, or an attribute."""
+
+    hides: str
+    """What must be hidden from a product that is asked this, in the words of `catalog.hide_fields`."""
+    texts: tuple[str, ...]
+    """All label texts of the train side, sorted."""
+    answers: Mapping[str, frozenset[str]]
+    """Label texts that are right, by product; products without an answer are absent."""
+
+
+def label_fields(products: Sequence[Product]) -> list[LabelField]:
+    """Every category level and attribute of the train products that has at least two answers."""
+    answers: dict[tuple[str, str], dict[str, frozenset[str]]] = {}
+    for product in products:
+        for level in range(len(product.category)):
+            text = category_label(product.category[: level + 1])
+            answers.setdefault((CATEGORY_FIELD, f"{level:02d}"), {})[product.product_id] = frozenset((text,))
+        for name, value in product.attributes.items():
+            values = (value,) if isinstance(value, str) else value
+            texts = frozenset(attribute_label(name, one) for one in values)
+            if texts:
+                answers.setdefault((ATTRIBUTE_PREFIX + name, ""), {})[product.product_id] = texts
+    fields = []
+    for (hides, _), by_product in sorted(answers.items()):
+        distinct = sorted(set[str]().union(*by_product.values()))
+        if len(distinct) > 1:
+            fields.append(LabelField(hides, tuple(distinct), by_product))
+    return fields
+
+
+def draw_labels(field: LabelField, product_ids: Sequence[str], max_labels: int, rng: np.random.Generator) -> list[str]:
+    """Label texts to compare in one step: all answers of the batch, filled up with others to `max_labels`."""
+    right = sorted(set().union(*(field.answers.get(key, frozenset()) for key in product_ids)))
+    if len(right) >= max_labels:
+        return [right[index] for index in sorted(rng.permutation(len(right))[:max_labels])]
+    others = [text for text in field.texts if text not in set(right)]
+    fill = rng.permutation(len(others))[: max_labels - len(right)]
+    return [*right, *(others[index] for index in sorted(fill))]
+
+
+def visible(product: Product, hide: frozenset[str]) -> Product:
+    """The product without the hidden fields."""
+    return hide_fields(ProductItem(product), hide).product

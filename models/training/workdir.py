@@ -1,0 +1,106 @@
+"""The working folder of a training: one run at a time, and a checkpoint to go on from.
+
+Files here are local and of this run's own making; a checkpoint holds tensors and plain values only and is read with
+`weights_only=True`, which unpickles nothing else.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from catalog import ModelError, StorageError
+
+_LOCK, _CHECKPOINT = "lock", "checkpoint.pt"
+CHECKPOINT_VERSION = 1
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process.
+
+    The kernel lets go of the lock when the process dies, however it dies: a lock left behind by a killed run is none.
+
+    Raises:
+        StorageError: Another process works in the folder, or it cannot be written.
+    """
+    path = folder / _LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a+")
+    except OSError as error:
+        raise StorageError(
+            "working folder cannot be written", where=str(folder), got=str(error), fix="choose another working folder"
+        ) from None
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise StorageError("working folder cannot be locked", where=str(folder), got=str(error)) from None
+            stream.seek(0)
+            raise StorageError(
+                f"working folder is in use by pid {stream.read().strip() or 'unknown'}",
+                where=str(folder),
+                fix="wait for that run, stop it, or choose another working folder",
+            ) from None
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Replace the checkpoint in one move: a kill in the middle leaves the former one.
+
+    Raises:
+        StorageError: No space, or a read-only folder.
+    """
+    partial = folder / (_CHECKPOINT + ".partial")
+    try:
+        with partial.open("wb") as stream:
+            torch.save({"version": CHECKPOINT_VERSION, **state}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(folder / _CHECKPOINT)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(
+            "checkpoint cannot be written",
+            where=str(folder),
+            got=str(error),
+            fix="free space; the run goes on from the former checkpoint",
+        ) from None
+
+
+def load_checkpoint(folder: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The checkpoint to go on from, or None.
+
+    Raises:
+        ModelError: It cannot be read, or another configuration or catalogue made it.
+    """
+    path = folder / _CHECKPOINT
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise ModelError(
+            "checkpoint cannot be read", where=str(path), got=str(error)[:200], fix="delete it to train from the start"
+        ) from None
+    if state.get("version") != CHECKPOINT_VERSION or state.get("fingerprint") != fingerprint:
+        raise ModelError(
+            "checkpoint belongs to another configuration, catalogue or version",
+            where=str(path),
+            got=str(state.get("fingerprint"))[:12],
+            allowed=fingerprint[:12],
+            fix="choose another working folder, or delete this one",
+        )
+    return state
