@@ -40,7 +40,7 @@ class Spy:
 
 
 class Oracle:
-    """Knows every answer: product, query and label of one key get one axis of the space."""
+    """Knows every answer: product, query and label of one key get one axis of the space; several keys, their mean."""
 
     name = "oracle"
     digest = "oracle"
@@ -49,7 +49,7 @@ class Oracle:
 
     def __init__(
         self,
-        of_product: Callable[[ProductItem, frozenset[str]], str],
+        of_product: Callable[[ProductItem, frozenset[str]], str | tuple[str, ...]],
         of_query: Callable[[QueryItem], str] = lambda item: item.query_id,
         of_label: Callable[[str], str] = lambda text: text,
     ) -> None:
@@ -65,9 +65,13 @@ class Oracle:
     def embed_labels(self, texts: Iterable[str]) -> np.ndarray:
         return self._axis(self._of_label(text) for text in texts)
 
-    def _axis(self, keys: Iterable[str]) -> np.ndarray:
-        rows = [self._axes.setdefault(key, len(self._axes)) for key in keys]
-        return np.eye(self.dims, dtype=np.float32)[rows]
+    def _axis(self, keys: Iterable[str | tuple[str, ...]]) -> np.ndarray:
+        rows = []
+        for key in keys:
+            own = (key,) if isinstance(key, str) else key
+            axes = [self._axes.setdefault(one, len(self._axes)) for one in own]
+            rows.append(np.eye(self.dims, dtype=np.float32)[axes].sum(axis=0) / len(own) ** 0.5)
+        return np.asarray(rows, dtype=np.float32)
 
 
 def vectors_of(keys: Iterable[str], dims: int) -> np.ndarray:

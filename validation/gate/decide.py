@@ -118,7 +118,9 @@ def _beat(
         else:
             passed = own.value > theirs.value and own.value - theirs.value >= beat.by - _SLACK
             lead = own.value - theirs.value
-            reason = f"leads {rival_name} by {_gap(lead)}, {'' if passed else 'less than '}the {_gap(beat.by)} asked"
+            reason = f"leads {rival_name} by {_gap(lead)}" + (
+                "" if passed else f", less than the {_gap(beat.by)} asked"
+            )
             if lead <= 0 or math.isnan(lead):
                 reason = f"does not beat {rival_name}"
             bound = _finite(theirs.value + beat.by)

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -86,7 +86,8 @@ class Decision:
         """A table for a terminal, refusals first."""
         table = Table(title=self.headline(), title_justify="left", title_style="bold")
         for column in ("", "rule", "value", "bound", "incumbent", "reason"):
-            table.add_column(column, justify="right" if column in ("value", "bound", "incumbent") else "left")
+            justify: Literal["left", "right"] = "right" if column in ("value", "bound", "incumbent") else "left"
+            table.add_column(column, justify=justify, no_wrap=column != "reason")
         for rule in sorted(self.rules, key=lambda rule: rule.passed):
             numbers = (_number(value) for value in (rule.value, rule.bound, rule.incumbent))
             table.add_row("ok" if rule.passed else "NO", rule.name, *numbers, rule.reason)
