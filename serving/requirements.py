@@ -17,6 +17,7 @@ ROOTS = (
     "fsspec",
     "httpx",
     "jinja2",
+    "joblib",
     "lancedb",
     "numpy",
     "pillow",
