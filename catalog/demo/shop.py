@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
+from glob import escape as glob_escape
+from glob import glob
 
 from catalog.config import DemoConfig
 from catalog.demo.assortment import Article, plan_articles
@@ -22,6 +24,7 @@ Progress = Callable[[int, int], None]
 """Called with the number of products drawn and the number of all."""
 
 IMAGES = "images"
+_PARTIAL = ".part"
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,12 @@ def render_demo(
     photos: dict[str, tuple[str, Box]] = {}
     try:
         os.makedirs(os.path.join(out_dir, IMAGES), exist_ok=True)
-        for article, drawn in zip(articles, _draw_all(jobs, config, out_dir), strict=True):
-            products.append(_product_row(article, drawn))
-            photos.update(drawn.query_images)
-            if progress is not None:
-                progress(len(products), len(articles))
+        with closing(_draw_all(jobs, config, out_dir)) as all_drawn:
+            for article, drawn in zip(articles, all_drawn, strict=True):
+                products.append(_product_row(article, drawn))
+                photos.update(drawn.query_images)
+                if progress is not None:
+                    progress(len(products), len(articles))
     except OSError as error:
         raise StorageError(
             "the demo shop cannot be written",
@@ -85,10 +89,15 @@ def render_demo(
             got=error.strerror or str(error),
             fix="free some space or choose another working folder",
         ) from error
+    finally:
+        # A worker that was ended with its pool could not clear up after itself.
+        for left_over in glob(os.path.join(glob_escape(out_dir), IMAGES, f"*{_PARTIAL}")):
+            with suppress(OSError):
+                os.unlink(left_over)
     return products, [_query_row(intent, photos.get(intent.query_id)) for intent in intents]
 
 
-def _draw_all(jobs: list[_Job], config: DemoConfig, out_dir: str) -> Iterator[_Drawn]:
+def _draw_all(jobs: list[_Job], config: DemoConfig, out_dir: str) -> Generator[_Drawn, None, None]:
     num_workers = min(config.num_workers or _num_cores(), len(jobs))
     work = partial(_draw_product, out_dir=out_dir, image_size_px=config.image_size_px)
     if num_workers == 1:
@@ -128,7 +137,7 @@ def _draw_product(job: _Job, out_dir: str, image_size_px: int) -> _Drawn:
 
 def _write(path: str, data: bytes) -> None:
     """Write whole or not at all: a reader never sees half a picture."""
-    partial_path = f"{path}.part"
+    partial_path = f"{path}{_PARTIAL}"
     try:
         with open(partial_path, "wb") as stream:
             stream.write(data)

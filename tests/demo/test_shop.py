@@ -166,7 +166,8 @@ def test_progress_counts_every_product(shop: Shop) -> None:
     assert shop.progress == [(done, 150) for done in range(1, 151)]
 
 
-def test_an_interruption_leaves_no_half_written_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_an_interruption_leaves_no_half_written_picture(tmp_path: Path, num_workers: int) -> None:
     class StopHere(BaseException):
         pass
 
@@ -175,7 +176,7 @@ def test_an_interruption_leaves_no_half_written_picture(tmp_path: Path, monkeypa
             raise StopHere
 
     with pytest.raises(StopHere):
-        render_demo(SMALL, str(tmp_path), stop)
+        render_demo(SMALL.model_copy(update={"num_workers": num_workers}), str(tmp_path), stop)
     for path in (tmp_path / "images").iterdir():
         assert path.suffix == ".jpg"
         with Image.open(path) as image:
