@@ -7,12 +7,13 @@ taken, from a copy of the result whose texts are escaped.
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from html import escape
 from typing import Any
 
 _SECTION = '<div id="section-'
-_NOT_OURS = re.compile(r"<script\b.*?</script>|<link\b[^>]*>", re.DOTALL | re.IGNORECASE)
+_NOT_OURS = re.compile(r"<script\b.*?</script>|<link\b[^>]*>|\shref=\"[^\"]*\"", re.DOTALL | re.IGNORECASE)
 _END_OF_SECTIONS = "<footer"
 _DROPPED_CELLS = ("unexpected_index_query", "unexpected_index_list", "unexpected_list")
 
@@ -25,17 +26,26 @@ def expectations_html(result: Any, prefix: str) -> str:
         prefix: Put before every id, so that several suites can stand on one page.
     """
     from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
-    from great_expectations.render.view.view import DefaultJinjaPageView
 
     shown = copy.deepcopy(result)
     for one in shown.results:
         one.result = {name: _escaped(value) for name, value in one.result.items() if name not in _DROPPED_CELLS}
     document = ValidationResultsPageRenderer().render(shown)
-    html = DefaultJinjaPageView().render(document)
+    # The first section is an overview that links to pages which are not there.
+    document.sections = document.sections[1:]
+    html = _page_view().render(document)
     html = _NOT_OURS.sub("", html)
     start = html.index(_SECTION)
     end = html.find(_END_OF_SECTIONS, start)
     return _balanced(html[start : end if end > 0 else None]).replace('id="section-', f'id="{prefix}-section-')
+
+
+@functools.cache
+def _page_view() -> Any:
+    """One view, since compiling its templates is most of the work."""
+    from great_expectations.render.view.view import DefaultJinjaPageView
+
+    return DefaultJinjaPageView()
 
 
 def _escaped(value: Any) -> Any:

@@ -39,7 +39,7 @@ figcaption { font-size: 11px; line-height: 1.3; color: var(--muted); overflow-wr
   background: var(--accent); border-radius: 2px; min-width: 1px; }
 details { background: #fff; border: 1px solid var(--line); border-radius: 4px; padding: 8px 14px; margin-bottom: 8px; }
 summary { cursor: pointer; font-weight: 600; } code { font-size: 12px; }
-.gx [id$="section-1"], .gx [data-toggle="collapse"], .gx .collapse { display: none; }
+.gx [data-toggle="collapse"], .gx .collapse { display: none; }
 .gx .ge-section { margin-top: 14px; } .gx h5 { margin: 0 0 4px; font-size: 14px; } .gx table { font-size: 13px; }
 .gx .fa-check-circle::before, .gx .fa-check::before { content: "\\2713"; color: var(--good); font-style: normal; }
 .gx .fa-times::before, .gx .fa-exclamation-triangle::before { content: "\\2717"; color: var(--error);

@@ -43,6 +43,8 @@ def run_suites(frames: dict[Suite, pd.DataFrame], config: DataChecksConfig) -> d
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
+    # Sets a level of its own when imported and tells of a folder for pages that are never written.
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_pandas("catalog")
