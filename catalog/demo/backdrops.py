@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from catalog.demo.palette import Rgb
-from catalog.demo.textures import noise_of_rng, scaled
+from catalog.demo.seeds import noise_of
+from catalog.demo.textures import scaled, smooth_noise
 
 STUDIO = ("studio", "plain", "gradient")
 SCENES = ("wood", "cloth", "stone", "room", "carpet", "bed")
@@ -25,28 +26,23 @@ def _soft_colour(rng: random.Random, low: float = 0.06, high: float = 0.36) -> R
     return int(r * 255), int(g * 255), int(b * 255)
 
 
-def _noise(noise: np.random.Generator, side: int, nx: int, ny: int) -> np.ndarray:
-    small = Image.fromarray(noise.normal(0, 0.5, (max(2, ny), max(2, nx))).astype(np.float32))
-    return np.asarray(small.resize((side, side), Image.Resampling.BICUBIC))
-
-
 def _wood(rng: random.Random, side: int) -> np.ndarray:
-    noise = noise_of_rng(rng)
+    noise = noise_of(rng.getrandbits(63))
     colour = np.array(rng.choice(WOODS), np.float32)
     planks = rng.choice((3, 4, 5, 6))
     y = np.arange(side, dtype=np.float32)[:, None] / side
     plank = np.floor(y * planks).astype(int)[:, 0]
     tone = noise.uniform(0.86, 1.1, planks + 1)[plank][:, None]
-    light = tone * (1 + 0.12 * _noise(noise, side, 4, 70) + 0.05 * _noise(noise, side, 12, 160))
+    light = tone * (1 + 0.12 * smooth_noise(noise, side, 4, 70) + 0.05 * smooth_noise(noise, side, 12, 160))
     light = np.where((y * planks) % 1 < 0.03, light * 0.55, light)
     sheet = light[..., None] * colour
     return sheet.transpose(1, 0, 2) if rng.random() < 0.35 else sheet
 
 
 def _cloth(rng: random.Random, side: int) -> np.ndarray:
-    noise = noise_of_rng(rng)
-    light = 1 + 0.16 * _noise(noise, side, 5, 3) + 0.08 * _noise(noise, side, 9, 9)
-    light = light + 0.06 * _noise(noise, side, side // 2, side // 2)
+    noise = noise_of(rng.getrandbits(63))
+    light = 1 + 0.16 * smooth_noise(noise, side, 5, 3) + 0.08 * smooth_noise(noise, side, 9, 9)
+    light = light + 0.06 * smooth_noise(noise, side, side // 2, side // 2)
     sheet = light[..., None] * np.array(_soft_colour(rng), np.float32)
     if rng.random() < 0.3:
         step = rng.uniform(0.08, 0.16)
@@ -56,10 +52,12 @@ def _cloth(rng: random.Random, side: int) -> np.ndarray:
 
 
 def _stone(rng: random.Random, side: int) -> np.ndarray:
-    noise = noise_of_rng(rng)
+    noise = noise_of(rng.getrandbits(63))
     tone = rng.uniform(120, 225)
-    vein = np.abs(_noise(noise, side, 5, 5) + 0.4 * _noise(noise, side, 14, 14))
-    light = tone * (1 + 0.08 * _noise(noise, side, 12, 12) + 0.05 * _noise(noise, side, side // 2, side // 2))
+    vein = np.abs(smooth_noise(noise, side, 5, 5) + 0.4 * smooth_noise(noise, side, 14, 14))
+    light = tone * (
+        1 + 0.08 * smooth_noise(noise, side, 12, 12) + 0.05 * smooth_noise(noise, side, side // 2, side // 2)
+    )
     if rng.random() < 0.6:
         light = light * (0.82 + 0.18 * np.clip(vein * 12, 0, 1))
     return light[..., None] * np.array([1.0, 0.985, 0.96], np.float32)
@@ -73,7 +71,7 @@ def _carpet(rng: random.Random, side: int) -> np.ndarray:
         for j in range(10):
             x, y, r = (i + (j % 2) / 2) * step, j * step, step * 0.3
             pen.polygon([(x, y - r), (x + r, y), (x, y + r), (x - r, y)], fill=second)
-    pile = 1 + 0.14 * _noise(noise_of_rng(rng), side, side // 2, side // 2)
+    pile = 1 + 0.14 * smooth_noise(noise_of(rng.getrandbits(63)), side, side // 2, side // 2)
     return np.asarray(image, np.float32) * pile[..., None]
 
 

@@ -17,12 +17,11 @@ from catalog.demo.backdrops import backdrop
 from catalog.demo.clutter import badge, hand, prop
 from catalog.demo.easel import Sprite
 from catalog.demo.seeds import noise_of
+from catalog.rows import Box
 
 SUPERSAMPLING = 2
 MASK_LEVEL = 96
 """A pixel belongs to the product when at least this much of it, out of 255, is covered."""
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)

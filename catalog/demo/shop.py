@@ -13,12 +13,12 @@ from glob import glob
 
 from catalog.config import DemoConfig
 from catalog.demo.assortment import Article, plan_articles
-from catalog.demo.camera import Box, take
+from catalog.demo.camera import take
 from catalog.demo.seeds import rng_of
 from catalog.demo.sessions import draw, shop_views, shopper_view
 from catalog.demo.shoppers import Intent, plan_queries
 from catalog.errors import StorageError
-from catalog.rows import Product, Query
+from catalog.rows import Box, Product, Query
 
 Progress = Callable[[int, int], None]
 """Called with the number of products drawn and the number of all."""

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from catalog.demo.outlines import ellipse
 from catalog.demo.palette import Rgb
+from catalog.demo.seeds import noise_of
 
 GLOSS: dict[str, float] = {
     "ceramic": 0.75,
@@ -86,7 +87,7 @@ def pattern(name: str, base: Rgb, accent: Rgb, side: int, rng: random.Random) ->
         slope = rng.choice((0.0, 0.0, 0.35, -0.35)) if name == "colour block" else 0.0
         return lay((y + slope * (x - 0.5)) > edge) if style < 0.75 else lay(x > rng.uniform(0.45, 0.55))
     if name == "speckled":
-        grain = noise_of_rng(rng).random((side // 3 + 1, side // 3 + 1))
+        grain = noise_of(rng.getrandbits(63)).random((side // 3 + 1, side // 3 + 1))
         coarse = np.asarray(Image.fromarray((grain > 0.93).astype(np.uint8) * 255).resize((side, side)), np.float32)
         return lay(coarse / 255, 0.9)
     if name == "pleats":
@@ -95,10 +96,6 @@ def pattern(name: str, base: Rgb, accent: Rgb, side: int, rng: random.Random) ->
     if name == "floral":
         return _floral(base, accent, side, rng)
     return ground
-
-
-def noise_of_rng(rng: random.Random) -> np.random.Generator:
-    return np.random.default_rng(rng.getrandbits(63))
 
 
 def _floral(base: Rgb, accent: Rgb, side: int, rng: random.Random) -> np.ndarray:
@@ -124,7 +121,7 @@ def _floral(base: Rgb, accent: Rgb, side: int, rng: random.Random) -> np.ndarray
     return np.asarray(image, np.float32)
 
 
-def _smooth_noise(noise: np.random.Generator, side: int, nx: int, ny: int) -> np.ndarray:
+def smooth_noise(noise: np.random.Generator, side: int, nx: int, ny: int) -> np.ndarray:
     """Noise of `nx` x `ny` bumps, about -1 to 1."""
     small = Image.fromarray(noise.normal(0, 0.5, (max(2, ny), max(2, nx))).astype(np.float32))
     return np.asarray(small.resize((side, side), Image.Resampling.BICUBIC))
@@ -135,27 +132,27 @@ def grain(material: str, side: int, noise: np.random.Generator) -> np.ndarray | 
     y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
     fine = min(side, 256)
     if material in ("cotton", "canvas"):
-        return 1 + (0.05 if material == "cotton" else 0.09) * _smooth_noise(noise, side, fine, fine)
+        return 1 + (0.05 if material == "cotton" else 0.09) * smooth_noise(noise, side, fine, fine)
     if material == "linen":
-        return 1 + 0.09 * _smooth_noise(noise, side, fine, 24) + 0.09 * _smooth_noise(noise, side, 24, fine)
+        return 1 + 0.09 * smooth_noise(noise, side, fine, 24) + 0.09 * smooth_noise(noise, side, 24, fine)
     if material == "denim":
-        return 1 + 0.07 * np.sin((x + y) * 330) + 0.13 * _smooth_noise(noise, side, 90, 200)
+        return 1 + 0.07 * np.sin((x + y) * 330) + 0.13 * smooth_noise(noise, side, 90, 200)
     if material == "corduroy":
         return 0.94 + 0.17 * np.sin(x * 2 * math.pi * 42)
     if material == "knit":
         return 0.93 + 0.13 * np.sin(x * 2 * math.pi * 34) * np.cos(y * 2 * math.pi * 30 + 2 * np.abs(np.sin(x * 107)))
     if material == "leather":
-        return 1 + 0.06 * _smooth_noise(noise, side, 110, 110) + 0.07 * _smooth_noise(noise, side, 14, 14)
+        return 1 + 0.06 * smooth_noise(noise, side, 110, 110) + 0.07 * smooth_noise(noise, side, 14, 14)
     if material == "suede":
-        return 1 + 0.13 * _smooth_noise(noise, side, 60, 60) + 0.1 * _smooth_noise(noise, side, 10, 10)
+        return 1 + 0.13 * smooth_noise(noise, side, 60, 60) + 0.1 * smooth_noise(noise, side, 10, 10)
     if material == "straw":
         return 0.9 + 0.22 * np.sign(np.sin(x * 2 * math.pi * 24) * np.sin(y * 2 * math.pi * 24))
     if material == "mesh":
         return np.where(np.sin(x * 2 * math.pi * 40) * np.sin(y * 2 * math.pi * 40) > 0.55, 0.7, 1.03)
     if material == "wood":
-        return 1 + 0.17 * _smooth_noise(noise, side, 40, 4) + 0.06 * _smooth_noise(noise, side, 150, 8)
+        return 1 + 0.17 * smooth_noise(noise, side, 40, 4) + 0.06 * smooth_noise(noise, side, 150, 8)
     if material == "metal":
-        return 1 + 0.04 * _smooth_noise(noise, side, 6, fine)
+        return 1 + 0.04 * smooth_noise(noise, side, 6, fine)
     if material == "satin":
-        return 1 + 0.1 * _smooth_noise(noise, side, 12, 5)
+        return 1 + 0.1 * smooth_noise(noise, side, 12, 5)
     return None

@@ -34,7 +34,7 @@ def draw_handbag(easel: Easel, look: Look) -> None:
             closed=False,
             steps=6,
         )
-        for x, y in path[::1]:
+        for x, y in path:
             easel.part(ellipse(x, y, 0.019, 0.015), smooth(metal, 0.95), puff=0.006, contact=0.1)
     else:
         inner = width * look.vary(0.42, 0.62)

@@ -229,13 +229,12 @@ def draw_hoodie(easel: Easel, look: Look) -> None:
         puff=0.015,
         lift=0.03,
     )
-    for y, thick in ((cut.hem_y - 0.005, 0.045),):
-        easel.part(
-            band([(0.5 - cut.hem, y), (0.5 + cut.hem, y)], thick),
-            look.trim if look.has("contrast trim") else look.plain,
-            puff=0.012,
-            lift=0.02,
-        )
+    easel.part(
+        band([(0.5 - cut.hem, cut.hem_y - 0.005), (0.5 + cut.hem, cut.hem_y - 0.005)], 0.045),
+        look.trim if look.has("contrast trim") else look.plain,
+        puff=0.012,
+        lift=0.02,
+    )
     if look.get("closure") == "full zip":
         easel.part(box(0.492, cut.top + 0.1, 0.508, cut.hem_y + 0.015), smooth(STEEL, 0.9), puff=0.004, lift=0.04)
         easel.stitch([(0.5, cut.top + 0.1), (0.5, cut.hem_y)], DARK, 0.006)
