@@ -35,7 +35,8 @@ class Temperature(nn.Module):
     def clamp_(self) -> None:
         """Bring the parameter itself back into bounds, so that its gradient does not stay zero."""
         with torch.no_grad():
-            self.log_scale.clamp_(max=self.highest)
+            # A little below: rounded to float32 the bound itself may lie above the bound, where the gradient is zero.
+            self.log_scale.clamp_(max=self.highest - 1e-4)
 
 
 def info_nce(logits_QC: torch.Tensor, positive_QC: torch.Tensor, negative_QC: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,124 @@
+"""`nano` against transformers' own classes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPatchEmbed, Qwen2_5_VLModel
+
+from models.backbones.nano import NanoBackbone, cosine_filters, qwen_config
+from models.batch import Batch
+from models.moon import MoonModel
+from models.processor import Processor
+from models.tokenizer import train_tokenizer
+from models.tokens import TokenType
+from tests.models import shop
+
+TEXTS = ["Lovely red mug", "black box number 3", "Home > Mug", "colour: red"]
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
+    from models.pictures import PictureMaker
+
+    config = shop.tiny_model()
+    catalog = shop.make_shop(tmp_path_factory.mktemp("shop"))
+    processor = Processor(train_tokenizer(TEXTS, 400), config, PictureMaker(32, shop.regions()))
+    items = [processor.product(item) for item in list(catalog.items())[:2]]
+    return processor.collate(
+        [*items, processor.label("red mug"), processor.query(catalog.query_item(catalog.queries[0]))]
+    )
+
+
+def _stock(backbone: NanoBackbone) -> Qwen2_5_VLModel:
+    """transformers' own model with the same weights."""
+    nano = shop.tiny_model().nano
+    stock = Qwen2_5_VLModel(qwen_config(nano, 400))
+    weights = {name: value for name, value in backbone.qwen.state_dict().items() if "patch_embed" not in name}
+    missing, unexpected = stock.load_state_dict(weights, strict=False)
+    assert missing == ["visual.patch_embed.proj.weight"]
+    assert not unexpected
+    assert isinstance(stock.visual.patch_embed, Qwen2_5_VisionPatchEmbed)
+    flat = backbone.qwen.visual.patch_embed.proj.weight
+    stock.visual.patch_embed.proj.weight.data.copy_(flat.view_as(stock.visual.patch_embed.proj.weight))
+    return stock.eval()
+
+
+def test_hidden_states_equal_the_stock_model(batch: Batch) -> None:
+    torch.manual_seed(1)
+    backbone = NanoBackbone(shop.tiny_model().nano, 400).eval()
+    stock = _stock(backbone)
+    with torch.inference_mode():
+        features = backbone.encode_pictures(batch.patches_TC, batch.grid_N3)
+        ours = backbone.hidden_states(
+            batch.ids_BL, batch.mask_BL, batch.positions_3BL, features.tokens_NKD[batch.slot_picture_S]
+        )
+        is_picture = (batch.types_BL == TokenType.IMAGE) | (batch.types_BL == TokenType.CROP)
+        theirs = stock(
+            input_ids=batch.ids_BL,
+            attention_mask=batch.mask_BL.long(),
+            pixel_values=batch.patches_TC,
+            image_grid_thw=batch.grid_N3,
+            mm_token_type_ids=is_picture.int(),
+        ).last_hidden_state
+    assert float((ours - theirs)[batch.mask_BL].abs().max()) <= 1e-5
+
+
+def test_positions_are_qwens(batch: Batch) -> None:
+    stock = Qwen2_5_VLModel(qwen_config(shop.tiny_model().nano, 400))
+    is_picture = (batch.types_BL == TokenType.IMAGE) | (batch.types_BL == TokenType.CROP)
+    theirs, _ = stock.get_rope_index(
+        batch.ids_BL, is_picture.int(), image_grid_thw=batch.grid_N3, attention_mask=batch.mask_BL.long()
+    )
+    present = batch.mask_BL.expand(3, -1, -1)
+    assert torch.equal(batch.positions_3BL[present], theirs[present])
+
+
+def test_pictures_of_several_sizes_take_the_stock_path() -> None:
+    torch.manual_seed(2)
+    backbone = NanoBackbone(shop.tiny_model().nano, 400).eval()
+    grid = torch.tensor([[1, 2, 2], [1, 4, 2]])
+    patches = torch.randn(4 + 8, 3 * 64)
+    with torch.inference_mode():
+        mixed = backbone.qwen.visual(patches, grid_thw=grid).last_hidden_state
+        alone = [
+            backbone.encode_pictures(patches[:4], grid[:1]).pooled_NV,
+            backbone.encode_pictures(patches[4:], grid[1:]).pooled_NV,
+        ]
+    assert torch.allclose(mixed[:4].mean(dim=0), alone[0][0], atol=1e-5)
+    assert torch.allclose(mixed[4:].mean(dim=0), alone[1][0], atol=1e-5)
+
+
+def test_patch_filters_start_orthogonal() -> None:
+    filters = cosine_filters(8, 40)
+    gram = filters @ filters.T
+    assert torch.allclose(gram, torch.eye(40) / 64, atol=1e-6)
+    assert cosine_filters(2, 16).shape == (16, 12)
+
+
+@pytest.mark.parametrize("combination", ["switch", "additive"])
+@pytest.mark.parametrize("expert", ["full", "low_rank"])
+def test_guided_moon_at_step_zero_is_dense_moon(batch: Batch, combination: str, expert: str) -> None:
+    moe = {"layers": [0, 1], "combination": combination, "expert": expert, "num_experts": 3, "top_k": 2, "rank": 4}
+    guided = MoonModel.seeded(shop.tiny_model(moe=moe), 400, seed=4).eval()
+    dense = MoonModel.seeded(shop.tiny_model(moe={"layers": []}), 400, seed=5).eval()
+    weights = {}
+    for name, value in dense.state_dict().items():
+        found = guided.state_dict()
+        shared = name.replace(".mlp.", ".mlp.shared.")
+        first = name.replace(".mlp.", ".mlp.experts.0.")
+        weights[name] = found[name] if name in found else found[shared] if shared in found else found[first]
+        assert weights[name].shape == value.shape
+    dense.load_state_dict(weights)
+    with torch.inference_mode():
+        assert float((guided(batch) - dense(batch)).abs().max()) <= 1e-5
+
+
+def test_seeded_weights_leave_the_global_generator_alone() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    one = MoonModel.seeded(shop.tiny_model(), 400, seed=1).state_dict()
+    assert torch.equal(torch.rand(3), expected)
+    two = MoonModel.seeded(shop.tiny_model(), 400, seed=1).state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
