@@ -1,0 +1,252 @@
+"""Pairs, sampler and batches: no leak, the mix, the same batch for the same step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from catalog import ModelError, Side, Splits
+from catalog.catalog import Catalog
+from models.pairs import build_pairs
+from models.pictures import PictureMaker, letterbox, photo_key
+from models.processor import Processor
+from models.tokenizer import catalog_texts, train_tokenizer
+from models.tokens import TokenType
+from models.training.data import TrainBatch, TrainSet
+from models.training.picture_store import PictureStore, fill_picture_store
+from models.training.sampler import BatchSampler, category_key
+from models.training.views import draw_hidden, draw_labels, draw_text_view, label_fields
+from tests.models import shop
+
+
+def _dataset(catalog: Catalog, folder: Path, **changes: object) -> TrainSet:
+    config = shop.tiny_train(**changes)
+    model = shop.tiny_model()
+    splits = shop.all_train(catalog)
+    maker = PictureMaker(32, shop.regions())
+    processor = Processor(train_tokenizer(catalog_texts(catalog, splits), 400), model, maker)
+    table = build_pairs(catalog, splits, config)
+    ids = list(table.by_product)
+    category = {key: category_key(catalog.by_id[key].category, -1) for key in ids}
+    sampler = BatchSampler(ids, category, config.batch_size, config.hard_negatives_per_query, config.seed)
+    fields = label_fields(catalog.products)
+    dataset = TrainSet(catalog, table, fields, sampler, processor, PictureStore(folder, {}), config)
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset.store = fill_picture_store(folder, dataset.shots(), maker, 2, "digest")
+    return dataset
+
+
+NO_CHANGE = {"min_area_frac": 1.0, "flip": 0.0, "brightness": 0.0, "contrast": 0.0}
+NO_DROPOUT = dict.fromkeys(("title", "category", "attribute", "all_attributes", "images", "text"), 0.0)
+
+
+def test_sources_are_chosen_and_counted(tmp_path: Path) -> None:
+    catalog = shop.make_shop(tmp_path)
+    splits = shop.all_train(catalog)
+    every = build_pairs(catalog, splits, shop.tiny_train(pair_sources=["purchases", "views", "texts"])).counts()
+    assert every == {
+        "purchases/both": 8,
+        "purchases/image": 8,
+        "purchases/text": 8,
+        "texts/text": 24,
+        "views/both": 24,
+        "views/image": 24,
+    }
+    assert build_pairs(catalog, splits, shop.tiny_train(pair_sources=["views"])).counts() == {"views/image": 24}
+
+
+def test_nothing_of_the_test_side_is_paired(tmp_path: Path) -> None:
+    catalog = shop.make_shop(tmp_path)
+    side_of = {p.product_id: Side.TEST if "mug" in p.product_id else Side.TRAIN for p in catalog.products}
+    own = tuple(query for query in catalog.queries if side_of[query.product_ids[0]] is Side.TRAIN)
+    splits = Splits(side_of, {Side.TRAIN: own, Side.VAL: (), Side.TEST: ()}, {})
+    table = build_pairs(catalog, splits, shop.tiny_train(pair_sources=["purchases", "views", "texts"]))
+    assert all("box" in pair.product_id for pair in table.pairs())
+    assert not any("mug" in text.lower() for text in catalog_texts(catalog, splits))
+
+
+def test_a_single_photo_is_asked_for_by_a_crop_or_not_at_all(tmp_path: Path) -> None:
+    catalog = shop.make_shop(tmp_path, purchases=False)
+    lone = [product.model_copy(update={"images": product.images[:1]}) for product in catalog.products]
+    catalog = replace(catalog, products=tuple(lone))
+    splits = shop.all_train(catalog)
+    pairs = build_pairs(catalog, splits, shop.tiny_train(pair_sources=["views"])).pairs()
+    assert len(pairs) == 8
+    assert all(pair.is_crop for pair in pairs)
+    refused = build_pairs(catalog, splits, shop.tiny_train(pair_sources=["views"], single_photo_crops=False))
+    assert not refused.pairs()
+    assert sum(refused.dropped.values()) == 8
+
+
+def test_the_query_photo_is_never_among_the_products_pixels(tmp_path: Path) -> None:
+    catalog = shop.make_shop(tmp_path / "shop")
+    dataset = _dataset(
+        catalog, tmp_path / "work", photos_per_product=2, augment=NO_CHANGE, dropout=NO_DROPOUT, pair_sources=["views"]
+    )
+    per_picture = dataset.processor.grid_side**2
+    seen = 0
+    for step in range(20):
+        batch = dataset[step]
+        pictures = batch.patches_TC.view(-1, per_picture, batch.patches_TC.shape[-1])
+        for row in range(len(batch.product_ids)):
+            asked = pictures[batch.queries.slot_picture_S[batch.queries.slot_row_S == row]][0]
+            held = pictures[batch.products.slot_picture_S[batch.products.slot_row_S == row]]
+            assert not any(torch.equal(asked, one) for one in held)
+            # The check can fail: the product does own this photograph, it only must not show it here.
+            photos = dataset.photos[batch.product_ids[row]]
+            own = [dataset.processor.patches([letterbox(photo.load(), 32)])[0] for photo in photos]
+            assert any(torch.allclose(asked, one, atol=1e-6) for one in own)
+            seen += 1
+    assert seen >= 100
+
+
+def test_a_text_query_hides_the_field_it_was_made_of(tmp_path: Path) -> None:
+    catalog = shop.make_shop(tmp_path / "shop", purchases=False)
+    dataset = _dataset(catalog, tmp_path / "work", pair_sources=["texts"], dropout=NO_DROPOUT)
+    tokenizer = dataset.processor.tokenizer
+    titles = {product.product_id: (product.title or "").lower() for product in catalog.products}
+    from_title = 0
+    for step in range(12):
+        batch = dataset[step]
+        for row, key in enumerate(batch.product_ids):
+            words = tokenizer.decode(batch.queries.ids_BL[row].tolist(), skip_special_tokens=True).strip()
+            shown = tokenizer.decode(batch.products.ids_BL[row].tolist(), skip_special_tokens=True)
+            if words == titles[key]:
+                from_title += 1
+                assert titles[key] not in shown
+            else:
+                assert titles[key] in shown
+    assert from_title > 5
+
+
+def test_a_batch_depends_on_seed_and_step_alone(tmp_path: Path) -> None:
+    catalog = shop.make_shop(tmp_path / "shop")
+    one, two = (_dataset(catalog, tmp_path / name) for name in ("a", "b"))
+    for step in (0, 1, 5):
+        two[step + 1]  # another history
+        _assert_equal(one[step], two[step])
+    other = _dataset(catalog, tmp_path / "c", seed=2)[0]
+    assert other.product_ids != one[0].product_ids or not torch.equal(other.patches_TC, one[0].patches_TC)
+
+
+def _assert_equal(one: TrainBatch, two: TrainBatch) -> None:
+    assert one.product_ids == two.product_ids
+    assert torch.equal(one.patches_TC, two.patches_TC)
+    assert torch.equal(one.products.ids_BL, two.products.ids_BL)
+    assert torch.equal(one.queries.slot_picture_S, two.queries.slot_picture_S)
+    assert torch.equal(one.not_negative_BB, two.not_negative_BB)
+
+
+def test_false_negative_masks_of_a_batch_by_brute_force(tmp_path: Path) -> None:
+    catalog = shop.make_shop(tmp_path / "shop")
+    # One query bought two products, and two products share a photograph.
+    twice = catalog.queries[0].model_copy(update={"product_ids": ("mug-red", "box-black")})
+    shared = catalog.by_id["box-red"].images[0]
+    products = tuple(
+        p.model_copy(update={"images": (*p.images, shared)}) if p.product_id == "mug-black" else p
+        for p in catalog.products
+    )
+    catalog = replace(catalog, queries=(twice, *catalog.queries[1:]), products=products)
+    dataset = _dataset(catalog, tmp_path / "work", batch_size=8)
+    checked = Counter[str]()
+    for step in range(30):
+        rng = np.random.default_rng((dataset.config.seed, step, 1))
+        rows = [catalog.by_id[key] for key in dataset.sampler.products(step)]
+        pairs = [dataset._draw_pair(product, rng) for product in rows]
+        mask = dataset[step].not_negative_BB
+        for i, pair in enumerate(pairs):
+            for j, other in enumerate(rows):
+                digests = {photo_key(photo) for photo in dataset.photos[other.product_id]}
+                reasons = {
+                    "group": rows[i].group_id == other.group_id,
+                    "bought": other.product_id in pair.accepted,
+                    "photo": pair.photo is not None and photo_key(pair.photo) in digests,
+                }
+                assert bool(mask[i, j]) == any(reasons.values())
+                checked.update(name for name, value in reasons.items() if value and i != j)
+    assert checked["group"] > 0
+    assert checked["bought"] > 0
+    assert checked["photo"] > 0
+
+
+def test_labels_are_only_asked_of_products_that_do_not_show_them(tmp_path: Path) -> None:
+    catalog = shop.make_shop(tmp_path / "shop")
+    dataset = _dataset(catalog, tmp_path / "work")
+    blind = 0
+    for step in range(10):
+        batch = dataset[step]
+        has_category = (batch.products.types_BL == TokenType.CATEGORY).any(dim=1)
+        asked = batch.labels[0]
+        assert not bool((asked.product_may_see_B & has_category).any())
+        blind += int(asked.product_may_see_B.sum())
+        assert bool(asked.right_BL.any(dim=1).all())
+    assert blind > 0
+
+
+def test_label_fields_and_draws(tmp_path: Path) -> None:
+    fields = {field.hides: field for field in label_fields(shop.make_shop(tmp_path).products)}
+    # Level 0 has one answer only and is no question.
+    assert set(fields) == {"category", "attributes.colour", "attributes.use"}
+    assert fields["category"].texts == ("Home > Box", "Home > Mug")
+    assert fields["attributes.use"].answers["mug-red"] == frozenset(("use: daily", "use: gift"))
+    rng = np.random.default_rng(0)
+    drawn = draw_labels(fields["attributes.colour"], ["mug-red", "box-blue"], 3, rng)
+    assert {"colour: red", "colour: blue"} <= set(drawn)
+    assert len(drawn) == 3
+
+
+def test_dropout_hides_as_often_as_configured_and_never_everything(tmp_path: Path) -> None:
+    product = shop.make_shop(tmp_path).products[0]
+    config = shop.tiny_train().dropout
+    rng = np.random.default_rng(0)
+    draws = [draw_hidden(product, config, rng) for _ in range(4000)]
+    share = {name: sum(name in hidden for hidden in draws) / len(draws) for name in ("title", "category", "images")}
+    kept = (1 - config.images) * (1 - config.text)
+    all_text = (1 - config.images) * config.text
+    assert share["images"] == pytest.approx(config.images, abs=0.02)
+    assert share["title"] == pytest.approx(all_text + kept * config.title, abs=0.03)
+    assert share["category"] == pytest.approx(all_text + kept * config.category, abs=0.03)
+    assert not any({"images", "title", "category"} <= hidden for hidden in draws)
+
+
+def test_text_views_are_sometimes_a_title_and_sometimes_a_shoppers_words(tmp_path: Path) -> None:
+    product = shop.make_shop(tmp_path).by_id["mug-red"]
+    rng = np.random.default_rng(0)
+    views = Counter(draw_text_view(product, rng) for _ in range(200))
+    assert views["Lovely mug number 0"] > 20
+    assert views["red Mug"] > 2
+    assert any(view is not None and view.startswith("Home > Mug; ") for view in views)
+    bare = product.model_copy(update={"title": None, "category": (), "attributes": {}})
+    assert draw_text_view(bare, rng) is None
+
+
+def test_an_epoch_shows_every_product_once_and_neighbours_share_a_category() -> None:
+    ids = [f"p{number:03d}" for number in range(60)]
+    category = {key: str(number % 4) for number, key in enumerate(ids)}
+    sampler = BatchSampler(ids, category, batch_size=12, hard_negatives_per_query=2, seed=1)
+    epoch = [key for step in range(sampler.batches_per_epoch) for key in sampler.products(step)]
+    assert sorted(epoch) == ids
+    alone = BatchSampler(ids, category, batch_size=12, hard_negatives_per_query=0, seed=1)
+
+    def same(chosen: BatchSampler) -> float:
+        batch = chosen.products(0)
+        return float(np.mean([category[a] == category[b] for a, b in zip(batch, batch[1:], strict=False)]))
+
+    assert same(sampler) > 0.5 > same(alone)
+    assert sampler.products(7) == BatchSampler(ids[::-1], category, 12, 2, 1).products(7)
+    assert sampler.products(0) != sampler.products(sampler.batches_per_epoch)
+
+
+def test_too_few_pairs_are_refused() -> None:
+    with pytest.raises(ModelError, match="too few products"):
+        BatchSampler(["p"], {"p": ""}, 4, 0, 1)
+
+
+def test_category_keys() -> None:
+    assert category_key(("a", "b", "c"), -1) == category_key(("a", "b", "c"), 2)
+    assert category_key(("a", "b", "c"), 0) == category_key(("a", "x"), 0)
