@@ -8,6 +8,7 @@ import struct
 import warnings
 import zlib
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import fsspec
 import numpy as np
@@ -17,6 +18,8 @@ from catalog.errors import ImageError
 from catalog.rows import Box
 
 ALLOWED_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
+
+_PIECE_BYTES = 1 << 18
 
 # What Pillow's readers raise on damaged files, beside their documented OSError: found by flipping bytes.
 _DECODE_FAULTS = (
@@ -135,6 +138,21 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(values * (255.0 / top), 0, 255).astype(np.uint8), mode="L")
 
 
+def _read_up_to(stream: BinaryIO, max_bytes: int | None) -> bytes:
+    """All of `stream`, or one byte more than `max_bytes`.
+
+    In pieces, because asking a file for its limit at once reserves that much memory, however small the file is.
+    """
+    if max_bytes is None:
+        return stream.read()
+    pieces: list[bytes] = []
+    left = max_bytes + 1
+    while left > 0 and (piece := stream.read(min(left, _PIECE_BYTES))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
 @dataclass(frozen=True)
 class Photo:
     """One photograph: where its bytes are, what they must hash to, and its true core box where known.
@@ -167,7 +185,7 @@ class Photo:
             # The reference is joined on the file system and never parsed as a URL of its own.
             fs, base = fsspec.url_to_fs(self.root or ".")
             with fs.open(f"{base.rstrip('/')}/{self.ref}" if self.root else self.ref, "rb") as stream:
-                data: bytes = stream.read() if max_bytes is None else stream.read(max_bytes + 1)
+                data = _read_up_to(stream, max_bytes)
         except FileNotFoundError:
             raise ImageError(
                 "image file is missing",

@@ -145,6 +145,7 @@ def test_pixel_limit_is_exact():
         decoded(data, max_pixels=99)
 
 
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
 @settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from([picture_bytes(0, kind=kind) for kind in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")]),
