@@ -184,7 +184,9 @@ def test_unusable_photo_stops(shop, name, data, reason):
 
 def test_product_without_title_and_with_a_broken_photo_has_no_content(shop):
     shop.products[4] |= {"title": None, "images": ["absent.png"]}
-    assert found(shop.check()) == {"image_usable", "product_has_content"}
+    verdict = shop.check()
+    assert found(verdict) == {"image_usable", "product_has_content"}
+    assert next(one.examples for one in verdict.findings if one.check == "product_has_content") == ("p4",)
 
 
 def test_broken_query_photo_stops(shop):

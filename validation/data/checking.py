@@ -102,7 +102,7 @@ def _all_but_first(cells: list[tuple[int, str, Any]]) -> list[tuple[int, str, An
 
 
 def _example(key: str, value: Any) -> str:
-    if value is None or value is False or str(value) == key or value != value:
+    if value is None or str(value) in ("False", key) or value != value:
         return key
     return f"{key}: {value:.3g}" if isinstance(value, float) else f"{key}: {value}"
 

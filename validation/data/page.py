@@ -74,7 +74,8 @@ def _verdict(catalog: Catalog, findings: Sequence[Finding], quarantined: Sequenc
     num_errors = sum(finding.level is Level.ERROR for finding in findings)
     num_warnings = len(findings) - num_errors
     word, tone = ("Stopped", "error") if reason else ("Passed", "good")
-    told = escape(reason) if reason else "This catalogue may be trained on."
+    told = "What is left may be trained on." if quarantined else "This catalogue may be trained on."
+    told = escape(reason) or told
     return (
         f'<header><p class="eyebrow">Data checks</p><h1>{escape(catalog.name)}'
         f'<span class="pill {tone}">{word}</span></h1><p class="lead">{told}</p>'
