@@ -242,12 +242,12 @@ class TrainSet(Dataset[TrainBatch]):
         return sequences.batch(), rows, same_text, labels
 
     def _draw_fields(self, rng: np.random.Generator) -> list[LabelField]:
-        """One category level, the leaf as often as all others together, and two attributes."""
+        """The deepest category level, another one, and two attributes."""
         levels = [field for field in self.fields if field.hides == "category"]
         others = [field for field in self.fields if field.hides != "category"]
-        drawn: list[LabelField] = []
-        if levels:
-            drawn.append(levels[-1] if rng.random() < 0.5 else levels[int(rng.integers(len(levels)))])
+        drawn = levels[-1:]
+        if len(levels) > 1:
+            drawn.append(levels[int(rng.integers(len(levels) - 1))])
         drawn += [others[index] for index in sorted(rng.permutation(len(others))[:2])]
         return drawn
 
