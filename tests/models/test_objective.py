@@ -1,0 +1,163 @@
+"""The objective and the schedule: one batch can be learnt by heart, masks hold, a broken loss stops the run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from catalog import ModelError
+from models.config import AugmentConfig
+from models.losses import info_nce
+from models.moon import MoonModel
+from models.training import train
+from models.training.augment import augment
+from models.training.module import MoonModule
+from models.training.objective import Objective
+from models.training.schedule import lr_factor, parameter_groups
+from tests.models import shop
+from tests.models.test_pairs import _dataset
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    folder = tmp_path_factory.mktemp("shop")
+    return _dataset(shop.make_shop(folder / "data"), folder / "work", batch_size=8)
+
+
+def _objective(dataset, **changes: object) -> Objective:  # type: ignore[no-untyped-def]
+    model = shop.tiny_model(matryoshka_dims=[8])
+    vocab = dataset.processor.tokenizer.get_vocab_size()
+    return Objective(MoonModel.seeded(model, vocab, seed=1), model, shop.tiny_train(**changes)).train()
+
+
+def test_one_batch_can_be_learnt_by_heart(dataset) -> None:  # type: ignore[no-untyped-def]
+    objective, batch = _objective(dataset), dataset[0]
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=3e-3)
+    first = None
+    for _ in range(60):
+        loss, report = objective(batch)
+        first = first if first is not None else {name: float(value) for name, value in report.items()}
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert first is not None
+    assert float(report["loss/retrieval"]) < 0.2 * first["loss/retrieval"]
+    assert float(report["loss/labels"]) < 0.2 * first["loss/labels"]
+    assert float(report["loss/alignment"]) < 0.6 * first["loss/alignment"]
+    assert float(report["batch/recall@1"]) == 1.0
+
+
+def test_every_weight_is_reached(dataset) -> None:  # type: ignore[no-untyped-def]
+    objective = _objective(dataset)
+    loss, _ = objective(dataset[0])
+    loss.backward()
+    # B of a low-rank change starts at zero, so its A has no gradient in the very first step; everything else has one.
+    silent = {name for name, p in objective.named_parameters() if p.grad is None or float(p.grad.abs().max()) == 0.0}
+    assert all(name.endswith(".down.weight") for name in silent), silent
+
+
+def test_masked_products_are_no_negatives(dataset) -> None:  # type: ignore[no-untyped-def]
+    objective = _objective(dataset, symmetric=False, similarity_guard=None, alignment_weight=0.0, label_weight=0.0)
+    objective.dims = objective.dims[-1:]
+    batch = dataset[1]
+    with torch.no_grad():
+        _, report = objective(batch)
+        pictures = objective.model.encode_pictures(batch.patches_TC, batch.grid_N3)
+        queries, products = objective.model(batch.queries, pictures), objective.model(batch.products, pictures)
+        logits = queries @ products.T * objective.temperature.scale
+        eye = torch.eye(len(logits), dtype=torch.bool)
+        expected = info_nce(logits, eye, ~(batch.not_negative_BB | eye))
+        everything = info_nce(logits, eye, ~eye)
+        alone, _ = objective(replace(batch, not_negative_BB=torch.ones_like(eye)))
+    assert float(report["loss/retrieval"]) == pytest.approx(float(expected), abs=1e-5)
+    assert float(everything) > float(expected)
+    assert float(alone) < 0.1  # nothing but the experts' losses is left
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = shop.make_shop(tmp_path / "data")
+    whole = Objective.forward
+
+    def poisoned(self: Objective, batch):  # type: ignore[no-untyped-def]
+        loss, report = whole(self, batch)
+        return (
+            (loss * math.nan, report | {"loss/retrieval": loss.detach() * math.nan})
+            if batch.step == 3
+            else (
+                loss,
+                report,
+            )
+        )
+
+    monkeypatch.setattr(Objective, "forward", poisoned)
+    with pytest.raises(ModelError, match=r"not finite at step 3") as caught:
+        train(
+            catalog,
+            shop.all_train(catalog),
+            model=shop.tiny_model(),
+            train=shop.tiny_train(),
+            regions=shop.regions(),
+            regions_config=shop.REGIONS,
+            work_dir=tmp_path / "work",
+            out_dir=tmp_path / "model",
+        )
+    assert "loss/retrieval" in caught.value.got
+    assert any(product.product_id in caught.value.where for product in catalog.products)
+    assert torch.load(tmp_path / "work" / "checkpoint.pt", weights_only=True)["step"] == 2
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_weight_that_is_not_finite_is_not_checkpointed(dataset, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    objective = _objective(dataset)
+    module = MoonModule(objective, shop.tiny_train(), tmp_path, "fingerprint")
+    with torch.no_grad():
+        objective.model.head.project.weight[0, 0] = math.inf
+    with pytest.raises(ModelError, match="weight is not finite"):
+        module.checkpoint()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    assert lr_factor(0.0, 0.1) == 0.0
+    assert lr_factor(0.05, 0.1) == pytest.approx(0.5)
+    assert lr_factor(0.1, 0.1) == pytest.approx(1.0)
+    assert lr_factor(0.55, 0.1) == pytest.approx(0.5)
+    assert lr_factor(1.0, 0.1) == pytest.approx(0.0)
+    assert lr_factor(1.3, 0.0) == pytest.approx(0.0)
+
+
+def test_scales_do_not_decay_and_the_vision_tower_has_its_own_rate(dataset) -> None:  # type: ignore[no-untyped-def]
+    objective = _objective(dataset, lr_vision=1e-3, lr_text=2e-3)
+    groups = parameter_groups(objective, objective.model.backbone.vision_parameters(), objective.config)
+    assert {group["name"]: group["peak_lr"] for group in groups} == {
+        "text_no_decay": 2e-3,
+        "text": 2e-3,
+        "vision_no_decay": 1e-3,
+        "vision": 1e-3,
+    }
+    assert sum(len(group["params"]) for group in groups) == len(list(objective.parameters()))  # type: ignore[arg-type]
+    for group in groups:
+        assert (group["weight_decay"] == 0.0) == all(p.ndim < 2 for p in group["params"])  # type: ignore[union-attr,attr-defined]
+
+
+def test_augmentation_is_decided_by_its_generator() -> None:
+    pictures = torch.rand(4, 3, 16, 16) * 2 - 1
+    strong = torch.tensor([False, False, True, True])
+
+    def drawn(seed: int, config: AugmentConfig = AugmentConfig()) -> torch.Tensor:
+        return augment(pictures, strong, config, torch.Generator().manual_seed(seed))
+
+    assert torch.equal(drawn(1), drawn(1))
+    assert not torch.equal(drawn(1), drawn(2))
+    assert float(drawn(1).abs().max()) <= 1.0
+    still = AugmentConfig(min_area_frac=1.0, flip=0.0, brightness=0.0, contrast=0.0)
+    assert torch.allclose(drawn(1, still)[:2], pictures[:2], atol=1e-5)
+    assert not torch.allclose(drawn(1, still)[2:], pictures[2:], atol=1e-2)
+    mirrored = AugmentConfig(min_area_frac=1.0, flip=1.0, brightness=0.0, contrast=0.0)
+    assert torch.allclose(drawn(1, mirrored)[:2], pictures[:2].flip(-1), atol=1e-5)
