@@ -51,7 +51,7 @@ def check_recipe(path: Path, schema: RecipeSchema) -> dict[str, Any]:
             try:
                 values[name] = TypeAdapter(kind).validate_python(parameters[name])
             except ValidationError as error:
-                mistakes += _value_mistakes(error, kind, ("parameters", name))
+                mistakes += _value_mistakes(error, kind, parameters[name], ("parameters", name))
     mistakes += _step_mistakes(_mapping(data, "steps", (), mistakes), schema)
     if mistakes:
         raise _as_error(path, mistakes, lines)
@@ -100,10 +100,15 @@ def _unknown_text(key: str, known: Collection[str]) -> str:
     return f"unknown key; allowed: {', '.join(sorted(known)) or 'none'}"
 
 
-def _value_mistakes(error: ValidationError, kind: Any, at: KeyPath) -> Iterable[tuple[KeyPath, str]]:
+def _value_mistakes(error: ValidationError, kind: Any, data: Any, at: KeyPath) -> Iterable[tuple[KeyPath, str]]:
+    rows = [(_without_tags(row["loc"], data), row) for row in error.errors(include_url=False)]
+    paths = {loc for loc, _ in rows}
     mistakes = []
-    for row in error.errors(include_url=False):
-        path: KeyPath = (*at, *row["loc"])
+    for loc, row in rows:
+        if any(other[: len(loc)] == loc and other != loc for other in paths):
+            # One arm of a union wants another type; the arm that was meant has told what is wrong inside.
+            continue
+        path: KeyPath = (*at, *loc)
         if row["type"] == "extra_forbidden":
             known = _fields_at(kind, row["loc"][:-1])
             mistakes.append((path, _unknown_text(str(row["loc"][-1]), known)))
@@ -113,6 +118,19 @@ def _value_mistakes(error: ValidationError, kind: Any, at: KeyPath) -> Iterable[
             text = row["msg"][:1].lower() + row["msg"][1:]
             mistakes.append((path, f"got {row['input']!r}, but {text.replace('input should', 'it should')}"))
     return mistakes
+
+
+def _without_tags(loc: tuple[str | int, ...], data: Any) -> tuple[str | int, ...]:
+    """The path as the file has it: pydantic puts the name of a union's arm between the keys."""
+    kept: list[str | int] = []
+    for step in loc:
+        inside = isinstance(data, dict) and step in data
+        inside = inside or (isinstance(data, list) and isinstance(step, int) and step < len(data))
+        if inside:
+            data = data[step]
+            kept.append(step)
+    missing = loc[-1:] if loc and isinstance(data, dict) and kept[-1:] != list(loc[-1:]) else ()
+    return (*kept, *missing)
 
 
 def _fields_at(kind: Any, loc: tuple[str | int, ...]) -> Collection[str]:

@@ -31,7 +31,12 @@ def train_moon(config: MoonConfig = MoonConfig()) -> None:
         benchmark=config.benchmark,
     )
     scored = evaluate_mbe(
-        catalog=validated, regions=regions, model=model, split=config.catalog.split, benchmark=config.benchmark
+        catalog=validated,
+        regions=regions,
+        model=model,
+        split=config.catalog.split,
+        regions_config=config.regions,
+        benchmark=config.benchmark,
     )
     decision = gate(
         catalog=validated,

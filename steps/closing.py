@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from zenml.enums import ExecutionStatus
 from zenml.models import ArtifactVersionResponse, PipelineRunResponse
 
 from catalog import ArtifactName
 from steps.records import AliasMove, Benchmark, BentoRecord, GateResult, Registration
+from steps.times import cached_steps, seconds_by_step
 from validation.benchmark import score_table
 
 
@@ -82,12 +82,11 @@ def _load(run: PipelineRunResponse, step_name: str, name: ArtifactName) -> Any:
 
 
 def _times(run: PipelineRunResponse) -> str:
-    rows = []
-    for name, row in run.steps.items():
-        if row.status is ExecutionStatus.CACHED:
-            rows.append(f"{name} cached")
-        elif row.start_time and row.end_time:
-            rows.append(f"{name} {(row.end_time - row.start_time).total_seconds():.0f} s")
+    cached = cached_steps(run)
+    rows = [
+        f"{name} cached" if name in cached else f"{name} {seconds:.0f} s"
+        for name, seconds in seconds_by_step(run).items()
+    ]
     if run.start_time and run.end_time:
         rows.append(f"in all {(run.end_time - run.start_time).total_seconds():.0f} s")
     return "times: " + ", ".join(rows)

@@ -9,12 +9,13 @@ from zenml import step
 
 from catalog import ArtifactName, Catalog, SplitConfig, split_catalog
 from models.encoder import MoonEncoder
-from models.regions import RegionStore
+from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser, make_detector
 from models.rivals import FrozenVision, untrained_encoder
 from steps.code import cached_by, code_digest, commit
 from steps.limits import ingested_limits
 from steps.materializers import RecordMaterializer
 from steps.records import Benchmark, ModelFolder
+from steps.showcase import rows_to_data
 from validation.benchmark import (
     ColourHistogram,
     RandomVectors,
@@ -22,6 +23,7 @@ from validation.benchmark import (
     build_eval_set,
     label_baselines,
     main_score,
+    retrieval_gallery,
     run_benchmark,
 )
 from validation.config import BenchmarkConfig
@@ -36,7 +38,12 @@ def code() -> str:
 
 @step(cache_policy=cached_by(code), output_materializers=RecordMaterializer)
 def evaluate_mbe(
-    catalog: Catalog, regions: RegionStore, model: ModelFolder, split: SplitConfig, benchmark: BenchmarkConfig
+    catalog: Catalog,
+    regions: RegionStore,
+    model: ModelFolder,
+    split: SplitConfig,
+    regions_config: RegionsConfig,
+    benchmark: BenchmarkConfig,
 ) -> Annotated[Benchmark, ArtifactName.BENCHMARK.value]:
     """Zero-shot retrieval, category and attributes, with intervals; the rivals are run, not assumed."""
     eval_set = build_eval_set(catalog, split_catalog(catalog, split), benchmark)
@@ -53,4 +60,6 @@ def evaluate_mbe(
     records = [run_benchmark(rival, eval_set, benchmark) for rival in rivals]
     records += label_baselines(eval_set, benchmark)
     logger.info("main score %.3f, 0 to 1; every score stands in the table at the end", main_score(candidate))
-    return Benchmark(candidate, {record.encoder: record for record in records})
+    core = CoreRegions(make_detector(regions_config), make_chooser(regions_config), regions)
+    examples = rows_to_data(retrieval_gallery(encoder, eval_set), core)
+    return Benchmark(candidate, {record.encoder: record for record in records}, examples)

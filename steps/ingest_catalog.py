@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from zenml import step
 
-from catalog import ArtifactName, Catalog, CatalogConfig, ImageError, read_catalog
+from catalog import ArtifactName, Catalog, CatalogConfig, ImageError, read_catalog, write_catalog
 from catalog.sources import load_catalog
 from steps.code import code_digest
 from steps.materializers import CatalogMaterializer

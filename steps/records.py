@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from validation.benchmark.record import BenchmarkRecord
+from validation.gate.decision import Decision, RuleResult
 
 SCHEMA_VERSION = 1
 
@@ -54,6 +55,8 @@ class Benchmark(Record):
 
     candidate: BenchmarkRecord
     rivals: dict[str, BenchmarkRecord]
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    """A few queries with what the candidate found, see `steps.showcase`."""
 
     @property
     def records(self) -> list[BenchmarkRecord]:
@@ -63,12 +66,13 @@ class Benchmark(Record):
         return {
             "candidate": self.candidate.to_dict(),
             "rivals": {name: record.to_dict() for name, record in self.rivals.items()},
+            "examples": self.examples,
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         rivals = {name: BenchmarkRecord.from_dict(row) for name, row in data["rivals"].items()}
-        return cls(BenchmarkRecord.from_dict(data["candidate"]), rivals)
+        return cls(BenchmarkRecord.from_dict(data["candidate"]), rivals, data["examples"])
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,10 @@ class GateResult(Record):
     champion_digest: str | None = None
     champion: dict[str, Any] | None = None
     """The champion's benchmark record on the same evaluation set."""
+
+    def to_decision(self) -> Decision:
+        """The room's own type again."""
+        return Decision(**self.decision | {"rules": tuple(RuleResult(**rule) for rule in self.decision["rules"])})
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Annotated, Any
+from uuid import UUID
 
 import mlflow
+import yaml
 from zenml import get_step_context, step
-from zenml.enums import ExecutionStatus
+from zenml.client import Client
 from zenml.models import PipelineRunResponse
 from zenml.types import HTMLString
 
@@ -25,7 +28,10 @@ from steps.records import (
     Registration,
     TrainingRun,
 )
-from validation.benchmark import score_table
+from steps.showcase import rows_from_data
+from steps.times import cached_steps, seconds_by_step
+from validation.benchmark import BenchmarkRecord, score_table
+from validation.report import RunReport, render_report
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +59,7 @@ def report(
 ) -> tuple[Annotated[HTMLString, ArtifactName.REPORT.value], Annotated[ConfigRecord, ArtifactName.CONFIG.value]]:
     """Write the page and complete the MLflow run. Never cached: a run without its own report would look empty."""
     run = get_step_context().pipeline_run
-    page = "<html></html>"
+    page = _page(run, validated_catalog, model, training, benchmark, decision, registration, bento, config)
     tracking.log_config(config)
     tracking.log_catalog(catalog, ArtifactName.CATALOG)
     tracking.log_catalog(validated_catalog, ArtifactName.VALIDATED_CATALOG)
@@ -82,10 +88,50 @@ def report(
     return HTMLString(page), ConfigRecord(config)
 
 
+def _page(
+    run: PipelineRunResponse,
+    catalog: Catalog,
+    model: ModelFolder,
+    training: TrainingRun,
+    benchmark: Benchmark,
+    decision: GateResult,
+    registration: Registration,
+    bento: BentoRecord,
+    config: dict[str, Any],
+) -> str:
+    records = list(benchmark.records)
+    if decision.champion is not None and decision.champion_digest != model.digest:
+        champion = BenchmarkRecord.from_dict(decision.champion)
+        records.append(replace(champion, encoder=f"champion {decision.champion_version}"))
+    examples, cores = rows_from_data(benchmark.examples, catalog)
+    names = sorted({name for row in training.curve for name in row if name != "step"})
+    return render_report(
+        RunReport(
+            title=run.name,
+            records=records,
+            decision=decision.to_decision(),
+            gallery=examples,
+            cores=cores,
+            curves={name: [(int(row["step"]), row[name]) for row in training.curve if name in row] for name in names},
+            phases_s=seconds_by_step(run),
+            lineage={
+                "data digest": catalog.digest,
+                "model digest": model.digest,
+                "model version": registration.version or registration.reason,
+                "Bento": bento.tag or bento.reason,
+                **{name.replace("_", " "): str(value) for name, value in training.record.get("lineage", {}).items()},
+                "from the cache": cached_from(run) or "nothing",
+            },
+            config_yaml=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
+        )
+    )
+
+
 def cached_from(run: PipelineRunResponse) -> str:
     """Steps of the run that were served from the cache, and the run each was taken from."""
-    return ", ".join(
-        f"{name} from {row.original_step_run_id}"
-        for name, row in run.steps.items()
-        if row.status is ExecutionStatus.CACHED
-    )
+    client = Client()
+    taken = []
+    for name, original in cached_steps(run).items():
+        source = client.get_run_step(UUID(original)).pipeline_run_id
+        taken.append(f"{name} from {client.get_pipeline_run(source, hydrate=False).name}")
+    return ", ".join(taken)

@@ -95,7 +95,7 @@ def magento_sample(
     """
     from catalog.sources.magento import import_magento_sample
 
-    import_magento_sample(source, out)
+    import_magento_sample(str(source), str(out))
     inspect(str(out))
 
 
