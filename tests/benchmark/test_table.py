@@ -74,6 +74,31 @@ def test_the_table_shows_everyone_with_n_pool_interval_and_what_is_not_applicabl
     assert "36 products in the gallery" in text
 
 
+def test_no_number_is_cut_short_however_many_encoders(records: list[BenchmarkRecord]) -> None:
+    many = [replace(records[0], encoder=f"encoder_number_{n}") for n in range(9)]
+    text = score_table(many, width=100)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 100
+    heads = [line for line in text.splitlines() if "task / metric" in line]
+    assert len(heads) > 1
+    assert all("encoder_number_0" in head for head in heads), "the candidate stands beside every rival"
+    for record in many[1:]:
+        assert sum(record.encoder in head for head in heads) == 1
+    own = records[0].scores["image_to_product/recall@1"]
+    rows = [line for line in text.splitlines() if "image_to_product/recall@1 " in line]
+    shown = [[cell.strip() for cell in line.split("│")[1:-1]] for line in rows]
+    assert {tuple(cells[1:3]) for cells in shown} == {("36", "36")}
+    expected = {f"{100 * own.value:.1f} [{100 * own.low:.0f}-{100 * own.high:.0f}]"}
+    assert {cell for cells in shown for cell in cells[3:]} == expected
+    assert sum(len(cells) - 3 for cells in shown) == len(many) + len(heads) - 1
+
+
+def test_one_encoder_wider_than_the_terminal_is_shown_whole(records: list[BenchmarkRecord]) -> None:
+    text = score_table([replace(records[0], encoder="x" * 200)])
+    assert "x" * 200 in text
+    assert "…" not in text
+
+
 def test_invented_queries_are_named_in_the_table(tmp_path: Path, config: BenchmarkConfig) -> None:
     shop = stocked(tmp_path)
     shop.queries.clear()

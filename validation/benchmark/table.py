@@ -28,6 +28,8 @@ SHOWN_METRICS = (
     *("attributes/accuracy_macro", "attributes_title_hidden/accuracy_macro"),
 )
 
+_ANY_WIDTH = 10_000
+
 
 def main_metrics(record: BenchmarkRecord) -> tuple[str, ...]:
     """Those of MAIN_METRICS that the evaluation set can ask at all; the same for every encoder judged on it."""
@@ -55,7 +57,8 @@ def main_score(record: BenchmarkRecord) -> float:
 def score_table(records: Iterable[BenchmarkRecord], metrics: Sequence[str] = SHOWN_METRICS, *, width: int = 160) -> str:
     """Encoders side by side, the candidate first, as text for a terminal.
 
-    Each cell is the score in percent with its interval; n/a where the encoder cannot be asked.
+    Each cell is the score in percent with its interval; n/a where the encoder cannot be asked. No number is ever cut
+    short: encoders that do not fit into `width` characters follow in a further table, beside the candidate again.
 
     Raises:
         ValueError: Records of different evaluation sets; such numbers do not belong in one table.
@@ -65,28 +68,45 @@ def score_table(records: Iterable[BenchmarkRecord], metrics: Sequence[str] = SHO
         return "no encoder was scored\n"
     if len({record.eval_set_digest for record in rows}) > 1:
         raise ValueError("these records come from different evaluation sets and cannot share a table")
-    first = rows[0]
-    table = Table(
-        title=f"{first.side} side, {first.num_gallery} products in the gallery, % [{first.confidence:.0%} interval]",
-        title_justify="left",
-        caption_justify="left",
-    )
+    # A console as wide as any table: rich would shrink columns that do not fit until their numbers are gone.
+    out = io.StringIO()
+    console = Console(file=out, width=_ANY_WIDTH, color_system=None, legacy_windows=False, markup=False)
+    others, title = rows[1:], True
+    while title or others:
+        count = len(others)
+        while count > 1 and console.measure(_table([rows[0], *others[:count]], rows, metrics)).maximum > width:
+            count -= 1
+        console.print(_table([rows[0], *others[:count]], rows, metrics, with_title=title))
+        others, title = others[count:], False
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+
+
+def _table(
+    columns: Sequence[BenchmarkRecord],
+    records: Sequence[BenchmarkRecord],
+    metrics: Sequence[str],
+    *,
+    with_title: bool = False,
+) -> Table:
+    """A table of `columns`, with every metric that any of `records` has."""
+    first = records[0]
+    title = f"{first.side} side, {first.num_gallery} products in the gallery, % [{first.confidence:.0%} interval]"
+    table = Table(title=title if with_title else None, title_justify="left")
     table.add_column("task / metric", no_wrap=True)
     table.add_column("n", justify="right")
     table.add_column("pool", justify="right")
-    for record in rows:
+    for record in columns:
         table.add_column(record.encoder, justify="right", no_wrap=True)
-    shown = [metric for metric in metrics if any(metric in record.scores for record in rows)]
-    for metric in shown:
-        known = next(record.scores[metric] for record in rows if metric in record.scores)
+    for metric in metrics:
+        known = next((record.scores[metric] for record in records if metric in record.scores), None)
+        if known is None:
+            continue
         source = first.tasks[_task_of(metric)].query_source if _task_of(metric) in first.tasks else ""
         label = metric if source in ("", "purchases") else f"{metric} ({source})"
-        table.add_row(label, str(known.n), str(known.pool), *(_cell(record, metric) for record in rows))
+        table.add_row(label, str(known.n), str(known.pool), *(_cell(record, metric) for record in columns))
     table.add_section()
-    table.add_row("main score", "", "", *(_percent(main_score(record)) for record in rows), style="bold")
-    out = io.StringIO()
-    Console(file=out, width=width, color_system=None, legacy_windows=False, markup=False).print(table)
-    return out.getvalue()
+    table.add_row("main score", "", "", *(_percent(main_score(record)) for record in columns), style="bold")
+    return table
 
 
 def _cell(record: BenchmarkRecord, metric: str) -> str:
