@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.errors import CatalogError
-from catalog.images import Photo
+from catalog.images import ImageLimits, Photo
 from catalog.items import ProductItem, QueryItem
 from catalog.rows import SCHEMA_VERSION, Product, Query
 
@@ -87,7 +87,10 @@ class Catalog:
     def photo(self, ref: str, box: Any = None, role: str = "") -> Photo:
         """The photograph at `ref`, verified against its digest whenever it is read."""
         record = self.images.get(ref)
-        return Photo(ref=ref, root=self.root, digest=record.digest if record else "", box=box, role=role)
+        if record is None:
+            return Photo(ref=ref, root=self.root, box=box, role=role)
+        accepted = ImageLimits(record.num_bytes, record.width_px * record.height_px)
+        return Photo(ref=ref, root=self.root, digest=record.digest, box=box, role=role, accepted=accepted)
 
     def item(self, product: Product) -> ProductItem:
         """`product` with its photographs."""

@@ -45,6 +45,10 @@ class ImageLimits:
     max_pixels: int = 50_000_000
     """Width x height. A header that promises more is refused as a decompression bomb."""
 
+    def or_more(self, other: ImageLimits) -> ImageLimits:
+        """The wider of the two in each respect."""
+        return ImageLimits(max(self.max_bytes, other.max_bytes), max(self.max_pixels, other.max_pixels))
+
 
 def sha256_hex(data: bytes) -> str:
     """Digest of `data` as 64 hexadecimal characters."""
@@ -168,6 +172,8 @@ class Photo:
     box: Box | None = None
     role: str = ""
     data: bytes | None = field(default=None, repr=False, compare=False)
+    accepted: ImageLimits | None = field(default=None, repr=False, compare=False)
+    """What it cost when ingestion accepted it under the configured limits; with its digest, it may cost that again."""
 
     def read_bytes(self, max_bytes: int | None = None) -> bytes:
         """The file's bytes, verified against `digest`.
@@ -210,5 +216,11 @@ class Photo:
         return data
 
     def load(self, limits: ImageLimits = ImageLimits()) -> Image.Image:
-        """The decoded picture, RGB and upright."""
+        """The decoded picture, RGB and upright.
+
+        Args:
+            limits: What it may cost; a picture that ingestion accepted may cost what it did then, whoever loads it.
+        """
+        if self.accepted is not None and self.digest:
+            limits = limits.or_more(self.accepted)
         return decode_image(self.read_bytes(limits.max_bytes), self.ref, limits)

@@ -1,6 +1,7 @@
 """Every kind of picture a shop has comes out RGB and upright; everything else is refused with its reason."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from catalog import ImageError, ImageLimits, Photo, decode_image, sha256_hex
+from catalog import Catalog, ImageError, ImageLimits, ImageRecord, Photo, decode_image, sha256_hex
 from tests.catalog.pictures import bomb_bytes, picture_bytes
 
 
@@ -195,3 +196,22 @@ def test_reference_is_never_a_url_of_its_own(tmp_path):
     assert Photo("a::b.png", str(tmp_path)).read_bytes() == data
     with pytest.raises(ImageError):
         Photo("memory://x.png", str(tmp_path)).read_bytes()
+
+
+def test_what_ingestion_accepted_is_accepted_by_everyone_after(tmp_path):
+    data = picture_bytes()
+    (tmp_path / "a.png").write_bytes(data)
+    tight = ImageLimits(max_bytes=8, max_pixels=8)
+    record = ImageRecord("a.png", sha256_hex(data), 24, 18, len(data))
+    catalog = Catalog("shop", (), images={"a.png": record}, root=str(tmp_path))
+    assert catalog.photo("a.png").load(tight).size == (24, 18)
+    with pytest.raises(ImageError, match="too large"):
+        Photo("a.png", str(tmp_path), sha256_hex(data)).load(tight)
+    # Another file in its place is held against its digest before it is decoded.
+    (tmp_path / "a.png").write_bytes(picture_bytes(3))
+    with pytest.raises(ImageError, match="changed since|too large"):
+        catalog.photo("a.png").load(tight)
+    # A file that was refused when it was looked at costs what the caller allows and no more.
+    refused = replace(catalog, images={"a.png": replace(record, digest="", status="file is not a picture")})
+    with pytest.raises(ImageError, match="too large"):
+        refused.photo("a.png").load(tight)
