@@ -25,7 +25,7 @@ def test_every_shipped_policy_is_read_and_demands_something(path: Path) -> None:
     policy = load_policy(GateConfig(policy=str(path)))
     assert policy.required_tasks
     assert policy.floors
-    assert {"random", "majority", "untrained"} <= set(policy.beat)
+    assert {"random", "majority", "untrained", "colour_histogram", "title_words"} <= set(policy.beat)
     assert policy.champion
     assert policy.min_n
 
@@ -46,6 +46,8 @@ def test_an_inline_policy_is_taken_as_it_is() -> None:
         ("- floors", "must be a mapping"),
         ("floors: [", "not YAML"),
         ("floor: {a/b: 0.1}", "did you mean floors"),
+        ("floors: {a/b: 0.9}\nmin_n: {a: 1}\nfloors: {c/d: 0.1}", "policy.yaml:3.*also on line 1"),
+        ("floors:\n  a/b: 0.9\n  a/b: 0.1", "policy.yaml:3.*also on line 2"),
         ("requird_tasks: []", "did you mean required_tasks"),
         ("floors: {a/b: 1.5}", "less than or equal to 1"),
         ("floors: {a/b: -0.1}", "greater than or equal to 0"),
@@ -59,7 +61,7 @@ def test_an_inline_policy_is_taken_as_it_is() -> None:
     ],
 )
 def test_a_policy_with_a_mistake_is_refused_with_the_place(text: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=message) as raised:
+    with pytest.raises(ConfigError, match=f"(?s){message}") as raised:
         load_policy(written(tmp_path, text))
     assert "policy.yaml" in raised.value.where
 

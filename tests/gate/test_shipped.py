@@ -1,10 +1,13 @@
-"""The shipped demo policy at work: who knows passes, who merely looks busy does not."""
+"""The shipped policies at work: who knows passes, who merely looks busy does not."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
 import pytest
 
-from catalog import Embedder, ProductItem
+from catalog import Embedder, ProductItem, QueryItem
 from catalog.labels import attribute_label, category_label
 from tests.benchmark.encoders import Oracle
 from tests.benchmark.shop import Shop, stocked
@@ -22,6 +25,7 @@ from validation.benchmark import (
 from validation.config import BenchmarkConfig, GateConfig
 from validation.gate import Decision, decide, load_policy
 
+POLICIES = ("demo", "luma")
 CONFIG = BenchmarkConfig(num_bootstrap=100, max_attribute_values=20)
 
 
@@ -61,24 +65,67 @@ def oracle(shop: Shop) -> Oracle:
     return Oracle(of_product, lambda query: answers[query.query_id])
 
 
-def judged(record: BenchmarkRecord, rivals: dict[str, BenchmarkRecord]) -> Decision:
-    return decide(load_policy(GateConfig()), record, rivals)
+class SideBySide:
+    """Colours and words in one vector: reads everything and has learnt nothing."""
+
+    name = "side_by_side"
+    digest = "side_by_side"
+    modalities = frozenset({"text", "image"})
+
+    def __init__(self, words: TitleWordOverlap) -> None:
+        self._colours, self._words = ColourHistogram(), words
+        self.dims = self._colours.dims + words.dims
+
+    def embed_products(self, items: Iterable[ProductItem], hide: frozenset[str] = frozenset()) -> np.ndarray:
+        items = list(items)
+        return self._joined(self._colours.embed_products(items, hide), self._words.embed_products(items, hide))
+
+    def embed_queries(self, items: Iterable[QueryItem]) -> np.ndarray:
+        items = list(items)
+        return self._joined(self._colours.embed_queries(items), self._words.embed_queries(items))
+
+    def embed_labels(self, texts: Iterable[str]) -> np.ndarray:
+        texts = list(texts)
+        no_photo = self._colours.embed_queries([QueryItem(text) for text in texts])
+        return self._joined(no_photo, self._words.embed_labels(texts))
+
+    def _joined(self, colours: np.ndarray, words: np.ndarray) -> np.ndarray:
+        return np.concatenate([colours, words], axis=1) / np.float32(2**0.5)
 
 
+def judged(record: BenchmarkRecord, rivals: dict[str, BenchmarkRecord], policy: str = "demo") -> Decision:
+    return decide(load_policy(GateConfig(policy=f"configs/gates/{policy}.yaml")), record, rivals)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
 def test_an_encoder_that_knows_the_answers_passes(
-    shop: Shop, eval_set: EvalSet, rivals: dict[str, BenchmarkRecord]
+    policy: str, shop: Shop, eval_set: EvalSet, rivals: dict[str, BenchmarkRecord]
 ) -> None:
-    decision = judged(run_benchmark(oracle(shop), eval_set, CONFIG), rivals)
+    decision = judged(run_benchmark(oracle(shop), eval_set, CONFIG), rivals, policy)
     assert decision.passed, decision.as_text()
     assert decision.main_score == 1.0
 
 
+@pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("name", ["constant", "colour_histogram", "random", "title_words", "majority", "untrained"])
-def test_no_rival_passes_and_not_for_want_of_samples(name: str, rivals: dict[str, BenchmarkRecord]) -> None:
-    decision = judged(rivals[name], rivals)
+def test_no_rival_passes_and_not_for_want_of_samples(
+    name: str, policy: str, rivals: dict[str, BenchmarkRecord]
+) -> None:
+    decision = judged(rivals[name], rivals, policy)
     assert not decision.passed
     kinds = {rule.name.partition("/")[0] for rule in decision.failures}
     assert {"floor", "beat"} <= kinds, decision.as_text()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_putting_two_rivals_side_by_side_is_no_way_past_them(
+    policy: str, shop: Shop, eval_set: EvalSet, rivals: dict[str, BenchmarkRecord]
+) -> None:
+    both = run_benchmark(SideBySide(TitleWordOverlap(shop.catalog())), eval_set, CONFIG)
+    decision = judged(both, rivals, policy)
+    failed = {rule.name for rule in decision.failures}
+    assert any(name.startswith("beat/colour_histogram/") for name in failed), decision.as_text()
+    assert any(name.startswith("beat/title_words/") for name in failed), decision.as_text()
 
 
 def test_floors_and_rivals_to_beat_each_refuse_by_themselves(rivals: dict[str, BenchmarkRecord]) -> None:

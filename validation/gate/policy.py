@@ -16,13 +16,15 @@ def load_policy(config: GateConfig) -> GatePolicy:
     """The policy that `config` names or holds.
 
     Raises:
-        ConfigError: The file is missing or not YAML, or a key or value is not one a policy knows.
+        ConfigError: The file is missing or not YAML, a key stands twice, or a key or value is not one a policy knows.
     """
     if isinstance(config.policy, GatePolicy):
         return config.policy
     path = Path(config.policy)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _no_key_twice(yaml.compose(text, Loader=yaml.SafeLoader), path)
+        content = yaml.safe_load(text)
     except OSError as error:
         raise ConfigError(
             "gate policy cannot be read", where=str(path), got=error.strerror or str(error), fix="set gate.policy"
@@ -47,6 +49,26 @@ def load_policy(config: GateConfig) -> GatePolicy:
             got=repr(first["input"]),
             fix=_nearest(str(first["loc"][-1])) if first["type"] == "extra_forbidden" else "",
         ) from None
+
+
+def _no_key_twice(node: yaml.Node | None, path: Path) -> None:
+    """YAML keeps the last of two equal keys, so the rules below the first would silently not be applied."""
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise ConfigError(
+                    f"gate policy gives {key.value} twice",
+                    where=f"{path}:{line}",
+                    got=f"also on line {lines[key.value]}",
+                    fix="keep one of the two",
+                )
+            lines[key.value] = line
+            _no_key_twice(value, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _no_key_twice(value, path)
 
 
 def _nearest(key: str) -> str:
