@@ -209,7 +209,7 @@ def test_what_ingestion_accepted_is_accepted_by_everyone_after(tmp_path):
         Photo("a.png", str(tmp_path), sha256_hex(data)).load(tight)
     # Another file in its place is held against its digest before it is decoded.
     (tmp_path / "a.png").write_bytes(picture_bytes(3))
-    with pytest.raises(ImageError, match="changed since|too large"):
+    with pytest.raises(ImageError, match=r"changed since|too large"):
         catalog.photo("a.png").load(tight)
     # A file that was refused when it was looked at costs what the caller allows and no more.
     refused = replace(catalog, images={"a.png": replace(record, digest="", status="file is not a picture")})
