@@ -16,8 +16,9 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
 
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, StorageError
 from catalog.images import ImageLimits, Photo
 from catalog.items import ProductItem, QueryItem
 from catalog.rows import SCHEMA_VERSION, Product, Query
@@ -26,6 +27,8 @@ EMBEDDED_ROOT = "images.embedded"
 """Image root of a catalogue whose pictures lie inside its own folder, under images/."""
 
 IMAGE_OK = "ok"
+
+_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -199,17 +202,15 @@ def write_catalog(catalog: Catalog, folder: str) -> None:
         catalog: What to write.
         folder: An fsspec path of an empty or absent folder. The manifest is written last, so a folder without one
             is an unfinished write and is refused when read.
+
+    Raises:
+        StorageError: The folder cannot be written: no space, read-only.
     """
-    fs, base = fsspec.url_to_fs(folder)
-    fs.makedirs(base, exist_ok=True)
     tables = {
         "products": _table([p.model_dump(mode="json") for p in catalog.products], _PRODUCT_SCHEMA),
         "queries": _table([q.model_dump(mode="json") for q in catalog.queries], _QUERY_SCHEMA),
         "images": _table([vars(record) for record in catalog.images.values()], _IMAGE_SCHEMA),
     }
-    for name, table in tables.items():
-        with fs.open(f"{base}/{name}.parquet", "wb") as stream:
-            pq.write_table(table, stream)
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "name": catalog.name,
@@ -221,29 +222,58 @@ def write_catalog(catalog: Catalog, folder: str) -> None:
         "bad_rows": [vars(row) for row in catalog.bad_rows],
         "notes": list(catalog.notes),
     }
-    with fs.open(f"{base}/manifest.json", "w") as stream:
-        json.dump(manifest, stream, ensure_ascii=False, indent=1)
+    try:
+        fs, base = fsspec.url_to_fs(folder)
+        fs.makedirs(base, exist_ok=True)
+        if fs.exists(f"{base}/{_MANIFEST}"):
+            # An older manifest beside half of the new tables would pass for a finished write.
+            fs.rm(f"{base}/{_MANIFEST}")
+        for name, table in tables.items():
+            with fs.open(f"{base}/{name}.parquet", "wb") as stream:
+                pq.write_table(table, stream)
+        with fs.open(f"{base}/{_MANIFEST}", "w", encoding="utf-8") as stream:
+            json.dump(manifest, stream, ensure_ascii=False, indent=1)
+    except OSError as error:
+        raise StorageError(
+            "the catalogue cannot be written",
+            where=error.filename or folder,
+            got=error.strerror or str(error),
+            fix="make room, or choose another folder",
+        ) from None
 
 
 def read_catalog(folder: str) -> Catalog:
     """Read what `write_catalog` wrote and verify its digest.
 
     Raises:
-        CatalogError: No manifest, another schema version, or rows that do not match the digest.
+        CatalogError: No manifest, another schema version, files that are damaged, or rows that do not match the
+            digest.
     """
     fs, base = fsspec.url_to_fs(folder)
-    if not fs.exists(f"{base}/manifest.json"):
-        raise CatalogError("not a catalogue artifact, or one whose writing was cut off", where=folder)
-    with fs.open(f"{base}/manifest.json", "r") as stream:
-        manifest = json.load(stream)
-    if manifest["schema_version"] != SCHEMA_VERSION:
+    if not fs.exists(f"{base}/{_MANIFEST}"):
         raise CatalogError(
-            "catalogue artifact has another schema version",
-            where=folder,
-            got=str(manifest["schema_version"]),
-            allowed=str(SCHEMA_VERSION),
-            fix="ingest the source again",
+            "not a catalogue artifact, or one whose writing was cut off", where=folder, fix="ingest the source again"
         )
+    try:
+        with fs.open(f"{base}/{_MANIFEST}", "r", encoding="utf-8") as stream:
+            manifest = json.load(stream)
+        version = manifest.get("schema_version")
+        if version == SCHEMA_VERSION:
+            return _read_tables(fs, base, folder, manifest)
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CatalogError(
+            "catalogue artifact is damaged", where=folder, got=f"{error}"[:200], fix="ingest the source again"
+        ) from None
+    raise CatalogError(
+        "catalogue artifact has another schema version",
+        where=folder,
+        got=str(version),
+        allowed=str(SCHEMA_VERSION),
+        fix="ingest the source again",
+    )
+
+
+def _read_tables(fs: AbstractFileSystem, base: str, folder: str, manifest: dict[str, Any]) -> Catalog:
     rows = {}
     for name in ("products", "queries", "images"):
         with fs.open(f"{base}/{name}.parquet", "rb") as stream:

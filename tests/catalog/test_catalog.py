@@ -1,5 +1,6 @@
 """Catalogues written are read back the same; the digest sees content and nothing else."""
 
+import errno
 import json
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from catalog import (
     ImageRecord,
     Product,
     Query,
+    StorageError,
     read_catalog,
     resolve_root,
     write_catalog,
@@ -181,6 +183,38 @@ def test_unfinished_old_and_tampered_artifacts_are_refused(tmp_path):
     table = pq.read_table(tmp_path / "products.parquet")
     pq.write_table(table.slice(1), tmp_path / "products.parquet")
     with pytest.raises(CatalogError, match="does not match its digest"):
+        read_catalog(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("manifest.json", b'{"schema_version": 1, "na'),
+        ("manifest.json", b"[]"),
+        ("manifest.json", b'{"schema_version": 1}'),
+        ("products.parquet", b"PAR1"),
+        ("images.parquet", b""),
+    ],
+)
+def test_a_damaged_artifact_is_told_and_not_a_traceback(tmp_path, name, content):
+    write_catalog(small(), str(tmp_path))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CatalogError, match="damaged") as raised:
+        read_catalog(str(tmp_path))
+    assert raised.value.fix
+
+
+def test_a_write_cut_off_over_an_older_artifact_is_no_artifact(tmp_path, monkeypatch):
+    write_catalog(small(), str(tmp_path))
+
+    def full(table, stream):
+        raise OSError(errno.ENOSPC, "No space left on device", "products.parquet")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(StorageError, match="No space left") as raised:
+        write_catalog(replace(small(), products=()), str(tmp_path))
+    assert raised.value.where == "products.parquet"
+    with pytest.raises(CatalogError, match="cut off"):
         read_catalog(str(tmp_path))
 
 
