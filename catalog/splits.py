@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 
 import numpy as np
 
 from catalog.catalog import Catalog
 from catalog.config import SplitConfig
+from catalog.errors import ConfigError
+from catalog.labels import category_label
 from catalog.rows import Product, Query
 
 
@@ -51,8 +54,11 @@ def split_catalog(catalog: Catalog, config: SplitConfig) -> Splits:
 
     With a cut in time T: queries of train and validation products count before T only, queries of test products
     from T on. Queries without a timestamp are not judged by time.
+
+    Raises:
+        ConfigError: A leaf to hold out is not in the catalogue; a misspelt one would silently be trained on.
     """
-    held_out = set(config.hold_out_leaves)
+    held_out = _held_out_groups(catalog, config)
     side_of = {product.product_id: _side(product, config, held_out) for product in catalog.products}
     cut = _cut_time(catalog.queries, config)
     chosen: dict[Side, list[Query]] = {side: [] for side in Side}
@@ -76,8 +82,29 @@ def split_catalog(catalog: Catalog, config: SplitConfig) -> Splits:
     return Splits(side_of, {side: tuple(rows) for side, rows in chosen.items()}, dropped, cut)
 
 
+def _held_out_groups(catalog: Catalog, config: SplitConfig) -> set[str]:
+    """Groups with a product in a leaf that is held out: all variants follow it, since no split divides a group."""
+    if not config.hold_out_leaves:
+        return set()
+    groups: dict[str, set[str]] = {}
+    for product in catalog.products:
+        if product.category:
+            groups.setdefault(category_label(product.category), set()).add(product.group_id)
+    for leaf in config.hold_out_leaves:
+        if leaf not in groups:
+            near = get_close_matches(leaf, groups, n=1)
+            raise ConfigError(
+                "no product of the catalogue is in a leaf category that shall be held out",
+                where="catalog.split.hold_out_leaves",
+                got=leaf,
+                allowed="the whole path from the root, levels joined by ' > '",
+                fix=f"did you mean {near[0]}?" if near else "",
+            )
+    return {group for leaf in config.hold_out_leaves for group in groups[leaf]}
+
+
 def _side(product: Product, config: SplitConfig, held_out: set[str]) -> Side:
-    if held_out and " > ".join(product.category) in held_out:
+    if product.group_id in held_out:
         return Side.TEST
     position = split_position(config.salt, product.group_id)
     if position < config.test_frac:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from catalog import Catalog, Product, Query, Side, SplitConfig, split_catalog
+from catalog import Catalog, ConfigError, Product, Query, Side, SplitConfig, split_catalog
 from catalog.splits import split_position
 
 names = st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=30, unique=True)
@@ -114,6 +114,24 @@ def test_quantile_cut():
 def test_held_out_leaves_are_on_the_test_side_only():
     catalog = shop([str(n) for n in range(60)], category=("Men", "Tops"))
     assert set(split_catalog(catalog, SplitConfig(hold_out_leaves=("Men > Tops",))).side_of.values()) == {Side.TEST}
+
+
+def test_a_group_follows_its_variant_in_a_held_out_leaf():
+    rows = tuple(
+        Product(product_id=f"{group}/{leaf}", group_id=str(group), title="t", category=("Men", leaf))
+        for group in range(40)
+        for leaf in (("Tops", "Pants") if group < 20 else ("Hats",))
+    )
+    splits = split_catalog(Catalog("shop", rows), SplitConfig(hold_out_leaves=("Men > Tops",)))
+    assert {splits.side_of[f"{group}/{leaf}"] for group in range(20) for leaf in ("Tops", "Pants")} == {Side.TEST}
+    assert Side.TRAIN in {splits.side_of[f"{group}/Hats"] for group in range(20, 40)}
+
+
+def test_a_misspelt_leaf_to_hold_out_is_refused():
+    catalog = shop(["a"], category=("Men", "Tops"))
+    with pytest.raises(ConfigError, match="did you mean Men > Tops") as raised:
+        split_catalog(catalog, SplitConfig(hold_out_leaves=("Men > Top",)))
+    assert (raised.value.where, raised.value.got) == ("catalog.split.hold_out_leaves", "Men > Top")
 
 
 def test_impossible_shares_are_refused():
