@@ -42,6 +42,11 @@ class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _check_box(box: Box | None) -> None:
+    if box is not None and not (box[2] > box[0] and box[3] > box[1]):
+        raise ValueError(f"box {box} is empty: x1 must be above x0 and y1 above y0")
+
+
 class Product(_Row):
     """One article a shop sells.
 
@@ -78,8 +83,7 @@ class Product(_Row):
             if values and len(values) != len(self.images):
                 raise ValueError(f"{name} has {len(values)} entries for {len(self.images)} images")
         for box in self.boxes:
-            if box is not None and not (box[2] > box[0] and box[3] > box[1]):
-                raise ValueError(f"box {box} is empty: x1 must be above x0 and y1 above y0")
+            _check_box(box)
         return self
 
 
@@ -118,4 +122,5 @@ class Query(_Row):
         missing = [name for name in needs[self.kind] if not getattr(self, name)]
         if missing:
             raise ValueError(f"a query of kind {self.kind} needs {' and '.join(missing)}")
+        _check_box(self.box)
         return self

@@ -62,12 +62,19 @@ def read_folder(config: CatalogConfig, on_error: OnError) -> FolderRows:
     return FolderRows(
         name=os.path.basename(base) or "catalog",
         root=root,
-        image_root=path.rstrip("/") if "://" in path or not os.path.isabs(path) else os.path.relpath(path),
+        image_root=path.rstrip("/") if "://" in path or not os.path.isabs(path) else _from_here(path),
         products=products,
         queries=queries,
         bad_rows=tuple(faults.rows),
         notes=notes.lines(),
     )
+
+
+def _from_here(path: str) -> str:
+    """An absolute path as one relative to the working folder, which resolves to the same place."""
+    relative = os.path.relpath(path)
+    # An absolute path never followed MOON_DATA, so what stands for it must not either.
+    return relative if resolve_root(relative) == os.path.abspath(path) else os.path.join(".", relative)
 
 
 def _read_products(

@@ -50,7 +50,6 @@ class FaultLog:
         self.on_error = on_error
         self.rows: list[BadRow] = []
         self.num_faults = 0
-        self.product_ids: set[str] = set()
 
     def add(self, where: str, row_id: str, reason: str) -> None:
         """Record that the row at `where` cannot be used."""

@@ -48,7 +48,7 @@ def product_of(row: RawRow, where: str, notes: IngestNotes, max_title_chars: int
         "boxes": tuple(cells.listed("boxes")),
         "price": cells.number("price"),
         "url": cells.text("url"),
-        "extra": more | _extra(cells, _PRODUCT_COLUMNS),
+        "extra": {name: cells.plain(value, name) for name, value in more.items()} | _extra(cells, _PRODUCT_COLUMNS),
     }
     try:
         return Product.model_validate(fields)

@@ -78,6 +78,8 @@ def _parse(line: bytes) -> RawRow | str:
         return f"broken JSON: {error.msg} at column {error.colno}; each line must hold one whole JSON object"
     except RecursionError:
         return "broken JSON: nested too deeply"
+    except ValueError:
+        return "a whole number of thousands of digits; write it as text"
     if not isinstance(row, dict):
         return f"a JSON {type(row).__name__}, not an object; each line must hold one whole JSON object"
     return row

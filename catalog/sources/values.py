@@ -151,7 +151,7 @@ class CellReader:
         if isinstance(value, str):
             try:
                 value = json.loads(value) if value.strip() else None
-            except (json.JSONDecodeError, RecursionError):
+            except (ValueError, RecursionError):
                 raise RowError(f"{name} is text that is not JSON, {_shown(value)}; write an object") from None
         if value is None:
             return {}

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog import CatalogConfig, CatalogError, Query, QueryKind, Signal
+from catalog.catalog import resolve_root
 from catalog.rows import Product
 from catalog.sources import load_catalog
 from tests.catalog.pictures import picture_bytes, product, write_folder
@@ -124,6 +125,14 @@ def test_image_info_gives_the_roles(tmp_path):
     assert found.extra == {"image_info": [{"bg": "white", "w": 24, "h": 18}, {}]}
 
 
+def test_image_info_is_cleaned_as_every_other_cell(tmp_path):
+    row = json.dumps(product(images=["a.png"], image_info=[{"role": "main", "shot by": "A\ud800nn\u0000e"}]))
+    folder = write_folder(tmp_path, [row], images={"a.png": picture_bytes()})
+    catalog = load(folder)
+    assert catalog.products[0].extra == {"image_info": [{"shot by": "Anne"}]}
+    assert len(catalog.digest) == 64
+
+
 def test_query_aliases_and_kinds(tmp_path):
     queries = [
         {"query_id": "q0", "type": "link", "link": "upsell", "anchor_ids": ["p0"], "product_ids": ["p1"]},
@@ -164,6 +173,14 @@ def test_root_follows_moon_data(tmp_path, monkeypatch):
 def test_no_absolute_path_is_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load(write_folder(tmp_path / "shop", [product()])).image_root == "shop"
+
+
+def test_an_absolute_path_below_data_stays_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MOON_DATA", "/elsewhere")
+    catalog = load(write_folder(tmp_path / "data" / "shop", [product()]))
+    assert not catalog.image_root.startswith("/")
+    assert resolve_root(catalog.image_root) == catalog.root == str(tmp_path / "data" / "shop")
 
 
 # --- JSON lines and Parquet read the same
@@ -285,6 +302,8 @@ BAD_PRODUCTS = [
     (product(1, price=True), "price must be a number"),
     (product(1, price=-1), "greater than or equal to 0"),
     ('{"product_id": "p1", "title": "x", "price": 1e999}', "finite"),
+    ('{"product_id": "p1", "title": "x", "rank": ' + "1" * 5000 + "}", "thousands of digits"),
+    (product(1, extra='{"rank": ' + "1" * 5000 + "}"), "extra is text that is not JSON"),
     (product(1, attributes=["a"]), "attributes must be an object"),
     (product(1, attributes="red"), "attributes is text that is not JSON"),
     (product(1, attributes={"a": {"b": 1}}), "attributes.a must be text"),
@@ -333,6 +352,7 @@ BAD_QUERIES = [
     ({"query_id": "q", "kind": "text", "text": "x", "product_ids": ["p0"], "timestamp": "noon"}, "timestamp"),
     ({"query_id": "q", "kind": "text", "text": "x", "product_ids": ["p0"], "augmented": "no"}, "true or false"),
     ({"query_id": "q", "kind": "text", "text": "x", "product_ids": ["p0"], "signal": "sniff"}, "signal"),
+    ({"query_id": "q", "kind": "photo", "image": "x.png", "product_ids": ["p0"], "box": [5, 5, 5, 9]}, "is empty"),
 ]
 
 
