@@ -29,6 +29,9 @@ class ServingConfig(Section):
     max_images_per_item: int = Field(default=16, ge=0, le=1_000, description="Photographs of one product.")
     max_image_bytes: int = Field(default=8 * MIB, ge=1024, description="A larger photograph is refused.")
     max_image_pixels: int = Field(default=25_000_000, ge=1024, description="Width x height of a photograph.")
+    max_request_pixels: int = Field(
+        default=200_000_000, ge=1024, description="Width x height of all photographs of a request; 3 bytes each."
+    )
     max_text_chars: int = Field(default=2_000, ge=16, description="Length of any one text of a request.")
     max_attributes: int = Field(default=64, ge=0, description="Attributes of one product; values of one attribute.")
     default_k: int = Field(default=10, ge=1, description="Hits of a search that does not say how many.")
@@ -47,6 +50,14 @@ class ServingConfig(Section):
     def _k_fits(self) -> ServingConfig:
         if self.default_k > self.max_top_k:
             raise ValueError(f"default_k {self.default_k} is above max_top_k {self.max_top_k}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_photograph_fits(self) -> ServingConfig:
+        if self.max_image_pixels > self.max_request_pixels:
+            raise ValueError(
+                f"max_image_pixels {self.max_image_pixels} is above max_request_pixels {self.max_request_pixels}"
+            )
         return self
 
     @property

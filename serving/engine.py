@@ -122,6 +122,7 @@ class Engine:
                 "max_images_per_item",
                 "max_image_bytes",
                 "max_image_pixels",
+                "max_request_pixels",
                 "max_text_chars",
                 "max_attributes",
                 "max_top_k",

@@ -34,7 +34,7 @@ def serve_bento(tag: str, *, host: str | None = None, port: int | None = None) -
         port: Port to listen on; likewise.
 
     Returns:
-        The server's exit status; 0 after Ctrl-C or SIGTERM.
+        The server's exit status; 0 after Ctrl-C or SIGTERM, 128 + N when another signal N ended it.
 
     Raises:
         ServingError: No such Bento, or the port is in use.
@@ -50,7 +50,9 @@ def serve_bento(tag: str, *, host: str | None = None, port: int | None = None) -
             status = 0
         finally:
             signal.signal(signal.SIGTERM, previous)
-    return max(status, 0)
+    if status in (-signal.SIGTERM, -signal.SIGINT):
+        return 0
+    return status if status >= 0 else 128 - status
 
 
 @contextlib.contextmanager

@@ -97,12 +97,14 @@ def check_parity(
             )
         limits = info["limits"]
         num_given = len(products) + len(asked)
-        products = [item for item in products if _fits(item, limits)]
-        asked = [item for item in asked if _fits(item, limits)]
+        costs = [_cost(item, limits) for item in products]
+        taken = [(item, cost) for item, cost in zip(products, costs, strict=True) if cost is not None]
+        products = [item for item, _ in taken]
+        asked = [item for item in asked if _cost(item, limits) is not None]
         num_skipped = num_given - len(products) - len(asked)
         if num_skipped == num_given:
             raise ServingError("nothing to compare: everything is beyond the service's limits", where="items, queries")
-        served = [*_served_products(client, products, limits), *_served_queries(client, asked)]
+        served = [*_served_products(client, taken, limits), *_served_queries(client, asked)]
     offline = []
     if products:
         offline.append(encoder.embed_products(products))
@@ -191,8 +193,25 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _fits(item: ProductItem | QueryItem, limits: dict[str, Any]) -> bool:
-    """Whether the service takes the item at all."""
+@dataclass(frozen=True)
+class _Cost:
+    """What an item's photographs take of a request."""
+
+    num_chars: int
+    """In base64."""
+    num_pixels: int
+
+    def __add__(self, other: _Cost) -> _Cost:
+        return _Cost(self.num_chars + other.num_chars, self.num_pixels + other.num_pixels)
+
+    def fits(self, limits: dict[str, Any]) -> bool:
+        """Whether one request may hold as much."""
+        within_body = self.num_chars <= limits["max_body_bytes"] * BODY_FRAC
+        return within_body and self.num_pixels <= limits["max_request_pixels"]
+
+
+def _cost(item: ProductItem | QueryItem, limits: dict[str, Any]) -> _Cost | None:
+    """What the item costs; None where the service does not take it at all."""
     if isinstance(item, ProductItem):
         product, photos = item.product, item.photos
         values = (v if isinstance(v, str) else " ".join(v) for v in product.attributes.values())
@@ -202,35 +221,33 @@ def _fits(item: ProductItem | QueryItem, limits: dict[str, Any]) -> bool:
     else:
         photos, texts, num_fields = (item.photo,) if item.photo is not None else (), [item.text or ""], 0
     if len(photos) > limits["max_images_per_item"] or num_fields > limits["max_attributes"]:
-        return False
+        return None
     if any(len(text) > limits["max_text_chars"] for text in texts):
-        return False
+        return None
     image_limits = ImageLimits(max_bytes=limits["max_image_bytes"], max_pixels=limits["max_image_pixels"])
-    num_bytes = 0
+    cost = _Cost(0, 0)
     for photo in photos:
         data = photo.read_bytes()
-        num_bytes += len(data)
         try:
-            probe_image(data, photo.ref, image_limits)
+            image = probe_image(data, photo.ref, image_limits)
         except ImageError:
-            return False
-    return num_bytes * 4 / 3 < limits["max_body_bytes"] * BODY_FRAC
+            return None
+        cost += _Cost(4 * -(-len(data) // 3), image.width * image.height)
+    return cost if cost.fits(limits) else None
 
 
 def _served_products(
-    client: httpx.Client, items: Sequence[ProductItem], limits: dict[str, Any]
+    client: httpx.Client, items: Sequence[tuple[ProductItem, _Cost]], limits: dict[str, Any]
 ) -> Iterator[list[float]]:
     num_most = min(ITEMS_PER_REQUEST, limits["max_items_per_request"])
     batch: list[dict[str, Any]] = []
-    num_chars = 0
-    for item in items:
-        body = wire_product(item)
-        size = sum(map(len, body["images"]))
-        if batch and (len(batch) == num_most or num_chars + size > limits["max_body_bytes"] * BODY_FRAC):
+    spent = _Cost(0, 0)
+    for item, cost in items:
+        if batch and (len(batch) == num_most or not (spent + cost).fits(limits)):
             yield from _post(client, "/embed", {"products": batch})["vectors"]
-            batch, num_chars = [], 0
-        batch.append(body)
-        num_chars += size
+            batch, spent = [], _Cost(0, 0)
+        batch.append(wire_product(item))
+        spent += cost
     if batch:
         yield from _post(client, "/embed", {"products": batch})["vectors"]
 

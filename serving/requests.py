@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from catalog import ImageError, ImageLimits, Photo, Product, ProductItem, QueryItem, decode_image, sha256_hex
+from catalog.images import probe_image
 from serving.config import ServingConfig
 from serving.errors import RequestError
 from serving.wire import EmbedRequest, QueryRequest, WireProduct
@@ -25,6 +26,31 @@ class DecodedPhoto(Photo):
         """The picture as `catalog.decode_image` made it; a copy, as from any other photo."""
         assert self.image is not None
         return self.image.copy()
+
+
+class PixelBudget:
+    """What the photographs of one request may cost together: decoded, they are in memory at the same time."""
+
+    def __init__(self, max_pixels: int) -> None:
+        self.max_pixels = max_pixels
+        self.num_pixels = 0
+
+    def spend(self, image: Image.Image, where: str) -> None:
+        """Count a photograph by what its header promises, before it is decoded.
+
+        Raises:
+            RequestError: It is one too many.
+        """
+        self.num_pixels += image.width * image.height
+        if self.num_pixels > self.max_pixels:
+            raise RequestError(
+                "the photographs of the request are too large together",
+                status=413,
+                where=where,
+                got=f"{self.num_pixels:,} pixels up to here",
+                allowed=f"at most {self.max_pixels:,} pixels in one request",
+                fix="send fewer or smaller pictures",
+            )
 
 
 def product_items(request: EmbedRequest, config: ServingConfig) -> list[ProductItem]:
@@ -45,7 +71,8 @@ def product_items(request: EmbedRequest, config: ServingConfig) -> list[ProductI
             allowed=f"at most {config.max_items_per_request}",
             fix="send them in several requests",
         )
-    return [_product_item(wire, place, config) for place, wire in enumerate(request.products)]
+    budget = PixelBudget(config.max_request_pixels)
+    return [_product_item(wire, place, config, budget) for place, wire in enumerate(request.products)]
 
 
 def query_item(request: QueryRequest, config: ServingConfig) -> QueryItem:
@@ -61,7 +88,8 @@ def query_item(request: QueryRequest, config: ServingConfig) -> QueryItem:
         )
     if text is not None:
         _check_text(text, "text", config)
-    photo = None if request.image is None else _photo(request.image, "image", config)
+    budget = PixelBudget(config.max_request_pixels)
+    photo = None if request.image is None else _photo(request.image, "image", config, budget)
     return QueryItem("query", text, photo)
 
 
@@ -78,7 +106,7 @@ def hits_wanted(k: int | None, config: ServingConfig) -> int:
     return k
 
 
-def _product_item(wire: WireProduct, place: int, config: ServingConfig) -> ProductItem:
+def _product_item(wire: WireProduct, place: int, config: ServingConfig, budget: PixelBudget) -> ProductItem:
     where = f"products[{place}]"
     if not (wire.title and wire.title.strip()) and not wire.images:
         raise RequestError("product has neither a title nor an image", where=where, fix="send at least one of them")
@@ -100,7 +128,7 @@ def _product_item(wire: WireProduct, place: int, config: ServingConfig) -> Produ
             )
     for name, text in _texts(wire):
         _check_text(text, f"{where}.{name}", config)
-    photos = tuple(_photo(data, f"{where}.images[{n}]", config) for n, data in enumerate(wire.images))
+    photos = tuple(_photo(data, f"{where}.images[{n}]", config, budget) for n, data in enumerate(wire.images))
     product_id = wire.product_id or str(place)
     product = Product(
         product_id=product_id,
@@ -137,7 +165,7 @@ def _check_text(text: str, where: str, config: ServingConfig) -> None:
         )
 
 
-def _photo(encoded: str, where: str, config: ServingConfig) -> DecodedPhoto:
+def _photo(encoded: str, where: str, config: ServingConfig, budget: PixelBudget) -> DecodedPhoto:
     if len(encoded) // 4 * 3 > config.max_image_bytes + 3:
         raise RequestError(
             "image file is too large",
@@ -157,6 +185,7 @@ def _photo(encoded: str, where: str, config: ServingConfig) -> DecodedPhoto:
             fix="send the file's bytes in base64, without a data: prefix, or as multipart/form-data",
         ) from None
     try:
+        budget.spend(probe_image(data, where, config.image_limits), where)
         image = decode_image(data, where, config.image_limits)
     except ImageError as error:
         raise RequestError(

@@ -24,6 +24,7 @@ LIMITS = ServingConfig(
     max_images_per_item=2,
     max_image_bytes=20_000,
     max_image_pixels=10_000,
+    max_request_pixels=40_000,
     max_body_bytes=200_000,
     max_text_chars=100,
     max_attributes=5,

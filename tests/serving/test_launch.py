@@ -132,6 +132,15 @@ def test_foreground_returns_the_servers_status(store: Path, monkeypatch: pytest.
     assert serve_bento(TAG, port=free_port()) == 5
 
 
+@pytest.mark.parametrize(("sent", "status"), [("SIGTERM", 0), ("SIGINT", 0), ("SIGKILL", 128 + signal.SIGKILL)])
+def test_a_server_that_was_killed_has_not_ended_well(
+    store: Path, monkeypatch: pytest.MonkeyPatch, sent: str, status: int
+) -> None:
+    code = f"import os, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); os.kill(os.getpid(), signal.{sent})"
+    fake_server(monkeypatch, code)
+    assert serve_bento(TAG, port=free_port()) == status
+
+
 def test_the_child_is_told_not_to_track(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BENTOML_DO_NOT_TRACK", raising=False)
     assert launch.bento_environment()["BENTOML_DO_NOT_TRACK"] == "True"

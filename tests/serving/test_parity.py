@@ -90,6 +90,14 @@ def test_requests_are_cut_to_the_services_limits(url: str, mugs: Catalog) -> Non
     assert (result.n, result.num_skipped, result.max_abs_diff) == (6, 0, 0.0)
 
 
+def test_requests_are_cut_to_the_services_pixels(url: str, mugs: Catalog) -> None:
+    mug = next(mugs.items(["mug-red"]))
+    wide = replace(mug, photos=(Photo("w", data=picture(size=(100, 100))),) * 2)
+    assert 2 * 20_000 <= LIMITS.max_request_pixels < 3 * 20_000
+    result = check_parity(url, "unused", [wide] * 5, [], encoder=FakeEncoder())
+    assert (result.n, result.num_skipped, result.max_abs_diff) == (5, 0, 0.0)
+
+
 def test_a_refusal_is_told(url: str) -> None:
     with pytest.raises(ServingError, match="query is empty"):
         check_parity(url, "unused", [], [QueryItem("a", "  ")], encoder=FakeEncoder())
