@@ -96,11 +96,16 @@ class Catalog:
         return Photo(ref=ref, root=self.root, digest=record.digest, box=box, role=role, accepted=accepted)
 
     def item(self, product: Product) -> ProductItem:
-        """`product` with its photographs."""
+        """`product` with its photographs, without any that ingestion could not use."""
         boxes = product.boxes or (None,) * len(product.images)
         roles = product.image_roles or ("",) * len(product.images)
-        photos = (self.photo(*triple) for triple in zip(product.images, boxes, roles, strict=True))
+        shots = zip(product.images, boxes, roles, strict=True)
+        photos = (self.photo(*shot) for shot in shots if self._may_be_read(shot[0]))
         return ProductItem(product, tuple(photos))
+
+    def _may_be_read(self, ref: str) -> bool:
+        record = self.images.get(ref)
+        return record is None or record.status == IMAGE_OK
 
     def items(self, product_ids: Iterable[str] | None = None) -> Iterator[ProductItem]:
         """Items in the catalogue's order, or in the order of `product_ids`."""

@@ -15,7 +15,7 @@ ATTRIBUTE_PREFIX = "attributes."
 
 @dataclass(frozen=True)
 class ProductItem:
-    """A product and its photographs, in the order of `product.images`."""
+    """A product and its usable photographs, in the order of `product.images`."""
 
     product: Product
     photos: tuple[Photo, ...] = ()

@@ -69,7 +69,7 @@ def _row(
         "title": product.title,
         "category": list(product.category),
         "price": product.price,
-        "image": product.images[0] if product.images else None,
+        "image": item.photos[0].ref if item.photos else None,
         "thumbnail": _thumbnail(item, thumbnail_px, limits),
         "vector": vector_D,
     }

@@ -152,6 +152,13 @@ def test_items_carry_boxes_roles_and_digests():
     assert [item.product.product_id for item in small().items(["p3", "p0"])] == ["p3", "p0"]
 
 
+def test_a_photograph_that_could_not_be_used_reaches_nobody():
+    row = Product(product_id="p", images=("torn", "whole"), image_roles=("main", "back"))
+    images = {"torn": ImageRecord("torn", "dt", status="truncated"), "whole": ImageRecord("whole", "dw")}
+    (photo,) = Catalog("shop", (row,), images=images).item(row).photos
+    assert (photo.ref, photo.digest, photo.role) == ("whole", "dw", "back")
+
+
 def test_query_item_leaves_relevance_behind():
     query = Query(query_id="q", kind="both", text="x", image="a", product_ids=("p0",))
     item = small().query_item(query)

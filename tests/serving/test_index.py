@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,19 @@ def test_refused_when_rows_are_missing(tmp_path: Path) -> None:
 def test_empty_catalogue_refused(tmp_path: Path) -> None:
     with pytest.raises(ServingError, match="no products"):
         build_index(FakeEncoder(), Catalog(name="empty", products=()), tmp_path / "index")
+
+
+def test_a_photograph_that_ingestion_could_not_use_is_passed_over(tmp_path: Path) -> None:
+    mugs = photo_catalog(str(tmp_path / "shop"))
+    torn = replace(mugs.images["images/red.png"], status="image is truncated or damaged")
+    (tmp_path / "shop" / "images" / "red.png").write_bytes(b"torn")
+    build_index(FakeEncoder(), replace(mugs, images=mugs.images | {torn.ref: torn}), tmp_path / "index")
+    index = ProductIndex.open(tmp_path / "index")
+    red = next(
+        hit for hit in index.search(FakeEncoder().embed_labels(["red mug"])[0], 9) if hit.product_id == "mug-red"
+    )
+    assert red.image is None
+    assert index.thumbnail("mug-red") is None
 
 
 def test_a_changed_photograph_is_named(tmp_path: Path) -> None:
