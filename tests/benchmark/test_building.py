@@ -163,6 +163,24 @@ def test_a_recompressed_query_photo_is_removed_from_the_product_it_asks_for(tmp_
     assert [photo.ref for photo in same.photos] == ["true-other.png"]
 
 
+def test_a_recompressed_query_photo_is_removed_from_a_variant_too(tmp_path: Path) -> None:
+    def change(shop: Shop) -> None:
+        for key, number in (("same", 9_002), ("variant", 9_003), ("stranger", 9_004)):
+            refs = [shop.photo(f"{key}.png", number)]
+            if key != "same":
+                refs.append(shop.photo(f"{key}-again.png", picture(9_001, 112)))
+            shop.product(key, group_id="other" if key == "stranger" else "group", images=refs)
+        shop.query("q-same", QueryKind.PHOTO, ("same",), image=shop.photo("q-same.png", picture(9_001, 160)))
+
+    eval_set = build(stocked(tmp_path, change=change))
+    left = {item.product.product_id: [photo.ref for photo in item.photos] for item in eval_set.gallery}
+    assert left["same"] == ["same.png"]
+    assert left["variant"] == ["variant.png"]
+    # A look-alike of another article is no help to anyone: it stays, as a wrong answer.
+    assert len(left["stranger"]) == 2
+    assert "q-same" in {query.item.query_id for query in eval_set.queries()}
+
+
 def test_a_query_whose_photo_is_all_a_product_has_is_dropped_and_the_product_keeps_it(tmp_path: Path) -> None:
     def change(shop: Shop) -> None:
         shop.product("only", images=[shop.photo("only.png", 4_711)])

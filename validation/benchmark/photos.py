@@ -76,9 +76,9 @@ def set_apart(
 ) -> tuple[list[ProductItem], list[PhotoQuery], list[str]]:
     """Take the queries' photos out of the gallery.
 
-    Gone are: the same bytes in any product, and near-identical photos in the products that answer the query (for
-    `augmented` queries, whose photo is an edit by intention, the bytes alone). A product never loses its last photo:
-    the queries that need it gone are dropped instead.
+    Gone are: the same bytes in any product, and near-identical photos in the products that answer the query and in
+    their variants, which count as found by group (for `augmented` queries, whose photo is an edit by intention, the
+    bytes alone). A product never loses its last photo: the queries that need it gone are dropped instead.
 
     Returns:
         The gallery, the queries that stay, and what was done, in sentences.
@@ -87,17 +87,18 @@ def set_apart(
     for query in queries:
         assert query.item.photo is not None
         asked.setdefault(query.item.photo.digest, []).append(query)
+    group_of = {item.product.product_id: item.product.group_id for item in gallery}
     asking: dict[str, list[PhotoQuery]] = {}
     for query in queries:
-        for key in query.product_ids:
-            asking.setdefault(key, []).append(query)
+        for group in dict.fromkeys(group_of[key] for key in query.product_ids):
+            asking.setdefault(group, []).append(query)
 
     kept_items, dropped, num_removed = [], set(), 0
     for item in gallery:
         clashes = {
             photo.digest: [
                 *asked.get(photo.digest, ()),
-                *_near(photo, asking.get(item.product.product_id, ()), likeness),
+                *_near(photo, asking.get(item.product.group_id, ()), likeness),
             ]
             for photo in item.photos
         }
