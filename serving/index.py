@@ -7,6 +7,7 @@ whole: whoever sees the folder sees a finished index.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -31,6 +32,7 @@ TABLE = "products"
 MANIFEST = "manifest.json"
 ROWS_PER_WRITE = 4096
 """Rows held in memory before they go to disk; each write makes one fragment of the table."""
+_LANCE_IO = "LanceError(IO): "
 TIE_TOLERANCE = 1e-5
 """Lance and numpy round a cosine differently in its last bits; candidates this close to the last hit are re-scored."""
 
@@ -138,19 +140,33 @@ def build_index(
 
 def _write_table(folder: Path, batches: Iterator[list[dict[str, Any]]], info: IndexInfo) -> None:
     schema = table_schema(info.dims)
-    table = lancedb.connect(str(folder)).create_table(TABLE, schema=schema)
+    with _full_disk_is_an_os_error():
+        table = lancedb.connect(str(folder)).create_table(TABLE, schema=schema)
     waiting: list[dict[str, Any]] = []
     for rows in batches:
         waiting += rows
         if len(waiting) >= ROWS_PER_WRITE:
-            table.add(pa.Table.from_pylist(waiting, schema=schema))
+            with _full_disk_is_an_os_error():
+                table.add(pa.Table.from_pylist(waiting, schema=schema))
             waiting = []
-    if waiting:
-        table.add(pa.Table.from_pylist(waiting, schema=schema))
-    table.create_index("product_id", config=BTree())
-    if not info.exact:
-        num_partitions = max(1, math.isqrt(info.num_products))
-        table.create_index("vector", config=IvfHnswSq(distance_type="cosine", num_partitions=num_partitions))
+    with _full_disk_is_an_os_error():
+        if waiting:
+            table.add(pa.Table.from_pylist(waiting, schema=schema))
+        table.create_index("product_id", config=BTree())
+        if not info.exact:
+            num_partitions = max(1, math.isqrt(info.num_products))
+            table.create_index("vector", config=IvfHnswSq(distance_type="cosine", num_partitions=num_partitions))
+
+
+@contextlib.contextmanager
+def _full_disk_is_an_os_error() -> Iterator[None]:
+    """Lance tells of a disk that cannot be written with a bare RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if _LANCE_IO not in str(error):
+            raise
+        raise OSError(str(error).partition(_LANCE_IO)[2].partition(", /")[0]) from None
 
 
 def _replace(partial: Path, target: Path) -> None:
@@ -246,8 +262,8 @@ class ProductIndex:
         while True:
             query = self._table.search(vector_D).distance_type("cosine").limit(limit).select(columns)
             found = query.to_arrow()
-            vectors_ND = np.array(found["vector"].to_pylist(), dtype=np.float64)
-            scores_N = vectors_ND @ vector_D.astype(np.float64)
+            vectors_ND = found["vector"].combine_chunks().flatten().to_numpy().reshape(-1, self.info.dims)
+            scores_N = vectors_ND.astype(np.float64) @ vector_D.astype(np.float64)
             if len(scores_N) < limit or np.sort(scores_N)[::-1][k - 1] - scores_N.min() > TIE_TOLERANCE:
                 break
             limit *= 2

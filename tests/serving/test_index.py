@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from catalog import Catalog, ImageError, ModelError
+from catalog import Catalog, ImageError, ModelError, StorageError
 from serving.errors import ServingError
 from serving.index import ROWS_PER_WRITE, ProductIndex, build_index, read_index_info
 from tests.serving.fakes import DIMS, FakeEncoder, TableEncoder, photo_catalog, plain_catalog, unit_rows
@@ -125,6 +126,19 @@ def test_a_build_cut_off_leaves_the_old_index_whole(tmp_path: Path) -> None:
     index = ProductIndex.open(tmp_path / "index")
     assert index.info == before
     assert index.search(vectors_ND[7], 1)[0].product_id == "p7"
+
+
+def test_a_disk_that_takes_no_more_is_told(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file above 20 kB: Lance then fails in the middle of its write, as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(StorageError, match="File too large") as raised:
+            build_index(TableEncoder(unit_rows(3000)), plain_catalog(3000), tmp_path / "index")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert raised.value.fix
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_builds_remains_are_no_obstacle(tmp_path: Path) -> None:
