@@ -81,6 +81,7 @@ class ModelConfig(Section):
         default="balanced", description="mean: over all tokens; balanced: over the means of the token types present."
     )
     vision_residual: bool = Field(default=True, description="Add the gated pooled vision tower to the embedding.")
+    word_residual: bool = Field(default=True, description="Add the pooled token embeddings to the embedding.")
     embedding_dims: int = Field(default=128, ge=8, le=4096, description="Length of an embedding.")
     matryoshka_dims: tuple[int, ...] = Field(
         default=(), description="Shorter prefixes trained to be embeddings of their own; each below embedding_dims."

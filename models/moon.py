@@ -11,7 +11,8 @@ from models.backbones import Backbone, PictureFeatures, build_backbone
 from models.batch import Batch
 from models.config import ModelConfig
 from models.moe import GuidedMoe, TypesInView, upcycle
-from models.pooling import Head, mean_by_row, pool
+from models.pooling import Head, mean_by_row, pool, word_pool
+from models.tokens import WORD_TYPES
 
 
 class MoonModel(nn.Module):
@@ -35,7 +36,11 @@ class MoonModel(nn.Module):
             self._in_view,
         )
         self.head = Head(
-            self.backbone.hidden_size, self.backbone.vision_size, config.embedding_dims, config.vision_residual
+            self.backbone.hidden_size,
+            self.backbone.vision_size,
+            config.embedding_dims,
+            config.vision_residual,
+            config.word_residual,
         )
 
     @classmethod
@@ -72,7 +77,9 @@ class MoonModel(nn.Module):
         num_rows = batch.ids_BL.shape[0]
         vision_BV = mean_by_row(pictures.pooled_NV[batch.slot_picture_S], batch.slot_row_S, num_rows)
         has_picture_B = torch.bincount(batch.slot_row_S, minlength=num_rows) > 0
-        return self.head(pooled_BD, vision_BV, has_picture_B)
+        words_BD = word_pool(self.backbone.embed_tokens(batch.ids_BL), batch.types_BL)
+        has_words_B = torch.isin(batch.types_BL, torch.tensor(WORD_TYPES, device=batch.types_BL.device)).any(dim=1)
+        return self.head(pooled_BD, vision_BV, has_picture_B, words_BD, has_words_B)
 
     def aux_loss(self) -> torch.Tensor:
         """Weighted balance and z-losses of the experts in the latest forward pass; a scalar."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.tokens import TokenType
+from models.tokens import WORD_TYPES, TokenType
 
 
 def mean_pool(hidden_BLD: torch.Tensor, types_BL: torch.Tensor) -> torch.Tensor:
@@ -54,35 +54,70 @@ def mean_by_row(values_SD: torch.Tensor, row_S: torch.Tensor, num_rows: int) -> 
     return total / count.unsqueeze(-1).to(total.dtype)
 
 
+def word_pool(embeds_BLD: torch.Tensor, types_BL: torch.Tensor) -> torch.Tensor:
+    """Mean over the means of the word types present (TITLE, CATEGORY, ATTRIBUTE), before any layer mixed them.
+
+    Returns:
+        (B, D); zero where there are no words.
+    """
+    member_BKL = (types_BL.unsqueeze(1) == torch.tensor(WORD_TYPES, device=types_BL.device).view(1, -1, 1)).to(
+        embeds_BLD.dtype
+    )
+    count_BK = member_BKL.sum(dim=-1)
+    means_BKD = (member_BKL @ embeds_BLD) / count_BK.clamp(min=1).unsqueeze(-1)
+    return means_BKD.sum(dim=1) / (count_BK > 0).sum(dim=-1).clamp(min=1).unsqueeze(-1)
+
+
 class Head(nn.Module):
-    """Fused hidden state, plus the gated residual of the pooled vision tower, to a unit vector.
+    """Fused hidden state, plus residuals of the raw signals, to a unit vector.
 
-        z = W_h norm(h) + g * W_v norm(v)        g = 0 where the item has no picture
+        z = W_h norm(h) + g W_v norm(v) + W_w norm(w)        g = 0 without a picture, W_w norm(w) = 0 without words
 
-    The gate g is learnt and starts open, at one: with a small backbone the fused path loses visual detail, and the
-    residual carries it past the decoder.
+    v is the pooled vision tower. Its gate g is learnt and starts open, at one: with a small backbone the fused path
+    loses visual detail, and the residual carries it past the decoder. w are the pooled token embeddings: the very words
+    of a query and of a title, which a young decoder blurs. W_w starts at zero, because a bag of random word vectors
+    would match words before anything was learnt, and what was learnt could then not be told apart.
 
     Args:
-        hidden_size: Width of h.
+        hidden_size: Width of h and of w.
         vision_size: Width of v.
         dims: Length of the embedding.
         vision_residual: False leaves the second term out.
+        word_residual: False leaves the third term out.
+
+    Source: our choice; MOON3.0 (arXiv 2604.00513) names multi-head fusion of raw signals without a formula.
     """
 
-    def __init__(self, hidden_size: int, vision_size: int, dims: int, vision_residual: bool) -> None:
+    def __init__(
+        self, hidden_size: int, vision_size: int, dims: int, vision_residual: bool, word_residual: bool
+    ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(hidden_size)
         self.project = nn.Linear(hidden_size, dims, bias=False)
         self.vision_norm = nn.LayerNorm(vision_size) if vision_residual else None
         self.vision_project = nn.Linear(vision_size, dims, bias=False) if vision_residual else None
         self.gate = nn.Parameter(torch.ones(())) if vision_residual else None
+        self.word_norm = nn.LayerNorm(hidden_size) if word_residual else None
+        self.word_project = nn.Linear(hidden_size, dims, bias=False) if word_residual else None
+        if self.word_project is not None:
+            nn.init.zeros_(self.word_project.weight)
 
-    def forward(self, hidden_BD: torch.Tensor, vision_BV: torch.Tensor, has_picture_B: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        hidden_BD: torch.Tensor,
+        vision_BV: torch.Tensor,
+        has_picture_B: torch.Tensor,
+        words_BD: torch.Tensor,
+        has_words_B: torch.Tensor,
+    ) -> torch.Tensor:
         """Returns (B, dims) float32, L2-normalised."""
         z_BE = self.project(self.norm(hidden_BD))
         if self.vision_project is not None and self.vision_norm is not None and self.gate is not None:
             residual = self.gate * self.vision_project(self.vision_norm(vision_BV))
             z_BE = z_BE + residual * has_picture_B.unsqueeze(-1).to(residual.dtype)
+        if self.word_project is not None and self.word_norm is not None:
+            residual = self.word_project(self.word_norm(words_BD))
+            z_BE = z_BE + residual * has_words_B.unsqueeze(-1).to(residual.dtype)
         return F.normalize(z_BE.float(), dim=-1)
 
 

@@ -18,6 +18,9 @@ class TokenType(IntEnum):
     """The template: marks between fields, start and end of a picture, the description."""
 
 
+WORD_TYPES = (TokenType.TITLE, TokenType.CATEGORY, TokenType.ATTRIBUTE)
+"""Types of positions that hold a shopper's or a shop's words."""
+
 PAD = "<|pad|>"
 VISION_START = "<|vision_start|>"
 VISION_END = "<|vision_end|>"

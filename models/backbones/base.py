@@ -29,6 +29,10 @@ class Backbone(Protocol):
         """Run the vision tower; pictures do not see each other."""
         ...
 
+    def embed_tokens(self, ids_BL: torch.Tensor) -> torch.Tensor:
+        """The decoder's own token embeddings, (B, L, D)."""
+        ...
+
     def hidden_states(
         self,
         ids_BL: torch.Tensor,

@@ -58,6 +58,9 @@ class NanoBackbone(nn.Module):
         pooled_NV = out.last_hidden_state.view(num, -1, self.vision_size).mean(dim=1)
         return PictureFeatures(tokens_NKD, pooled_NV)
 
+    def embed_tokens(self, ids_BL: torch.Tensor) -> torch.Tensor:
+        return self.qwen.language_model.embed_tokens(ids_BL)
+
     def hidden_states(
         self,
         ids_BL: torch.Tensor,
@@ -65,7 +68,7 @@ class NanoBackbone(nn.Module):
         positions_3BL: torch.Tensor,
         picture_tokens_SKD: torch.Tensor,
     ) -> torch.Tensor:
-        embeds_BLD = self.qwen.language_model.embed_tokens(ids_BL)
+        embeds_BLD = self.embed_tokens(ids_BL)
         if picture_tokens_SKD.shape[0]:
             slots_BL1 = (ids_BL == self.qwen.config.image_token_id).unsqueeze(-1)
             embeds_BLD = embeds_BLD.masked_scatter(slots_BL1, picture_tokens_SKD.to(embeds_BLD.dtype))
