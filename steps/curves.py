@@ -41,8 +41,9 @@ class CurveLogger(Logger):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         row = {"step": float(step or 0), **{name: float(value) for name, value in metrics.items() if name != "step"}}
+        # The line break comes first: a line that a kill cut off must not swallow the next.
         with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
+            stream.write("\n" + json.dumps(row))
         log_rows([row])
 
     def rows(self) -> list[Row]:

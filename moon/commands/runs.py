@@ -46,7 +46,7 @@ def runs(
     aliases = {str(row.version): ", ".join(row.aliases) for row in Registry().versions_with_aliases()}
     table = Table(title=f"runs of {EXPERIMENT}, newest first; scores in % of held-out queries or products")
     for column in ("run", "started", "status", "gate", "version", *SCORES, "cached"):
-        table.add_column(column, justify="right" if column in SCORES else "left", no_wrap=column != "cached")
+        table.add_column(column, justify="right" if column in SCORES else "left", no_wrap=True)
     for run in found:
         table.add_row(*_cells(run, aliases))
     Console(width=None if sys.stdout.isatty() else WIDTH_IN_A_FILE).print(table)
@@ -58,7 +58,7 @@ def _cells(run: Any, aliases: dict[str, str]) -> list[str]:
     if aliases.get(version):
         version = f"{version} ({aliases[version]})"
     started = datetime.fromtimestamp(run.info.start_time / 1000).strftime("%m-%d %H:%M")
-    cached = [part.split(" ")[0] for part in tags.get("cached_from", "-").split(", ")]
+    num_cached = tags.get("cached_from", "").count(" from ")
     scores = [f"{100 * metrics[key]:.1f}" if key in metrics else "-" for key in SCORES.values()]
     return [
         run.info.run_name.removeprefix(f"{EXPERIMENT}-"),
@@ -67,5 +67,5 @@ def _cells(run: Any, aliases: dict[str, str]) -> list[str]:
         tags.get("gate", "-"),
         version,
         *scores,
-        ", ".join(cached),
+        f"{num_cached} steps" if num_cached else "-",
     ]

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
+from typer.testing import CliRunner as TyperRunner
 from zenml.cli.cli import cli
 from zenml.client import Client
 from zenml.enums import ExecutionStatus
@@ -17,6 +19,8 @@ from zenml.enums import ExecutionStatus
 import steps.code
 from catalog import Alias, ArtifactName, ModelError
 from catalog.names import EXPERIMENT, REGISTERED_MODEL
+from moon.cli import app
+from serving.index import ProductIndex
 from steps.code import LOCK_FILE, PROJECT_ROOT, ROOMS
 from tests.pipelines.conftest import Workplace, draw_photo
 
@@ -227,3 +231,45 @@ def test_pipelines_raise_for_programs(workplace: Workplace, promoted: Result) ->
 
     with pytest.raises(ModelError, match="no champion before"):
         rollback_moon()
+
+
+def test_a_catalogue_is_embedded_with_a_chosen_version(
+    workplace: Workplace, one_photo_more: Done, tmp_path: Path
+) -> None:
+    recipe = yaml.safe_load(workplace.recipe.read_text(encoding="utf-8"))
+    recipe["parameters"]["version"] = "1"
+    path = tmp_path / "embed.yaml"
+    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    result = zenml("embed_catalog", "-c", str(path))
+    assert result.exit_code == 0, result.output
+    folder = result.output.rstrip().splitlines()[-1].split()[-1]
+    version = workplace.mlflow().get_model_version(REGISTERED_MODEL, "1")
+    index = ProductIndex.open(folder, model_digest=version.tags["model_digest"])
+    assert index.info.num_products == 60
+
+
+def test_moon_runs_shows_every_run_with_its_answer(workplace: Workplace, one_photo_more: Done) -> None:
+    result = TyperRunner().invoke(app, ["runs"])
+    assert result.exit_code == 0, result.output
+    assert result.output.count("finished") == 4
+    assert "refuse" in result.output
+    assert "1 (challenger, champion)" in result.output.replace("champion, challenger", "challenger, champion")
+    assert "4 steps" in result.output
+
+
+def test_moon_serve_says_what_it_serves(
+    workplace: Workplace, promoted: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = []
+
+    def serve(tag: str, *, host: str | None, port: int | None) -> int:
+        served.append((tag, host, port))
+        return 0
+
+    monkeypatch.setattr("serving.launch.serve_bento", serve)
+    result = TyperRunner().invoke(app, ["serve", "--port", "3999"])
+    assert result.exit_code == 0, result.output
+    tag = workplace.mlflow().get_model_version(REGISTERED_MODEL, "1").tags["bento_tag"]
+    assert served == [(tag, None, 3999)]
+    assert "serving moon version 1" in result.output
+    assert "champion" in result.output
