@@ -20,6 +20,7 @@ from catalog.rows import Box
 ALLOWED_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
 
 _PIECE_BYTES = 1 << 18
+_THUMBNAIL_QUALITY = 82
 
 # What Pillow's readers raise on damaged files, beside their documented OSError: found by flipping bytes.
 _DECODE_FAULTS = (
@@ -133,6 +134,20 @@ def decode_image(data: bytes, where: str, limits: ImageLimits = ImageLimits()) -
             got=str(error),
             fix="replace the file or drop the row; `on_error: quarantine` sets such rows aside",
         ) from None
+
+
+def thumbnail_jpeg(image: Image.Image, side_px: int) -> bytes:
+    """A small JPEG of a decoded picture, which stays as it is.
+
+    Args:
+        image: As `decode_image` returns it.
+        side_px: Longest side of the thumbnail; a smaller picture is not enlarged.
+    """
+    small = image.copy()
+    small.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=_THUMBNAIL_QUALITY)
+    return buffer.getvalue()
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalog import Catalog, Embedder, ImageLimits, Product, ProductItem, check_vectors
+from catalog.images import thumbnail_jpeg
 
 
 def table_schema(dims: int) -> pa.Schema:
@@ -78,8 +78,4 @@ def _row(
 def _thumbnail(item: ProductItem, side_px: int, limits: ImageLimits) -> bytes | None:
     if not item.photos:
         return None
-    image = item.photos[0].load(limits)
-    image.thumbnail((side_px, side_px))
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=80)
-    return buffer.getvalue()
+    return thumbnail_jpeg(item.photos[0].load(limits), side_px)

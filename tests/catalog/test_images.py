@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from catalog import Catalog, ImageError, ImageLimits, ImageRecord, Photo, decode_image, sha256_hex
+from catalog.images import thumbnail_jpeg
 from tests.catalog.pictures import bomb_bytes, picture_bytes
 
 
@@ -215,3 +216,12 @@ def test_what_ingestion_accepted_is_accepted_by_everyone_after(tmp_path):
     refused = replace(catalog, images={"a.png": replace(record, digest="", status="file is not a picture")})
     with pytest.raises(ImageError, match="too large"):
         refused.photo("a.png").load(tight)
+
+
+@pytest.mark.parametrize(("size", "small"), [((40, 20), (20, 10)), ((1, 400), (1, 20)), ((8, 6), (8, 6))])
+def test_a_thumbnail_keeps_its_shape_and_leaves_the_picture_alone(size, small):
+    image = Image.new("RGB", size, (200, 30, 30))
+    with Image.open(io.BytesIO(thumbnail_jpeg(image, 20))) as made:
+        assert (made.format, made.size) == ("JPEG", small)
+        np.testing.assert_allclose(np.asarray(made)[0, 0], (200, 30, 30), atol=3)
+    assert image.size == size

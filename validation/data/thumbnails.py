@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import base64
-import io
 from html import escape
 
-from PIL import Image
-
 from catalog.catalog import Catalog
-from catalog.images import ImageLimits
+from catalog.images import ImageLimits, thumbnail_jpeg
 from validation.data.alike import is_usable
 
 THUMBNAIL_SIDE_PX = 112
@@ -28,10 +25,6 @@ class Thumbnails:
         if record is None or not is_usable(record):
             status = record.status if record else "was not looked at"
             return f'<figure><div class="broken">{escape(status)}</div>{text}</figure>'
-        image = self.catalog.photo(ref).load(self._limits)
-        # Very long pictures would otherwise vanish to a line, or be enlarged on the way to one.
-        image.thumbnail((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX), Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=80)
-        data = base64.b64encode(buffer.getvalue()).decode()
+        small = thumbnail_jpeg(self.catalog.photo(ref).load(self._limits), THUMBNAIL_SIDE_PX)
+        data = base64.b64encode(small).decode()
         return f'<figure><img alt="{escape(ref)}" src="data:image/jpeg;base64,{data}">{text}</figure>'

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import io
 from dataclasses import dataclass
 
 from PIL import Image
 
 from catalog.errors import ImageError
-from catalog.images import Photo
+from catalog.images import Photo, thumbnail_jpeg
 from catalog.rows import Box
 
 
@@ -46,12 +45,8 @@ class Thumbnails:
         return Thumbnail(url, _percent(box, size) if box else None) if url else None
 
     def _encode(self, image: Image.Image) -> tuple[str, tuple[int, int]]:
-        size = image.size
-        small = image.copy()
-        small.thumbnail((self._side_px, self._side_px), Image.Resampling.LANCZOS)
-        out = io.BytesIO()
-        small.save(out, "JPEG", quality=82)
-        return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode(), size
+        small = thumbnail_jpeg(image, self._side_px)
+        return "data:image/jpeg;base64," + base64.b64encode(small).decode(), image.size
 
 
 def _percent(box: Box, size: tuple[int, int]) -> tuple[float, float, float, float]:
