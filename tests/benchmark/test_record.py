@@ -51,3 +51,5 @@ def test_damaged_records_are_refused(change: dict, message: str, record: Benchma
 def test_text_that_is_no_json_is_refused() -> None:
     with pytest.raises(BenchmarkError, match="not JSON"):
         BenchmarkRecord.from_json("{")
+    with pytest.raises(BenchmarkError, match="damaged"):
+        BenchmarkRecord.from_json("[]")

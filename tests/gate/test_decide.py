@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from catalog import ConfigError
 from tests.gate.records import record
 from validation.benchmark import BenchmarkRecord, Score, main_score
 from validation.gate import Decision, GatePolicy, decide
@@ -284,6 +285,13 @@ def test_truth_table(case: Case) -> None:
     assert again == decision, "a pure function"
     assert json.loads(decision.to_json())["passed"] is case.passed
     assert Decision.from_dict(json.loads(decision.to_json())) == decision
+
+
+@pytest.mark.parametrize("change", [{"rules": None}, {"rules": [{"name": "x"}]}, {"surprise": 1}])
+def test_a_damaged_decision_is_refused(change: dict[str, object]) -> None:
+    stored = decide(GatePolicy.model_validate(FLOOR), record(), {}).to_dict()
+    with pytest.raises(ConfigError, match="damaged"):
+        Decision.from_dict({**stored, **change})
 
 
 def test_the_table_is_large_and_its_cases_differ() -> None:

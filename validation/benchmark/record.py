@@ -92,6 +92,8 @@ class BenchmarkRecord:
         Raises:
             BenchmarkError: Another schema version, or keys that are missing or unknown.
         """
+        if not isinstance(data, Mapping):
+            raise BenchmarkError("benchmark record is damaged", got=type(data).__name__, fix="score the model again")
         if data.get("schema_version") != SCHEMA_VERSION:
             raise BenchmarkError(
                 "benchmark record has another schema version",

@@ -64,7 +64,7 @@ class Decision:
         """Read what `to_dict` gave.
 
         Raises:
-            ConfigError: Another schema version.
+            ConfigError: Another schema version, or keys that are missing or unknown.
         """
         if data.get("schema_version") != SCHEMA_VERSION:
             raise ConfigError(
@@ -73,7 +73,10 @@ class Decision:
                 allowed=str(SCHEMA_VERSION),
                 fix="run the gate again",
             )
-        return cls(**{**data, "rules": tuple(RuleResult(**rule) for rule in data["rules"])})
+        try:
+            return cls(**{**data, "rules": tuple(RuleResult(**rule) for rule in data["rules"])})
+        except (KeyError, TypeError) as error:
+            raise ConfigError("decision is damaged", got=str(error), fix="run the gate again") from None
 
     def headline(self) -> str:
         """The decision in one sentence."""
