@@ -2,9 +2,10 @@
 
 A category reads as its path from the root, `Men > Tops > Tees`, for four reasons. The path tells apart leaves of one
 name (men's and women's pants). A decoder reads left to right, so the leaf, which decides, comes last and sees its
-ancestors. The separator keeps two different paths from ever reading the same, which plain words would not. And it is
-the very text a product's category has in its input, so training can meet each label as it is asked later: there is no
-prompt of which only the evaluation knows. Levels keep the shop's own spelling and case, as its titles do.
+ancestors. The separator keeps two different paths from reading the same, which plain words would not (unless a shop
+writes it inside a level: two such paths are then one label, for question and answer alike). And it is the very text
+a product's category has in its input, so training can meet each label as it is asked later: there is no prompt of
+which only the evaluation knows. Levels keep the shop's own spelling and case, as its titles do.
 """
 
 from __future__ import annotations

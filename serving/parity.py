@@ -207,7 +207,8 @@ class _Cost:
     def fits(self, limits: dict[str, Any]) -> bool:
         """Whether one request may hold as much."""
         within_body = self.num_chars <= limits["max_body_bytes"] * BODY_FRAC
-        return within_body and self.num_pixels <= limits["max_request_pixels"]
+        # A Bento from before this limit knows none.
+        return within_body and self.num_pixels <= limits.get("max_request_pixels", self.num_pixels)
 
 
 def _cost(item: ProductItem | QueryItem, limits: dict[str, Any]) -> _Cost | None:

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 from starlette.testclient import TestClient
 
 from catalog import Catalog, Photo, Product, ProductItem, QueryItem
+from serving.config import ServingConfig
 from serving.parity import wire_product
 from tests.serving.conftest import LIMITS, REGIONS
 from tests.serving.fakes import FakeEncoder, b64, picture
@@ -337,6 +339,14 @@ def test_explorer_and_its_pictures(client: TestClient) -> None:
 def test_openapi_knows_the_endpoints(client: TestClient) -> None:
     paths = client.get("/docs.json").json()["paths"]
     assert {"/embed", "/embed_query", "/search", "/info", "/health"} <= set(paths)
+
+
+@pytest.mark.parametrize(
+    "given", [{"default_k": 20, "max_top_k": 10}, {"max_image_pixels": 9_000_000, "max_request_pixels": 8_000_000}]
+)
+def test_limits_that_contradict_each_other_are_refused(given: dict[str, int]) -> None:
+    with pytest.raises(ValidationError, match="is above"):
+        ServingConfig(**given)
 
 
 def test_a_product_needs_no_photograph_on_disk() -> None:
