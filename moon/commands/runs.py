@@ -19,7 +19,7 @@ SCORES = {
     "attr": "test/attributes_title_hidden/accuracy_macro",
 }
 """Column -> metric; shares of held-out queries or products."""
-WIDTH_IN_A_FILE = 150
+WIDTH_IN_A_FILE = 180
 
 
 def runs(
@@ -44,7 +44,9 @@ def runs(
         typer.echo("no runs yet\n\nnext:\n  zenml pipeline run train_moon")
         return
     aliases = {str(row.version): ", ".join(row.aliases) for row in Registry().versions_with_aliases()}
-    table = Table(title=f"runs of {EXPERIMENT}, newest first; scores in % of held-out queries or products")
+    table = Table(
+        title=f"runs of {EXPERIMENT}, newest first; scores in % of held-out queries or products", title_justify="left"
+    )
     for column in ("run", "started", "status", "gate", "version", *SCORES, "cached"):
         table.add_column(column, justify="right" if column in SCORES else "left", no_wrap=True)
     for run in found:
