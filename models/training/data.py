@@ -19,7 +19,7 @@ from models.processor import Processor
 from models.training.augment import augment
 from models.training.picture_store import PictureStore, Shot
 from models.training.sampler import BatchSampler
-from models.training.views import LabelField, draw_hidden, draw_labels, draw_text_view, visible
+from models.training.views import LabelField, draw_hidden, draw_hidden_words, draw_labels, draw_text_view, visible
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class LabelTargets:
     """True where the label is an answer of the product."""
     product_may_see_B: torch.Tensor
     """True where the field was hidden from the product's own input."""
+    words_may_see_B: torch.Tensor
+    """True where the field was hidden from the product's word view."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class TrainBatch:
     image_views: Batch | None
     image_view_rows: torch.Tensor
     """Product of each image view."""
+    word_views: Batch | None
+    """Each product as a row without pictures and category, only asked for labels."""
     texts: Batch | None
     """Text views of the products, then label texts."""
     text_view_rows: torch.Tensor
@@ -68,7 +72,12 @@ class TrainBatch:
             if isinstance(value, (torch.Tensor, Batch)):
                 moved[name] = value.to(device)
         labels = tuple(
-            replace(one, right_BL=one.right_BL.to(device), product_may_see_B=one.product_may_see_B.to(device))
+            LabelTargets(
+                one.first_text,
+                one.right_BL.to(device),
+                one.product_may_see_B.to(device),
+                one.words_may_see_B.to(device),
+            )
             for one in self.labels
         )
         return replace(self, **moved, labels=labels)  # type: ignore[arg-type]
@@ -160,7 +169,12 @@ class TrainSet(Dataset[TrainBatch]):
                 view_rows.append(row)
                 image_views.pictures += pictures
                 image_views.items.append(self.processor.query_sequence(None, len(photos)))
-        texts, text_rows, same_text, labels = self._texts(products, hidden, rng)
+        unseen = [draw_hidden_words(product, self.config.dropout, rng) for product in products]
+        texts, text_rows, same_text, labels = self._texts(products, hidden, unseen, rng)
+        word_views = [
+            self.processor.product_sequence(visible(product, hide), 0)
+            for product, hide in zip(products, unseen, strict=True)
+        ]
         patches, grid = self._pixels(slots, step)
         ids = [product.product_id for product in products]
         related = same_key(ids, ids)
@@ -183,6 +197,7 @@ class TrainSet(Dataset[TrainBatch]):
             products=rows.batch(),
             image_views=image_views.batch() if image_views.items else None,
             image_view_rows=torch.tensor(view_rows, dtype=torch.long),
+            word_views=_Sequences(word_views, []).batch() if labels else None,
             texts=texts,
             text_view_rows=torch.tensor(text_rows, dtype=torch.long),
             not_negative_BB=not_negative,
@@ -214,7 +229,11 @@ class TrainSet(Dataset[TrainBatch]):
         return [photos[index] for index in sorted(rng.permutation(len(photos))[:num])]
 
     def _texts(
-        self, products: Sequence[Product], hidden: Sequence[frozenset[str]], rng: np.random.Generator
+        self,
+        products: Sequence[Product],
+        hidden: Sequence[frozenset[str]],
+        unseen: Sequence[frozenset[str]],
+        rng: np.random.Generator,
     ) -> tuple[Batch | None, list[int], torch.Tensor, list[LabelTargets]]:
         texts: list[str] = []
         rows: list[int] = []
@@ -234,7 +253,8 @@ class TrainSet(Dataset[TrainBatch]):
                     continue
                 right = answers([field.answers.get(key, frozenset()) for key in ids], names)
                 may_see = torch.tensor([field.hides in hide for hide in hidden])
-                labels.append(LabelTargets(len(texts), right, may_see))
+                words_may_see = torch.tensor([field.hides in hide for hide in unseen])
+                labels.append(LabelTargets(len(texts), right, may_see, words_may_see))
                 texts += names
         if not texts:
             return None, rows, same_text, labels

@@ -2,9 +2,9 @@
 
     L = InfoNCE(q, p) + w_align (InfoNCE(v, t) + InfoNCE(t, p)) / 2 + w_label CE(v and p, label texts) + aux
 
-with q queries, p products, v a product's images alone, t a product in words. The last two are not in MOON: alignment
-inside a product is the largest factor of MOON2.0's ablation, and zero-shot labels are label *texts*, so training
-meets them as texts too.
+with q queries, p products, v a product's images alone, t a product in words. The cross-entropy is also taken over rows
+of words alone. Alignment and labels are not in MOON: alignment inside a product is the largest factor of MOON2.0's
+ablation, and zero-shot labels are label *texts*, so training meets them as texts too.
 """
 
 from __future__ import annotations
@@ -51,11 +51,12 @@ class Objective(nn.Module):
         queries, products = embed(batch.queries), embed(batch.products)
         images = embed(batch.image_views) if batch.image_views is not None else None
         texts = embed(batch.texts) if batch.texts is not None else None
+        words = embed(batch.word_views) if batch.word_views is not None else None
         parts = {"retrieval": self._retrieval(batch, queries, products)}
         if texts is not None and len(batch.text_view_rows):
             parts["alignment"] = self.config.alignment_weight * self._alignment(batch, products, images, texts)
         if texts is not None and batch.labels:
-            parts["labels"] = self.config.label_weight * self._labels(batch, products, images, texts)
+            parts["labels"] = self.config.label_weight * self._labels(batch, products, words, images, texts)
         parts["experts"] = torch.stack(aux).mean()
         loss = torch.stack(list(parts.values())).sum()
         report = {f"loss/{name}": value.detach() for name, value in parts.items()}
@@ -105,7 +106,12 @@ class Objective(nn.Module):
         ).mean()
 
     def _labels(
-        self, batch: TrainBatch, products: torch.Tensor, images: torch.Tensor | None, texts: torch.Tensor
+        self,
+        batch: TrainBatch,
+        products: torch.Tensor,
+        words: torch.Tensor | None,
+        images: torch.Tensor | None,
+        texts: torch.Tensor,
     ) -> torch.Tensor:
         losses = []
         for asked in batch.labels:
@@ -113,6 +119,10 @@ class Objective(nn.Module):
             answered = asked.right_BL.any(dim=1)
             blind = torch.nonzero(answered & asked.product_may_see_B).squeeze(-1)
             vectors, right = [products[blind]], [asked.right_BL[blind]]
+            if words is not None:
+                blind = torch.nonzero(answered & asked.words_may_see_B).squeeze(-1)
+                vectors.append(words[blind])
+                right.append(asked.right_BL[blind])
             if images is not None:
                 keep = torch.nonzero(answered[batch.image_view_rows]).squeeze(-1)
                 vectors.append(images[keep])

@@ -12,6 +12,8 @@ from catalog.items import ATTRIBUTE_PREFIX
 from catalog.labels import attribute_label, category_label
 from models.config import DropoutConfig
 
+CATEGORY_FIELD = "category"
+
 
 def draw_hidden(product: Product, config: DropoutConfig, rng: np.random.Generator) -> frozenset[str]:
     """Fields to hide from the product's input in this step, in the words of `catalog.hide_fields`.
@@ -37,6 +39,19 @@ def draw_hidden(product: Product, config: DropoutConfig, rng: np.random.Generato
         if all_gone or draw < config.attribute
     )
     return frozenset(hidden)
+
+
+def draw_hidden_words(product: Product, config: DropoutConfig, rng: np.random.Generator) -> frozenset[str]:
+    """Fields to hide from the view of the product that is words alone and is asked for labels.
+
+    Pictures and category are never there. Without this view the pictures, which tell the train products apart before
+    they tell their kinds apart, would leave the words nothing to explain.
+    """
+    names = sorted(product.attributes)
+    draws = rng.random(1 + len(names))
+    dropped = (ATTRIBUTE_PREFIX + name for name, draw in zip(names, draws[1:], strict=True) if draw < config.attribute)
+    title = ("title",) if draws[0] < 0.5 else ()
+    return frozenset(("images", CATEGORY_FIELD, "description", *title, *dropped))
 
 
 def draw_text_view(product: Product, rng: np.random.Generator) -> str | None:
@@ -67,9 +82,6 @@ def one_label(product: Product, name: str, rng: np.random.Generator) -> str:
     """Label text of one value of the attribute."""
     value = product.attributes[name]
     return attribute_label(name, value if isinstance(value, str) else str(rng.choice(list(value))))
-
-
-CATEGORY_FIELD = "category"
 
 
 @dataclass(frozen=True)
