@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from zenml import step
 
-from catalog import ArtifactName, Catalog, CatalogConfig, ImageError, read_catalog, write_catalog
+from catalog import ArtifactName, Catalog, CatalogConfig, CatalogError, ImageError, read_catalog, write_catalog
 from catalog.sources import load_catalog
 from steps.code import code_digest
 from steps.materializers import CatalogMaterializer
@@ -59,11 +59,11 @@ def _drawn_before(folder: Path) -> Catalog | None:
     """The demo shop as an earlier run drew it here, if every picture still is what it was."""
     if not (folder / MANIFEST).exists():
         return None
-    kept = read_catalog(str(folder))
     try:
+        kept = read_catalog(str(folder))
         for ref in kept.images:
             kept.photo(ref).read_bytes()
-    except ImageError as error:
+    except (CatalogError, ImageError) as error:
         logger.warning("the demo shop is drawn again: %s", error.problem)
         return None
     return kept

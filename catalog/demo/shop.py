@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Generator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from glob import escape as glob_escape
 from glob import glob
+
+from joblib.externals.loky import ProcessPoolExecutor
 
 from catalog.config import DemoConfig
 from catalog.demo.assortment import Article, plan_articles
@@ -103,9 +105,17 @@ def _draw_all(jobs: list[_Job], config: DemoConfig, out_dir: str) -> Generator[_
     if num_workers == 1:
         yield from map(work, jobs)
         return
-    # Spawned, not forked: the caller may hold threads and locks of torch or a tracking client.
-    with multiprocessing.get_context("spawn").Pool(num_workers) as pool:
-        yield from pool.imap(work, jobs, chunksize=4)
+    # Not forked: the caller may hold threads and locks of torch or a tracking client. Not the standard library's spawn:
+    # its children import the main program again, which under the zenml command costs seconds each.
+    with ProcessPoolExecutor(num_workers) as pool:
+        try:
+            yield from pool.map(work, jobs, chunksize=4)
+        except BrokenProcessPool:
+            raise StorageError(
+                "a drawing process died", got="most often out of memory", fix="set catalog.demo.num_workers to 1"
+            ) from None
+        finally:
+            pool.shutdown(wait=True, kill_workers=True)
 
 
 def _num_cores() -> int:
