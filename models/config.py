@@ -138,13 +138,13 @@ class TrainConfig(Section):
     """How the model is trained."""
 
     seed: int = Field(default=1, ge=0, description="Decides weights, batches, dropouts and augmentation.")
-    steps: int = Field(default=150, ge=1, le=10_000_000, description="Optimiser steps.")
+    steps: int = Field(default=120, ge=1, le=10_000_000, description="Optimiser steps.")
     batch_size: int = Field(default=64, ge=2, le=65536, description="Pairs of a query and a product a step.")
     max_seconds: float | None = Field(
         default=None, gt=0, description="End the schedule after this time, seconds; the result then depends on speed."
     )
     lr_vision: float = Field(default=1.5e-3, gt=0, le=1, description="Peak learning rate of the vision tower.")
-    lr_text: float = Field(default=1.5e-3, gt=0, le=1, description="Peak learning rate of everything else.")
+    lr_text: float = Field(default=4e-3, gt=0, le=1, description="Peak learning rate of everything else.")
     warmup_frac: Fraction = Field(default=0.08, description="Share of the steps that the learning rate rises for.")
     weight_decay: float = Field(default=0.05, ge=0, le=1, description="AdamW weight decay of matrices.")
     clip_norm: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
@@ -169,7 +169,7 @@ class TrainConfig(Section):
         default=0.3, ge=0, le=100, description="Weight of image-text alignment inside a product; 0 turns it off."
     )
     label_weight: float = Field(
-        default=0.5, ge=0, le=100, description="Weight of product-to-label-text alignment; 0 turns it off."
+        default=1.0, ge=0, le=100, description="Weight of product-to-label-text alignment; 0 turns it off."
     )
     max_labels: int = Field(default=48, ge=2, le=4096, description="Label texts of a field compared in one step.")
     hard_negatives_per_query: int = Field(
