@@ -45,7 +45,8 @@ def rivals(shop: Shop, eval_set: EvalSet) -> dict[str, BenchmarkRecord]:
     records = [*(run_benchmark(own, eval_set, CONFIG) for own in encoders), *label_baselines(eval_set, CONFIG)]
     # Random weights are judged as random vectors of another seed: this test knows no network.
     untrained = run_benchmark(RandomVectors(seed=1), eval_set, CONFIG)
-    return {record.encoder: record for record in records} | {"untrained": untrained}
+    frozen = run_benchmark(RandomVectors(seed=2), eval_set, CONFIG)
+    return {record.encoder: record for record in records} | {"untrained": untrained, "frozen_vision": frozen}
 
 
 def oracle(shop: Shop) -> Oracle:
