@@ -189,6 +189,31 @@ def test_labels_are_only_asked_of_products_that_do_not_show_them(tmp_path: Path)
     assert blind > 0
 
 
+def test_word_views_hold_no_picture_no_category_and_not_what_they_are_asked(tmp_path: Path) -> None:
+    dataset = _dataset(shop.make_shop(tmp_path / "shop"), tmp_path / "work")
+    tokenizer = dataset.processor.tokenizer
+    asked_something = 0
+    for step in range(10):
+        batch = dataset[step]
+        assert batch.word_views is not None
+        types = batch.word_views.types_BL
+        for kind in (TokenType.IMAGE, TokenType.CROP, TokenType.CATEGORY):
+            assert not bool((types == kind).any())
+        shown = [tokenizer.decode(row.tolist(), skip_special_tokens=True) for row in batch.word_views.ids_BL]
+        for asked in batch.labels:
+            assert batch.texts is not None
+            first = tokenizer.decode(batch.texts.ids_BL[asked.first_text].tolist(), skip_special_tokens=True)
+            if not first.strip().startswith("colour"):
+                continue
+            for row, key in enumerate(batch.product_ids):
+                if bool(asked.words_may_see_B[row]):
+                    asked_something += 1
+                    assert f"colour: {dataset.products[key].attributes['colour']}" not in shown[row]
+                else:
+                    assert f"colour: {dataset.products[key].attributes['colour']}" in shown[row]
+    assert asked_something > 0
+
+
 def test_label_fields_and_draws(tmp_path: Path) -> None:
     fields = {field.hides: field for field in label_fields(shop.make_shop(tmp_path).products)}
     # Level 0 has one answer only and is no question.
