@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from moon.quiet import switch_off_telemetry
+from moon.quiet import share_the_cores, switch_off_telemetry
 from pipelines import PIPELINES
 
 _NOISY_LOGGERS = ("great_expectations", "alembic", "mlflow.store.db.utils", "httpx", "PIL", "matplotlib")
@@ -45,6 +45,7 @@ class _PipelineFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 def install() -> None:
     """Switch telemetry off and make the pipelines importable by name; safe to call again."""
     switch_off_telemetry()
+    share_the_cores()
     # With the root logger at DEBUG, as ZenML may leave it, these print hundreds of lines.
     for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
