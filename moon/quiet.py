@@ -19,8 +19,8 @@ QUIET: dict[str, str] = {
 """Variable -> the value that switches telemetry, or a look at the network, off."""
 
 CONSIDERATE: dict[str, str] = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Read once, when torch is imported. Waiting threads sleep instead of spinning: no slower alone, and about twice as fast
-where another process works on the same cores."""
+"""Read once, when torch is imported. Waiting threads sleep instead of spinning: no slower alone, and about twice as
+fast where another process works on the same cores."""
 
 
 def switch_off_telemetry() -> None:
