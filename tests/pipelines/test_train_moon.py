@@ -23,6 +23,8 @@ from moon.cli import app
 from serving.index import ProductIndex
 from steps.code import LOCK_FILE, PROJECT_ROOT, ROOMS
 from tests.pipelines.conftest import Workplace, draw_photo
+from validation.config import GateConfig
+from validation.gate import decide, load_policy
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(600)]
 
@@ -211,6 +213,17 @@ def test_the_champion_changes_the_gates_answer_and_a_refusal_touches_nothing(fir
     assert changed_loss.aliases == {Alias.CHALLENGER: "1", Alias.CHAMPION: "1"}
     assert changed_loss.num_versions == 1
     assert changed_loss.artifacts == first.artifacts
+
+
+@pytest.mark.parametrize("policy", ["demo", "demo_full", "luma"])
+@pytest.mark.parametrize("name", ["untrained", "frozen_vision", "colour_histogram", "random"])
+def test_the_shipped_policies_refuse_the_rivals_that_were_run(first: Done, name: str, policy: str) -> None:
+    scored = Client().get_pipeline("train_moon").last_successful_run.steps["evaluate_mbe"]
+    rivals = scored.outputs[ArtifactName.BENCHMARK.value][0].load().rivals
+    decision = decide(load_policy(GateConfig(policy=f"configs/gates/{policy}.yaml")), rivals[name], rivals)
+    kinds = {rule.name.partition("/")[0] for rule in decision.failures}
+    # This shop is too small for min_n, which must not be the only reason.
+    assert {"floor", "beat"} <= kinds, decision.as_text()
 
 
 def test_one_photo_more_runs_again_from_validation_on(first: Done, one_photo_more: Done) -> None:
