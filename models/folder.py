@@ -25,6 +25,7 @@ from models.tokenizer import load_tokenizer
 SCHEMA_VERSION = 1
 WEIGHTS, CONFIG, TOKENIZER, LINEAGE = "model.safetensors", "config.json", "tokenizer.json", "lineage.json"
 DIGESTED = (WEIGHTS, CONFIG, TOKENIZER)
+DETECTOR_WEIGHTS = "detector.safetensors"
 MAX_NAMED_TENSORS = 6
 
 
@@ -68,7 +69,6 @@ def write_model_folder(
     config = {
         "schema_version": SCHEMA_VERSION,
         "model": model.config.model_dump(mode="json"),
-        "regions": regions.model_dump(mode="json"),
         "regions_digest": regions_digest,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -77,7 +77,8 @@ def write_model_folder(
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         save_file(tensors, partial / WEIGHTS)
-        (partial / CONFIG).write_text(_json(config))
+        carried = _carry_detector(partial, regions)
+        (partial / CONFIG).write_text(_json(config | {"regions": carried.model_dump(mode="json")}))
         tokenizer.save(str(partial / TOKENIZER))
         (partial / LINEAGE).write_text(_json(lineage))
         digest = folder_digest(partial)
@@ -94,6 +95,24 @@ def write_model_folder(
             fix="free space or choose another place",
         ) from None
     return digest
+
+
+def _carry_detector(folder: Path, regions: RegionsConfig) -> RegionsConfig:
+    """Copy a detector's files into the model folder, so that the folder finds core regions wherever it is taken.
+
+    Returns:
+        The section with paths relative to the folder. The digest of a detector covers its files, not their places.
+    """
+    if regions.backend != "yolo" or regions.yolo.weights is None:
+        return regions
+    shutil.copyfile(regions.yolo.weights, folder / DETECTOR_WEIGHTS)
+    changes = {"weights": DETECTOR_WEIGHTS}
+    model_yaml = Path(regions.yolo.model_yaml)
+    if model_yaml.is_file():
+        # Its name stays: ultralytics reads the scale of the network from it.
+        shutil.copyfile(model_yaml, folder / model_yaml.name)
+        changes["model_yaml"] = model_yaml.name
+    return regions.model_copy(update={"yolo": regions.yolo.model_copy(update=changes)})
 
 
 def read_model_folder(folder: Path) -> ModelFolder:

@@ -13,6 +13,7 @@ from models.regions import RegionStore
 from serving.config import ServingConfig
 from serving.index import build_index
 from serving.packaging import package_bento as build_bento
+from steps.code import code_digest
 from steps.limits import ingested_limits
 from steps.materializers import RecordMaterializer
 from steps.progress import log_progress
@@ -33,7 +34,8 @@ def package_bento(
     """
     if registration.refused:
         return BentoRecord(refused=True, reason=registration.reason, model_digest=model.digest)
-    with work_folder(f"index-{work_key(model.digest, catalog.digest, serving.model_dump_json())}") as folder:
+    key = work_key(model.digest, catalog.digest, serving.model_dump_json(), code_digest(__name__))
+    with work_folder(f"index-{key}") as folder:
         index = folder / "index"
         # The folder's name says what the index holds, and it appears only when it is whole.
         if not index.exists():

@@ -20,6 +20,8 @@ from models.folder import read_model_folder, write_model_folder
 from models.moon import MoonModel
 from models.pictures import PictureMaker
 from models.processor import Processor
+from models.regions import CoreRegions, RegionsConfig, YoloConfig, make_chooser, make_detector
+from models.regions.yolo import load_model_yaml, ultralytics_tasks
 from models.tokenizer import train_tokenizer
 from tests.models import shop
 
@@ -214,3 +216,19 @@ def test_asking_for_a_gpu_that_is_not_there(tmp_path: Path) -> None:
     _write(tmp_path / "model", _encoder())
     with pytest.raises(ModelError, match="GPU"):
         MoonEncoder.load(tmp_path / "model", device="cuda")
+
+
+def test_a_model_takes_its_detector_along(tmp_path: Path) -> None:
+    weights = tmp_path / "elsewhere" / "weights.safetensors"
+    weights.parent.mkdir()
+    network = ultralytics_tasks().DetectionModel(load_model_yaml("yolo26n.yaml"), ch=3, verbose=False)
+    save_file({name: value.clone().contiguous() for name, value in network.state_dict().items()}, weights)
+    regions = RegionsConfig(backend="yolo", yolo=YoloConfig(weights=str(weights), side_px=64))
+    found = CoreRegions(make_detector(regions), make_chooser(regions))
+    ours = _encoder()
+    write_model_folder(tmp_path / "model", ours.model, TOKENIZER, regions, found.digest, {})
+    weights.unlink()
+    stored = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert stored["regions"]["yolo"]["weights"] == "detector.safetensors"
+    theirs = MoonEncoder.load(tmp_path / "model")
+    assert theirs.embed_products(_items()).shape == (5, theirs.dims)
