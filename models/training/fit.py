@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,9 @@ def _fit(
     loader: DataLoader[TrainBatch] = DataLoader(
         dataset, batch_size=None, sampler=range(first_step, train.steps), num_workers=train.num_workers
     )
+    # Lightning announces devices and other products on every run; what matters was said above in our own words.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     trainer = Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=1,
