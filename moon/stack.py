@@ -18,6 +18,9 @@ TRACKER = "moon_mlflow"
 ARTIFACT_STORE = "moon_artifacts"
 ORCHESTRATOR = "moon_local"
 
+OF_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
+"""Without it the MLflow UI opens our experiments among chats and prompts, not among trainings."""
+
 EXPERIMENTS = (EXPERIMENT, "promote_moon", "rollback_moon", "embed_catalog")
 
 
@@ -122,6 +125,7 @@ def _experiments(paths: StackPaths) -> list[str]:
     done = []
     for name in EXPERIMENTS:
         if client.get_experiment_by_name(name) is None:
-            client.create_experiment(name, artifact_location=(paths.mlflow_artifacts / name).as_uri())
+            location = (paths.mlflow_artifacts / name).as_uri()
+            client.create_experiment(name, artifact_location=location, tags=OF_TRAINING)
             done.append(f"made the MLflow experiment `{name}` in {paths.root / 'mlflow.db'}")
     return done
