@@ -177,7 +177,8 @@ def _fit(
         dataset, batch_size=None, sampler=range(first_step, train.steps), num_workers=train.num_workers
     )
     # Lightning announces devices and other products on every run; what matters was said above in our own words.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     trainer = Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
