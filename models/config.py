@@ -138,7 +138,7 @@ class TrainConfig(Section):
     """How the model is trained."""
 
     seed: int = Field(default=1, ge=0, description="Decides weights, batches, dropouts and augmentation.")
-    steps: int = Field(default=100, ge=1, le=10_000_000, description="Optimiser steps.")
+    steps: int = Field(default=130, ge=1, le=10_000_000, description="Optimiser steps.")
     batch_size: int = Field(default=64, ge=2, le=65536, description="Pairs of a query and a product a step.")
     max_seconds: float | None = Field(
         default=None, gt=0, description="End the schedule after this time, seconds; the result then depends on speed."
