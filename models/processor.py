@@ -2,6 +2,8 @@
 
 A product becomes: M original photographs, M core crops, title, [description], category, attributes. A query becomes
 its photograph and crop, then its words; a label text is a query of words alone.
+
+The decoder is causal: the vector of a product depends on the order of its photographs, which is the catalogue's.
 """
 
 from __future__ import annotations
