@@ -1,4 +1,4 @@
-"""The model's and the training's sections of the configuration tree."""
+"""How the model is trained."""
 
 from __future__ import annotations
 
@@ -9,95 +9,6 @@ from pydantic import Field, model_validator
 from catalog import Section
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class NanoConfig(Section):
-    """Size of `nano`, the tiny random Qwen2.5-VL that needs no download."""
-
-    hidden_size: int = Field(default=128, ge=16, le=2048, description="Width of the decoder.")
-    num_layers: int = Field(default=2, ge=1, le=64, description="Decoder layers.")
-    num_heads: int = Field(default=4, ge=1, le=64, description="Attention heads of the decoder.")
-    ffn_size: int = Field(default=384, ge=16, le=16384, description="Inner width of a decoder FFN.")
-    vocab_size: int = Field(default=2048, ge=288, le=65536, description="Entries of the byte-level BPE tokenizer.")
-    vision_hidden_size: int = Field(default=128, ge=16, le=2048, description="Width of the vision tower.")
-    vision_depth: int = Field(default=3, ge=1, le=64, description="Blocks of the vision tower.")
-    vision_num_heads: int = Field(default=4, ge=1, le=64, description="Attention heads of the vision tower.")
-    vision_ffn_size: int = Field(default=384, ge=16, le=16384, description="Inner width of a vision FFN.")
-    patch_px: int = Field(default=16, ge=2, le=64, description="Side of a patch, pixels.")
-    merge_size: int = Field(default=2, ge=1, le=8, description="merge_size x merge_size patches become one token.")
-
-    @model_validator(mode="after")
-    def _fits(self) -> NanoConfig:
-        for width, heads, which in (
-            (self.hidden_size, self.num_heads, "hidden_size / num_heads"),
-            (self.vision_hidden_size, self.vision_num_heads, "vision_hidden_size / vision_num_heads"),
-        ):
-            # Rotary positions split a head into pairs, and the vision tower's pairs into rows and columns.
-            if width % heads or (width // heads) % 4:
-                raise ValueError(f"{which} must be a whole multiple of 4, got {width} / {heads}")
-        return self
-
-
-class MoeConfig(Section):
-    """Guided mixture of experts in place of the FFN of chosen decoder layers."""
-
-    layers: tuple[int, ...] = Field(default=(-1,), description="Decoder layers; -1 is the last. Empty: dense model.")
-    num_experts: int = Field(default=4, ge=1, le=256, description="Routed experts a layer.")
-    top_k: int = Field(default=2, ge=1, le=256, description="Experts that work on a token.")
-    combination: Literal["switch", "additive"] = Field(
-        default="additive",
-        description="switch: CATEGORY and ATTRIBUTE tokens go to their expert alone; additive: their expert adds to "
-        "the routed ones, starting at zero.",
-    )
-    expert: Literal["full", "low_rank"] = Field(
-        default="low_rank", description="full: copies of the FFN; low_rank: the shared FFN plus a low-rank change."
-    )
-    rank: int = Field(default=16, ge=1, le=1024, description="Rank of a low-rank expert.")
-    load_balance_weight: float = Field(default=0.01, ge=0.0, le=10.0, description="Weight of the load-balance loss.")
-    router_z_weight: float = Field(default=0.001, ge=0.0, le=10.0, description="Weight of the router's z-loss.")
-
-    @model_validator(mode="after")
-    def _fits(self) -> MoeConfig:
-        if self.top_k > self.num_experts:
-            raise ValueError(f"top_k ({self.top_k}) is above num_experts ({self.num_experts})")
-        return self
-
-
-class ModelConfig(Section):
-    """What the model is: together with the weights and the tokenizer this decides every vector."""
-
-    backbone: Literal["nano"] = Field(default="nano", description="Decoder MLLM the model stands on.")
-    nano: NanoConfig = NanoConfig()
-    image_side_px: int = Field(default=96, ge=16, le=1024, description="Side of the square a picture is fitted into.")
-    max_images: int = Field(default=3, ge=1, le=16, description="Original photographs of a product; as many crops.")
-    use_crops: bool = Field(default=True, description="Feed the core region of each photograph beside the original.")
-    max_title_tokens: int = Field(default=48, ge=4, le=4096, description="Title budget, tokens; the rest is cut.")
-    max_text_tokens: int = Field(default=64, ge=4, le=4096, description="Budget of a query or label text, tokens.")
-    max_field_tokens: int = Field(default=96, ge=4, le=4096, description="Budget of category, and of attributes.")
-    use_description: bool = Field(default=False, description="Feed the description too, after the title.")
-    max_description_tokens: int = Field(default=96, ge=4, le=4096, description="Description budget, tokens.")
-    moe: MoeConfig = MoeConfig()
-    pooling: Literal["mean", "balanced"] = Field(
-        default="balanced", description="mean: over all tokens; balanced: over the means of the token types present."
-    )
-    vision_residual: bool = Field(default=True, description="Add the gated pooled vision tower to the embedding.")
-    word_residual: bool = Field(default=True, description="Add the pooled token embeddings to the embedding.")
-    embedding_dims: int = Field(default=128, ge=8, le=4096, description="Length of an embedding.")
-    matryoshka_dims: tuple[int, ...] = Field(
-        default=(), description="Shorter prefixes trained to be embeddings of their own; each below embedding_dims."
-    )
-
-    @model_validator(mode="after")
-    def _fits(self) -> ModelConfig:
-        step = self.nano.patch_px * self.nano.merge_size
-        if self.image_side_px % step:
-            raise ValueError(f"image_side_px must be a multiple of patch_px x merge_size = {step}")
-        for layer in self.moe.layers:
-            if not -self.nano.num_layers <= layer < self.nano.num_layers:
-                raise ValueError(f"moe.layers names layer {layer} of {self.nano.num_layers}")
-        if any(not 1 <= dims < self.embedding_dims for dims in self.matryoshka_dims):
-            raise ValueError("matryoshka_dims must lie between 1 and embedding_dims - 1")
-        return self
 
 
 class QueryMix(Section):
