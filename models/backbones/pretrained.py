@@ -1,0 +1,192 @@
+"""What every backbone with weights of its own needs: its folder read and checked, its tensors put into the module."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from catalog import ModelError
+
+MAX_NAMED_TENSORS = 6
+LAYER_NUMBER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.(\d+)\.")
+PER_LAYER_LISTS = ("layer_types", "no_rope_layers", "mlp_layer_types")
+"""Entries of a decoder's configuration that hold one value a layer."""
+NOT_ARCHITECTURE = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "auto_map")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config.json of a weights folder.
+
+    Raises:
+        ModelError: Absent, or no JSON object.
+    """
+    path = folder / "config.json"
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError("weights folder has no readable config.json", where=str(path), got=str(error)) from None
+    if not isinstance(value, dict):
+        raise ModelError("config.json is no JSON object", where=str(path), got=type(value).__name__)
+    return value
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer.json of a weights folder; a text that spells a special token stays text.
+
+    Raises:
+        ModelError: Absent, or not a tokenizer.
+    """
+    path = folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception for every malformed file
+        raise ModelError("tokenizer cannot be read", where=str(path), got=str(error)) from None
+    tokenizer.encode_special_tokens = True
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def architecture(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A transformers configuration without what says nothing about the architecture; JSON."""
+    kept = {name: value for name, value in config.items() if name not in NOT_ARCHITECTURE}
+    return {name: architecture(value) if isinstance(value, Mapping) else value for name, value in kept.items()}
+
+
+def cut_layers(config: Any, keep_layers: int | None) -> None:
+    """Let a decoder's transformers configuration end after its first `keep_layers` layers.
+
+    Raises:
+        ModelError: It has fewer.
+    """
+    if keep_layers is None:
+        return
+    if keep_layers > config.num_hidden_layers:
+        raise ModelError(
+            "more decoder layers are to be kept than there are",
+            where="keep_layers",
+            got=str(keep_layers),
+            allowed=f"1 to {config.num_hidden_layers}",
+            fix="lower it, or leave it empty for all of them",
+        )
+    config.num_hidden_layers = keep_layers
+    for name in PER_LAYER_LISTS:
+        if isinstance(getattr(config, name, None), list):
+            setattr(config, name, getattr(config, name)[:keep_layers])
+
+
+def check_vocabulary(vocab_size: int, num_rows: int, where: str) -> None:
+    """Every id of the tokenizer must have its row in the embedding table.
+
+    Raises:
+        ModelError: The tokenizer is larger: it belongs to another model.
+    """
+    if vocab_size > num_rows:
+        raise ModelError(
+            "tokenizer has more entries than the embedding table has rows",
+            where=where,
+            got=f"{vocab_size} entries, {num_rows} rows",
+            allowed=f"at most {num_rows} entries",
+            fix="use the tokenizer.json that came with the weights",
+        )
+
+
+@contextmanager
+def without_init() -> Iterator[None]:
+    """Build modules whose weights are loaded right after: drawing three billion random numbers takes a minute."""
+    from transformers.initialization import no_init_weights
+
+    with no_init_weights():
+        yield
+
+
+def put_weights(
+    module: nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    rename: Callable[[str], str | None],
+    where: str,
+    num_layers: int | None = None,
+) -> None:
+    """Put a checkpoint into `module`, in float32.
+
+    Args:
+        module: Its tensors are replaced, not copied into: nothing is held twice.
+        tensors: The checkpoint.
+        rename: A tensor's name in the checkpoint to its name in `module`; None for one that has no place in it.
+        where: Told in errors.
+        num_layers: Decoder layers of `module`; the checkpoint's later ones are left out.
+
+    Raises:
+        ModelError: Names or shapes that are not the module's; the first of each are named.
+    """
+    own = module.state_dict()
+    found: dict[str, torch.Tensor] = {}
+    unknown: list[str] = []
+    for old, tensor in tensors.items():
+        new = rename(old)
+        if new is None:
+            continue
+        if new in own:
+            found[new] = tensor
+        elif num_layers is None or _layer(new) < num_layers:
+            unknown.append(old)
+    faults = {
+        "missing": sorted(own.keys() - found.keys() - _may_be_absent(own)),
+        "unknown": sorted(unknown),
+        "of another shape": [
+            f"{name}: {tuple(tensor.shape)} instead of {tuple(own[name].shape)}"
+            for name, tensor in sorted(found.items())
+            if tensor.shape != own[name].shape
+        ],
+    }
+    told = [f"{what}: {_first(names)}" for what, names in faults.items() if names]
+    if told:
+        raise ModelError(
+            "weights do not fit their config.json",
+            where=where,
+            got="; ".join(told),
+            fix="fetch the weights again; config.json and tensors must come from one place",
+        )
+    ready = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in found.items()}
+    module.load_state_dict(ready, strict=False, assign=True)
+
+
+def load_checked(name: str, model_type: Callable[[Mapping[str, Any]], str]) -> tuple[Path, dict[str, Any], Tokenizer]:
+    """Folder, config.json and tokenizer of pretrained weights, found to belong together.
+
+    Args:
+        name: Weights name or folder.
+        model_type: Of a config.json, the model type it should have.
+
+    Raises:
+        ModelError: Not at hand, of another model, or tokenizer and configuration disagree.
+    """
+    from models.weights import check_pair, weights_folder
+
+    folder = weights_folder(name)
+    stored, tokenizer = read_config(folder), read_tokenizer(folder)
+    check_pair(stored, tokenizer, model_type(stored))
+    return folder, stored, tokenizer
+
+
+def _layer(name: str) -> int:
+    match = LAYER_NUMBER.search(name)
+    return int(match.group(1)) if match else -1
+
+
+def _may_be_absent(own: Mapping[str, torch.Tensor]) -> set[str]:
+    # Batch norm's counter of batches: older checkpoints lack it, and nothing reads it at evaluation.
+    return {name for name in own if name.endswith("num_batches_tracked")}
+
+
+def _first(names: list[str]) -> str:
+    more = len(names) - MAX_NAMED_TENSORS
+    return ", ".join(names[:MAX_NAMED_TENSORS]) + (f" and {more} more" if more > 0 else "")
