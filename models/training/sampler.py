@@ -1,4 +1,4 @@
-"""Which products meet in which batch: a pure function of seed and step, so a resumed run sees what it would have."""
+"""Which products meet in which batch: a function of seed, step and rank, so a resumed run sees what it would have."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class BatchSampler:
     Args:
         product_ids: Products that have a training pair.
         category_of: Key that hard negatives share, by product.
-        batch_size: Products a batch; all of them where there are fewer.
+        batch_size: Products a batch of one rank; an equal share of all where there are fewer.
         hard_negatives_per_query: Products of the same category placed beside each.
         seed: With the step, decides everything.
     """
@@ -49,18 +49,52 @@ class BatchSampler:
             _log.warning("batch of %d products instead of %d: there are no more", self.batch_size, batch_size)
         self.chunk_size = 1 + hard_negatives_per_query
         self.seed = seed
-        self.batches_per_epoch = max(1, len(self.product_ids) // self.batch_size)
-        self._epoch: tuple[int, list[str]] = (-1, [])
+        self.batches_per_epoch = self.steps_per_epoch()
+        self._epoch: tuple[int, list[list[str]]] = (-1, [])
 
-    def products(self, step: int) -> list[str]:
-        """Product ids of the batch at `step`, counted from 0."""
-        epoch, number = divmod(step, self.batches_per_epoch)
+    def rank_batch_size(self, world: int = 1) -> int:
+        """Products of one rank's batch, the same on every rank.
+
+        Raises:
+            ModelError: There are more ranks than products.
+        """
+        size = min(self.batch_size, len(self.product_ids) // world)
+        if size < 1:
+            raise ModelError(
+                "more training processes than products with a training pair",
+                got=f"{world} processes, {len(self.product_ids)} products",
+                fix="train on fewer devices",
+            )
+        return size
+
+    def steps_per_epoch(self, world: int = 1) -> int:
+        """Steps in which `world` ranks show every product once, but for a rest smaller than their common batch."""
+        return max(1, len(self.product_ids) // (world * self.rank_batch_size(world)))
+
+    def products(self, step: int, rank: int = 0, world: int = 1) -> list[str]:
+        """Product ids of one rank's batch at `step`.
+
+        All ranks together hold what one rank with a batch `world` times larger would hold at this step. Products of
+        one category that were put side by side stay on one rank; where sizes leave no other way, at most `world` - 1
+        such chunks a step are cut in two.
+
+        Args:
+            step: Counted from 0.
+            rank: 0 to `world` - 1.
+            world: Processes that train together.
+
+        Returns:
+            `rank_batch_size(world)` ids; no id is on two ranks.
+        """
+        assert 0 <= rank < world
+        size = self.rank_batch_size(world)
+        epoch, number = divmod(step, self.steps_per_epoch(world))
         if self._epoch[0] != epoch:
-            self._epoch = (epoch, self._order(epoch))
-        order = self._epoch[1]
-        return order[number * self.batch_size : (number + 1) * self.batch_size]
+            self._epoch = (epoch, self._chunks(epoch))
+        together = _between(self._epoch[1], number * world * size, (number + 1) * world * size)
+        return _dealt(together, size, world)[rank]
 
-    def _order(self, epoch: int) -> list[str]:
+    def _chunks(self, epoch: int) -> list[list[str]]:
         rng = np.random.default_rng((self.seed, epoch, 0))
         by_category: dict[str, list[str]] = defaultdict(list)
         for index in rng.permutation(len(self.product_ids)):
@@ -71,7 +105,33 @@ class BatchSampler:
             for members in by_category.values()
             for start in range(0, len(members), self.chunk_size)
         ]
-        return [product_id for index in rng.permutation(len(chunks)) for product_id in chunks[index]]
+        return [chunks[index] for index in rng.permutation(len(chunks))]
+
+
+def _between(chunks: Sequence[list[str]], first: int, end: int) -> list[list[str]]:
+    """The chunks as they lie between two places of their concatenation; those at the ends may be cut."""
+    found, place = [], 0
+    for chunk in chunks:
+        part = chunk[max(first - place, 0) : max(end - place, 0)]
+        if part:
+            found.append(part)
+        place += len(chunk)
+    return found
+
+
+def _dealt(chunks: Sequence[list[str]], size: int, world: int) -> list[list[str]]:
+    """Deal chunks to `world` hands of `size`, the largest first, each to the hand with most room."""
+    hands: list[list[str]] = [[] for _ in range(world)]
+    # One hand takes them as they lie. The sort is stable, so that nothing but the order decides the deal.
+    left = list(chunks) if world == 1 else sorted(chunks, key=len, reverse=True)
+    for chunk in left:
+        rest = chunk
+        while rest:
+            hand = min(hands, key=len)
+            room = size - len(hand)
+            hand.extend(rest[:room])
+            rest = rest[room:]
+    return hands
 
 
 def category_key(path: Sequence[str], level: int) -> str:

@@ -1,4 +1,4 @@
-"""Which candidates of a batch may count as negatives: everything that may well be an answer is left out.
+"""The same questions asked of strings, one pair at a time: plain, slow, and what the masks on codes are held to.
 
 All functions return (Q, C) bool, True where the candidate must NOT be a negative of the query.
 """
@@ -34,18 +34,3 @@ def shares_photo(query_photos: Sequence[str], candidate_photos: Sequence[Abstrac
     return torch.tensor(
         [[bool(key) and key in photos for photos in candidate_photos] for key in query_photos], dtype=torch.bool
     )
-
-
-def guarded(similarity_QC: torch.Tensor, positive_QC: torch.Tensor, margin: float) -> torch.Tensor:
-    """The candidate is more similar to the query than its positive is, by more than `margin`.
-
-    Relative, not absolute: at the start all vectors lie close together, and an absolute bound would mask everything.
-
-    Args:
-        similarity_QC: Cosines; no gradient flows through the decision.
-        positive_QC: Where several are positive, the least similar one counts.
-        margin: In cosine, 0 to 2.
-    """
-    similarity_QC = similarity_QC.detach()
-    lowest_Q1 = similarity_QC.masked_fill(~positive_QC, torch.inf).amin(dim=1, keepdim=True)
-    return (similarity_QC > lowest_Q1 + margin) & ~positive_QC

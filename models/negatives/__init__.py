@@ -1,0 +1,46 @@
+"""Who may be a negative, and where negatives come from: the batch, past batches, the other ranks.
+
+One function, `not_negative`, decides for all three pools, on integer codes instead of strings. `sets` decides the same
+on strings: the slow and plain form that the tests hold the fast one to.
+"""
+
+from models.negatives.codes import (
+    EMPTY,
+    CandidateCodes,
+    KeyCodes,
+    QueryCodes,
+    candidate_codes,
+    code_of,
+    codes_of,
+    query_codes,
+)
+from models.negatives.gather import gather_codes, gather_with_grad, num_ranks, rank_of, rows_by_rank
+from models.negatives.masks import guarded, guarded_above, not_negative, related, same_category, same_code
+from models.negatives.queue import NegativeQueue
+from models.negatives.sets import answers, same_key, shares_photo
+
+__all__ = [
+    "EMPTY",
+    "CandidateCodes",
+    "KeyCodes",
+    "NegativeQueue",
+    "QueryCodes",
+    "answers",
+    "candidate_codes",
+    "code_of",
+    "codes_of",
+    "gather_codes",
+    "gather_with_grad",
+    "guarded",
+    "guarded_above",
+    "not_negative",
+    "num_ranks",
+    "query_codes",
+    "rank_of",
+    "related",
+    "rows_by_rank",
+    "same_category",
+    "same_code",
+    "same_key",
+    "shares_photo",
+]
