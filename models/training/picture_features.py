@@ -305,7 +305,7 @@ class StoredFeatures:
         for store, chosen in ((self.mild, ~is_strong), (self.strong, is_strong)):
             at = np.flatnonzero(chosen)
             if store is not None and (len(at) or store is self.mild):
-                rows = [store.rows[picture_key(pictures[i].shot.key, pictures[i].view)] for i in at]
+                rows = [store.rows[picture_key(pictures[i].shot.key, pictures[i].view)] for i in at.tolist()]
                 made.append((at, store.take(rows, picks[at] % store.plan.variants)))
         if len(made) == 1:
             return made[0][1]
