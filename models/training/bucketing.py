@@ -1,11 +1,12 @@
 """Rows of like length together: chunks of a step, or of a list to embed, with little padding.
 
-A chunk of R rows costs R times its longest row. Rows sorted by length and cut into runs waste the least: among all
-ways to fill chunks of given sizes, putting the longest rows together makes the sum of (rows x longest row) smallest.
+A chunk of R rows costs R times its longest row. Among all ways to fill chunks of given sizes, runs of the rows sorted
+by length make the sum of these costs smallest.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -70,22 +71,44 @@ def bucket(
         tokens_per_chunk: Most positions of a chunk, padding included; a single row may be longer.
 
     Returns:
-        Every row in one chunk; with neither limit all rows in one.
+        Every row in exactly one chunk; without limits all rows in one.
     """
     assert rows_per_chunk is None or rows_per_chunk > 0
     assert tokens_per_chunk is None or tokens_per_chunk > 0
-    chunks: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if chunks:
-            num = len(chunks[-1]) + 1
-            longest = lengths[chunks[-1][0]]
-            full = (rows_per_chunk is not None and num > rows_per_chunk) or (
-                tokens_per_chunk is not None and num * longest > tokens_per_chunk
-            )
-        if not chunks or full:
-            chunks.append([])
-        chunks[-1].append(row)
-    return Buckets(tuple(map(tuple, chunks)), tuple(lengths))
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    made = _equal_runs(order, lengths, rows_per_chunk or max(len(order), 1))
+    if tokens_per_chunk is not None and any(
+        len(chunk) > 1 and len(chunk) * lengths[chunk[0]] > tokens_per_chunk for chunk in made
+    ):
+        made = _greedy_runs(order, lengths, rows_per_chunk or len(order), tokens_per_chunk)
+    return Buckets(tuple(map(tuple, made)), tuple(lengths))
+
+
+def _equal_runs(order: list[int], lengths: Sequence[int], rows: int) -> list[list[int]]:
+    """Runs of `rows` rows; the one that is shorter stands where it saves most."""
+    num, short = divmod(len(order), rows)
+    if not short:
+        return [order[start : start + rows] for start in range(0, len(order), rows)]
+
+    def cut(before: int) -> list[list[int]]:
+        ends = [rows * number for number in range(before + 1)]
+        ends += [end + short for end in range(rows * before, rows * num + 1, rows)]
+        return [order[start:end] for start, end in itertools.pairwise(ends)]
+
+    # A run costs its size times its first row; a short one early lets every later run begin at shorter rows.
+    return min(
+        (cut(before) for before in range(num + 1)), key=lambda runs: sum(len(run) * lengths[run[0]] for run in runs)
+    )
+
+
+def _greedy_runs(order: list[int], lengths: Sequence[int], rows: int, tokens: int) -> list[list[int]]:
+    """From the longest row on, each run as long as both limits allow."""
+    runs: list[list[int]] = []
+    for row in order:
+        if not runs or len(runs[-1]) == rows or (len(runs[-1]) + 1) * lengths[runs[-1][0]] > tokens:
+            runs.append([])
+        runs[-1].append(row)
+    return runs
 
 
 def unsorted(lengths: Sequence[int], rows_per_chunk: int) -> Buckets:
