@@ -34,6 +34,11 @@ class SplitConfig(Section):
     salt: str = Field(default="moon-1", min_length=1, description="Change it and every split changes.")
     test_frac: Fraction = Field(default=0.2, description="Share of groups held out for the benchmark.")
     val_frac: Fraction = Field(default=0.1, description="Share of groups for choosing checkpoints.")
+    offset_frac: Fraction = Field(
+        default=0.0,
+        description="Where the test side begins on the circle of hashes: 0, 0.2, .. 0.8 with test_frac 0.2 are five "
+        "folds, each group held out by exactly one.",
+    )
     cut_time_s: float | None = Field(
         default=None, description="T, seconds since 1970: train purchases before T, test purchases from T on."
     )

@@ -106,7 +106,7 @@ def _held_out_groups(catalog: Catalog, config: SplitConfig) -> set[str]:
 def _side(product: Product, config: SplitConfig, held_out: set[str]) -> Side:
     if product.group_id in held_out:
         return Side.TEST
-    position = split_position(config.salt, product.group_id)
+    position = (split_position(config.salt, product.group_id) - config.offset_frac) % 1.0
     if position < config.test_frac:
         return Side.TEST
     return Side.VAL if position < config.test_frac + config.val_frac else Side.TRAIN

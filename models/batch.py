@@ -1,13 +1,14 @@
 """Sequences, pictures and the padded batch: the tensors every backbone is given.
 
-Shape suffixes: B sequences, L positions, N pictures, S picture slots (a picture may fill several), T patches, C
-numbers a patch.
+Shape suffixes: B sequences, L positions, N pictures, S picture slots (a picture may fill several), C, H, W channels,
+rows and columns of a picture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 import torch
 
@@ -22,7 +23,8 @@ class TokenSequence:
     types: list[int]
     """`TokenType` of each position."""
     positions: list[tuple[int, int, int]]
-    """Time, row and column position of each token, as Qwen2.5-VL counts them."""
+    """Time, row and column position of each token, as Qwen2.5-VL counts them; three times the same where a backbone
+    counts tokens alone."""
     num_pictures: int
     """Picture slots, in the order in which they stand in the sequence."""
 
@@ -42,16 +44,41 @@ class Batch:
     """Picture that fills each slot; slots counted along the sequences, row by row."""
     slot_row_S: torch.Tensor
     """Sequence each slot belongs to."""
-    patches_TC: torch.Tensor
-    """Pixels of all pictures in Qwen's patch layout."""
-    grid_N3: torch.Tensor
-    """Time, height, width of each picture in patches."""
-    extras: dict[str, torch.Tensor] = field(default_factory=dict)
+    pixels_NCHW: torch.Tensor
+    """Normalised pixels of all pictures, squares of one size; empty where their features are at hand."""
 
     @property
     def mask_BL(self) -> torch.Tensor:  # noqa: N802
         """True where a token stands."""
         return self.types_BL != TokenType.PAD
+
+    @property
+    def picture_mask_BL(self) -> torch.Tensor:  # noqa: N802
+        """True where a picture's token stands."""
+        return (self.types_BL == TokenType.IMAGE) | (self.types_BL == TokenType.CROP)
+
+    def __len__(self) -> int:
+        return self.ids_BL.shape[0]
+
+    def rows(self, rows_R: torch.Tensor) -> Batch:
+        """Some of the sequences, in the order given and no longer than they need; the pictures stay all."""
+        mask_RL = self.mask_BL[rows_R]
+        used = torch.nonzero(mask_RL.any(dim=0)).squeeze(-1)
+        span = slice(int(used[0]), int(used[-1]) + 1)
+        # Slots stand row by row, so those of a row are one run; a stable sort keeps the order within it.
+        place = torch.full((len(self),), -1, dtype=torch.long, device=rows_R.device)
+        place[rows_R] = torch.arange(len(rows_R), device=rows_R.device)
+        new_row_S = place[self.slot_row_S]
+        kept = torch.nonzero(new_row_S >= 0).squeeze(-1)
+        kept = kept[new_row_S[kept].argsort(stable=True)]
+        return replace(
+            self,
+            ids_BL=self.ids_BL[rows_R, span],
+            types_BL=self.types_BL[rows_R, span],
+            positions_3BL=self.positions_3BL[:, rows_R, span],
+            slot_picture_S=self.slot_picture_S[kept],
+            slot_row_S=new_row_S[kept],
+        )
 
     def to(self, device: torch.device) -> Batch:
         moved = {
@@ -59,24 +86,24 @@ class Batch:
             for item in fields(self)
             if isinstance(getattr(self, item.name), torch.Tensor)
         }
-        return replace(self, **moved, extras={name: value.to(device) for name, value in self.extras.items()})
+        return replace(self, **moved)
 
 
 def collate(
     sequences: Sequence[TokenSequence],
     slot_pictures: Sequence[int],
-    patches_TC: torch.Tensor,
-    grid_N3: torch.Tensor,
+    pixels_NCHW: torch.Tensor | None = None,
     pad_id: int = 0,
+    padding: Literal["right", "left"] = "right",
 ) -> Batch:
-    """Pad on the right and stack.
+    """Pad and stack.
 
     Args:
         sequences: B items.
         slot_pictures: Index of the picture in each slot, over all sequences in order; S numbers below N.
-        patches_TC: Pixels of the N pictures.
-        grid_N3: Their grids.
+        pixels_NCHW: Pixels of the N pictures; none where their features are at hand.
         pad_id: Token id of padding.
+        padding: The side it goes to; vectors do not depend on it.
     """
     assert sum(item.num_pictures for item in sequences) == len(slot_pictures)
     length = max(len(item) for item in sequences)
@@ -85,9 +112,11 @@ def collate(
     positions_3BL = torch.zeros((3, len(sequences), length), dtype=torch.long)
     rows: list[int] = []
     for row, item in enumerate(sequences):
-        ids_BL[row, : len(item)] = torch.tensor(item.ids)
-        types_BL[row, : len(item)] = torch.tensor(item.types)
-        positions_3BL[:, row, : len(item)] = torch.tensor(item.positions).T
+        start = length - len(item) if padding == "left" else 0
+        span = slice(start, start + len(item))
+        ids_BL[row, span] = torch.tensor(item.ids)
+        types_BL[row, span] = torch.tensor(item.types)
+        positions_3BL[:, row, span] = torch.tensor(item.positions).T
         rows += [row] * item.num_pictures
     return Batch(
         ids_BL,
@@ -95,6 +124,5 @@ def collate(
         positions_3BL,
         torch.tensor(list(slot_pictures), dtype=torch.long),
         torch.tensor(rows, dtype=torch.long),
-        patches_TC,
-        grid_N3,
+        torch.zeros((0, 3, 1, 1)) if pixels_NCHW is None else pixels_NCHW,
     )

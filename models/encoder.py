@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from catalog import ImageError, ImageLimits, ModelError, MoonError, ProductItem, QueryItem, check_vectors
-from models.backbones import PictureFeatures
+from models.backbones import PictureFeatures, SeenPictures, picture_layout
 from models.batch import collate
 from models.config import ModelConfig
 from models.devices import choose_device
@@ -24,8 +24,8 @@ from models.processor import Encoded, Processor
 from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser, make_detector
 
 BATCH_SIZE = 64
-MAX_CACHED_FEATURES = 8192
-"""Pictures whose features are kept: an evaluation embeds the same products under many hide sets, and only the
+MAX_CACHED_PICTURES = 8192
+"""Pictures whose tower features are kept: an evaluation embeds the same products under many hide sets, and only the
 decoder's part of the work differs."""
 
 
@@ -59,7 +59,7 @@ class MoonEncoder:
         self.digest, self.lineage, self.name, self.batch_size = digest, lineage or {}, name, batch_size
         self.config: ModelConfig = model.config
         self.dims = model.config.embedding_dims
-        self._features = _FeatureCache(MAX_CACHED_FEATURES)
+        self._seen = _SeenCache(MAX_CACHED_PICTURES)
 
     @classmethod
     def load(
@@ -93,8 +93,9 @@ class MoonEncoder:
                 allowed=found.regions_digest[:12],
                 fix="use the version of MOON and the detector weights that the model was trained with",
             )
-        pictures = PictureMaker(found.config.image_side_px, regions, limits)
-        processor = Processor(found.tokenizer, found.config, pictures)
+        spec = found.model.backbone.spec()
+        pictures = PictureMaker(picture_layout(found.config, spec).side_px, regions, limits)
+        processor = Processor.of(found.tokenizer, found.config, pictures, spec)
         return cls(found.model, processor, found.digest, found.lineage, where)
 
     def embed_products(self, items: Iterable[ProductItem], hide: frozenset[str] = frozenset()) -> np.ndarray:
@@ -138,30 +139,30 @@ class MoonEncoder:
     def _forward(self, items: list[Encoded]) -> np.ndarray:
         squares = [square for item in items for square in item.squares]
         features = self.picture_features(squares)
-        batch = collate(
-            [item.sequence for item in items],
-            range(len(squares)),
-            torch.zeros((0, 1)),
-            torch.zeros((0, 3), dtype=torch.long),
-        )
+        sequences = [item.sequence for item in items]
+        batch = collate(sequences, range(len(squares)), pad_id=self.processor.template.pad_id)
         return self.model(batch.to(self.device), features).float().cpu().numpy()
 
     @torch.inference_mode()
     def picture_features(self, squares: list[np.ndarray]) -> PictureFeatures:
-        """The vision tower's features of (side, side, 3) uint8 squares; kept in memory by their content."""
+        """The decoder's pictures for (side, side, 3) uint8 squares; what the tower saw is kept by content."""
         keys = [hashlib.sha256(square.tobytes()).digest() for square in squares]
-        known = self._features.get(keys)
+        known = self._seen.get(keys)
         missing = {key: square for key, square in zip(keys, squares, strict=True) if key not in known}
         if missing or not squares:
-            patches, grid = self.processor.patches(list(missing.values()))
-            made = self.model.encode_pictures(patches.to(self.device), grid.to(self.device))
+            made = self.model.backbone.see(self.processor.pixels(list(missing.values())).to(self.device))
             if not squares:
-                return made
-            fresh = {key: (made.tokens_NKD[row], made.pooled_NV[row]) for row, key in enumerate(missing)}
-            self._features.put(fresh)
+                return self.model.project(made)
+            fresh = {key: made.map(lambda one, row=row: one[row].clone()) for row, key in enumerate(missing)}
+            self._seen.put(fresh)
             known |= fresh
-        return PictureFeatures(
-            torch.stack([known[key][0] for key in keys]), torch.stack([known[key][1] for key in keys])
+        kept = [known[key] for key in keys]
+        return self.model.project(
+            SeenPictures(
+                torch.stack([one.grid_NKV for one in kept]),
+                torch.stack([one.pooled_NP for one in kept]),
+                tuple(torch.stack(level) for level in zip(*(one.deep for one in kept), strict=True)),
+            )
         )
 
 
@@ -174,25 +175,24 @@ def core_regions(
     return CoreRegions(make_detector(regions, weights_dir), make_chooser(regions), store)
 
 
-class _FeatureCache:
-    """Least recently used features out first; safe under threads."""
+class _SeenCache:
+    """What the tower saw, a picture at a time; least recently used out first; safe under threads."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._kept: OrderedDict[bytes, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
+        self._kept: OrderedDict[bytes, SeenPictures] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, keys: list[bytes]) -> dict[bytes, tuple[torch.Tensor, torch.Tensor]]:
+    def get(self, keys: list[bytes]) -> dict[bytes, SeenPictures]:
         with self._lock:
             found = {key: self._kept[key] for key in keys if key in self._kept}
             for key in found:
                 self._kept.move_to_end(key)
         return found
 
-    def put(self, fresh: dict[bytes, tuple[torch.Tensor, torch.Tensor]]) -> None:
+    def put(self, fresh: dict[bytes, SeenPictures]) -> None:
         with self._lock:
-            # A clone of a row, so that one kept picture does not hold its whole batch in memory.
-            self._kept |= {key: (tokens.clone(), pooled.clone()) for key, (tokens, pooled) in fresh.items()}
+            self._kept |= fresh
             while len(self._kept) > self.size:
                 self._kept.popitem(last=False)
 

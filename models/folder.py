@@ -17,12 +17,13 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from catalog import ModelError, StorageError
+from models.backbones import build_template
 from models.config import ModelConfig
 from models.moon import MoonModel
 from models.regions.config import RegionsConfig
 from models.tokenizer import load_tokenizer
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 WEIGHTS, CONFIG, TOKENIZER, LINEAGE = "model.safetensors", "config.json", "tokenizer.json", "lineage.json"
 DIGESTED = (WEIGHTS, CONFIG, TOKENIZER)
 DETECTOR_WEIGHTS = "detector.safetensors"
@@ -69,6 +70,7 @@ def write_model_folder(
     config = {
         "schema_version": SCHEMA_VERSION,
         "model": model.config.model_dump(mode="json"),
+        "backbone": model.backbone.spec(),
         "regions_digest": regions_digest,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -144,7 +146,11 @@ def read_model_folder(folder: Path) -> ModelFolder:
             "model configuration is not one of this version", where=str(folder / CONFIG), got=str(error)
         ) from None
     tokenizer = load_tokenizer(folder / TOKENIZER)
-    model = MoonModel.seeded(config, tokenizer.get_vocab_size(), seed=0)
+    build_template(config, tokenizer)
+    spec = stored.get("backbone")
+    if not isinstance(spec, dict):
+        raise ModelError("model folder does not tell its backbone", where=str(folder / CONFIG), fix="train again")
+    model = MoonModel.seeded(config, tokenizer.get_vocab_size(), seed=0, spec=spec)
     load_weights(model, folder / WEIGHTS)
     lineage = {str(name): str(value) for name, value in _read_json(folder / LINEAGE).items()}
     return ModelFolder(

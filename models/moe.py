@@ -16,6 +16,7 @@ upcycling and renormalised gates are our choice (Komatsuzaki et al., arXiv 2212.
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,33 @@ from torch.nn import functional as F
 
 from models.config import MoeConfig
 from models.tokens import TokenType
+
+
+@dataclass
+class RouterStats:
+    prob_sum_E: torch.Tensor
+    count_E: torch.Tensor
+    z_sum: torch.Tensor
+    num_tokens: torch.Tensor
+
+    def __add__(self, o):
+        return RouterStats(*(a + b for a, b in zip(self.tensors(), o.tensors())))
+
+    def tensors(self):
+        return (self.prob_sum_E, self.count_E, self.z_sum, self.num_tokens)
+
+    @classmethod
+    def of_tensors(cls, t):
+        return [cls(*t[i : i + 4]) for i in range(0, len(t), 4)]
+
+
+def aux_loss(stats, config):
+    out = []
+    for s in stats:
+        n = s.num_tokens.clamp(min=1)
+        e = len(s.prob_sum_E)
+        out.append(config.load_balance_weight * e * ((s.count_E / s.count_E.sum().clamp(min=1)) * s.prob_sum_E / n).sum() + config.router_z_weight * s.z_sum / n)
+    return torch.stack(out).sum() if out else torch.zeros(())
 
 
 class TypesInView:
@@ -99,6 +127,10 @@ class GuidedMoe(nn.Module):
         self.aux_loss: torch.Tensor | None = None
         """Weighted balance and z-loss of the latest forward pass in training mode."""
 
+    def take_stats(self):
+        st, self.st = self.st, None
+        return st
+
     def forward(self, h_BLD: torch.Tensor) -> torch.Tensor:
         """(B, L, D) to (B, L, D); padding stays zero and costs nothing."""
         types_BL = self.in_view.get()
@@ -150,6 +182,8 @@ class GuidedMoe(nn.Module):
         self.load.index_add_(0, types_T, chosen_TE.detach())
         balance = load_balance_loss(probs_TE, chosen_TE)
         z = logits_TE.logsumexp(dim=-1).square().mean() if len(logits_TE) else logits_TE.sum()
+        st = RouterStats(probs_TE.sum(0), chosen_TE.sum(0).detach(), logits_TE.logsumexp(-1).square().sum(), torch.tensor(float(len(logits_TE))))
+        self.st = st if getattr(self, "st", None) is None else self.st + st
         self.aux_loss = self.config.load_balance_weight * balance + self.config.router_z_weight * z
 
 

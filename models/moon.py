@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
 
-from models.backbones import Backbone, PictureFeatures, build_backbone
+from models.backbones import Backbone, PictureFeatures, SeenPictures, build_backbone
 from models.batch import Batch
 from models.config import ModelConfig
-from models.moe import GuidedMoe, TypesInView, upcycle
-from models.pooling import Head, mean_by_row, pool, word_pool
-from models.tokens import WORD_TYPES
+from models.heads import Signals, build_head
+from models.moe import GuidedMoe, RouterStats, TypesInView, upcycle
+from models.pooling import mean_by_row, pool, word_pool
+from models.tokens import WORD_TYPES, TokenType
+
+SLOT_TYPES = (TokenType.CATEGORY_SLOT, TokenType.ATTRIBUTE_SLOT)
 
 
 class MoonModel(nn.Module):
@@ -21,38 +24,54 @@ class MoonModel(nn.Module):
     Args:
         config: The model's section.
         vocab_size: Entries of the tokenizer.
+        backbone: With its pretrained weights; without it one with random weights is made.
+        spec: Architecture of the backbone as a model folder tells it.
     """
 
-    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        vocab_size: int,
+        backbone: nn.Module | None = None,
+        spec: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
-        self.backbone: Backbone = build_backbone(config, vocab_size)  # type: ignore[assignment]
+        made = backbone if backbone is not None else build_backbone(config, vocab_size, spec)
+        self.backbone: Backbone = made  # type: ignore[assignment]
         self._in_view = TypesInView()
+        width = self.backbone.hidden_size
         self.moes: list[GuidedMoe] = upcycle(
-            self.backbone.decoder_layers(),
-            self.backbone.ffn_name,
-            self.backbone.hidden_size,
-            config.moe,
-            self._in_view,
+            self.backbone.decoder_layers(), self.backbone.ffn_name, width, config.moe, self._in_view
         )
-        self.head = Head(
-            self.backbone.hidden_size,
-            self.backbone.vision_size,
-            config.embedding_dims,
-            config.vision_residual,
-            config.word_residual,
-        )
+        self.slots = nn.Parameter(self._slot_start()) if config.slots else None
+        self.token_weights: torch.Tensor
+        """(vocabulary,) what a token counts in the word residual."""
+        if config.word_weights == "rare":
+            self.register_buffer("token_weights", torch.ones(vocab_size))
+        self.head = build_head(width, self.backbone.vision_size, config)
 
     @classmethod
-    def seeded(cls, config: ModelConfig, vocab_size: int, seed: int) -> MoonModel:
+    def seeded(
+        cls,
+        config: ModelConfig,
+        vocab_size: int,
+        seed: int,
+        backbone: nn.Module | None = None,
+        spec: dict[str, Any] | None = None,
+    ) -> MoonModel:
         """Fresh weights that depend on `seed` alone; the global generator is left as it was."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls(config, vocab_size)
+            return cls(config, vocab_size, backbone, spec)
 
-    def encode_pictures(self, patches_TC: torch.Tensor, grid_N3: torch.Tensor) -> PictureFeatures:
+    def encode_pictures(self, pixels_NCHW: torch.Tensor) -> PictureFeatures:
         """Run the vision tower alone: what it made of a picture may be used in several sequences."""
-        return self.backbone.encode_pictures(patches_TC, grid_N3)
+        return self.backbone.project(self.backbone.see(pixels_NCHW))
+
+    def project(self, seen: SeenPictures) -> PictureFeatures:
+        """Pictures whose tower features are at hand, as the decoder takes them."""
+        return self.backbone.project(seen)
 
     def forward(self, batch: Batch, pictures: PictureFeatures | None = None) -> torch.Tensor:
         """Embed a batch.
@@ -64,29 +83,58 @@ class MoonModel(nn.Module):
         Returns:
             (B, embedding_dims) float32, L2-normalised.
         """
+        return self.head(self.signals(batch, pictures))
+
+    def signals(self, batch: Batch, pictures: PictureFeatures | None = None) -> Signals:
+        """What the head is given for each item of the batch."""
         if pictures is None:
-            pictures = self.encode_pictures(batch.patches_TC, batch.grid_N3)
+            pictures = self.encode_pictures(batch.pixels_NCHW)
+        embeds_BLD = self.backbone.embed_tokens(batch.ids_BL)
+        hidden_BLD = self.hidden_states(batch, pictures, embeds_BLD)
+        num_rows = len(batch)
+        weights_BL = self.token_weights[batch.ids_BL] if self.config.word_weights == "rare" else None
+        return Signals(
+            hidden_BD=pool(hidden_BLD, batch.types_BL, self.config.pooling),
+            vision_BP=mean_by_row(pictures.pooled_NP[batch.slot_picture_S], batch.slot_row_S, num_rows),
+            has_picture_B=torch.bincount(batch.slot_row_S, minlength=num_rows) > 0,
+            words_BD=word_pool(embeds_BLD, batch.types_BL, weights_BL),
+            has_words_B=torch.isin(batch.types_BL, torch.tensor(WORD_TYPES, device=batch.types_BL.device)).any(dim=1),
+        )
+
+    def hidden_states(
+        self, batch: Batch, pictures: PictureFeatures, embeds_BLD: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(B, L, D) after the final norm: pictures and slots in their places, guided experts at work."""
+        if embeds_BLD is None:
+            embeds_BLD = self.backbone.embed_tokens(batch.ids_BL)
+        deep: tuple[torch.Tensor, ...] = ()
+        picture_mask_BL = batch.picture_mask_BL
+        if self.config.fusion == "decoder" and len(batch.slot_picture_S):
+            tokens_SKD = pictures.tokens_NKD[batch.slot_picture_S].to(embeds_BLD.dtype)
+            embeds_BLD = embeds_BLD.masked_scatter(picture_mask_BL.unsqueeze(-1), tokens_SKD)
+            deep = tuple(one[batch.slot_picture_S] for one in pictures.deep)
+        if self.slots is not None:
+            for row, kind in enumerate(SLOT_TYPES):
+                here_BL1 = (batch.types_BL == kind).unsqueeze(-1)
+                embeds_BLD = torch.where(here_BL1, self.slots[row].to(embeds_BLD.dtype), embeds_BLD)
         with self._in_view.showing(batch.types_BL):
-            hidden_BLD = self.backbone.hidden_states(
-                batch.ids_BL,
-                batch.mask_BL,
-                batch.positions_3BL,
-                pictures.tokens_NKD[batch.slot_picture_S],
-            )
-        pooled_BD = pool(hidden_BLD, batch.types_BL, self.config.pooling)
-        num_rows = batch.ids_BL.shape[0]
-        vision_BV = mean_by_row(pictures.pooled_NV[batch.slot_picture_S], batch.slot_row_S, num_rows)
-        has_picture_B = torch.bincount(batch.slot_row_S, minlength=num_rows) > 0
-        words_BD = word_pool(self.backbone.embed_tokens(batch.ids_BL), batch.types_BL)
-        has_words_B = torch.isin(batch.types_BL, torch.tensor(WORD_TYPES, device=batch.types_BL.device)).any(dim=1)
-        return self.head(pooled_BD, vision_BV, has_picture_B, words_BD, has_words_B)
+            return self.backbone.decode(embeds_BLD, batch.mask_BL, batch.positions_3BL, picture_mask_BL, deep)
 
-    def aux_loss(self) -> torch.Tensor:
-        """Weighted balance and z-losses of the experts in the latest forward pass; a scalar."""
-        losses = [moe.aux_loss for moe in self.moes if moe.aux_loss is not None]
-        return torch.stack(losses).sum() if losses else next(self.parameters()).new_zeros(())
+    def take_stats(self) -> list[RouterStats]:
+        """What the routers of the guided layers did since last asked; training mode only."""
+        return [moe.take_stats() for moe in self.moes]
 
+    def expert_parameters(self) -> list[nn.Parameter]:
+        """Experts and routers, without the dense FFNs that they began as."""
+        return [
+            parameter
+            for moe in self.moes
+            for name, parameter in moe.named_parameters()
+            if not name.startswith("shared.")
+        ]
 
-def without_pixels(batch: Batch) -> Batch:
-    """The batch without its pixels, for when the features are at hand."""
-    return replace(batch, patches_TC=batch.patches_TC[:0], grid_N3=batch.grid_N3[:0])
+    def _slot_start(self) -> torch.Tensor:
+        """As long as the tokens that the decoder knows, so that neither drowns the other."""
+        with torch.no_grad():
+            known = self.backbone.embed_tokens(torch.arange(256).unsqueeze(0))
+            return torch.randn(len(SLOT_TYPES), self.backbone.hidden_size) * known.float().std()

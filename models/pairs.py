@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from catalog import Catalog, Photo, Product, QueryKind, Side, Splits
@@ -41,6 +41,9 @@ class Pair:
     is_crop: bool = False
     """The query is a strong crop of a photograph that the product keeps."""
     weight: float = 1.0
+    """Of the query's row."""
+    signal: str = "none"
+    """What the shopper did; none where no shopper asked."""
 
 
 @dataclass
@@ -108,9 +111,8 @@ def _add_purchases(table: PairTable, catalog: Catalog, splits: Splits, train_ids
         accepted = frozenset(query.product_ids)
         for product_id in query.product_ids:
             if product_id in train_ids:
-                table.add(
-                    Pair(kind, "purchases", product_id, accepted, query.text, photo, weight=query.weight)  # type: ignore[arg-type]
-                )
+                asked = Pair(kind, "purchases", product_id, accepted, query.text, photo)  # type: ignore[arg-type]
+                table.add(replace(asked, weight=query.weight, signal=query.signal.value))
 
 
 def _add_own(

@@ -17,8 +17,6 @@ from catalog import ImageLimits, Photo, sha256_hex
 from catalog.rows import Box
 
 WHITE = (255, 255, 255)
-IMAGE_MEAN, IMAGE_STD = 0.5, 0.5
-"""Pixels reach the vision tower as (value / 255 - 0.5) / 0.5, in [-1, 1]."""
 
 
 class HasBox(Protocol):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
-from torch.nn import functional as F
 
 from models.tokens import WORD_TYPES, TokenType
 
@@ -38,9 +36,23 @@ def balanced_pool(hidden_BLD: torch.Tensor, types_BL: torch.Tensor) -> torch.Ten
     return torch.where((kinds_present_B > 0).unsqueeze(-1), balanced_BD, mean_pool(hidden_BLD, types_BL))
 
 
+def last_pool(hidden_BLD: torch.Tensor, types_BL: torch.Tensor) -> torch.Tensor:
+    """The last token that is not padding, on whichever side the padding is.
+
+    Returns:
+        (B, D).
+    """
+    places_L = torch.arange(1, types_BL.shape[1] + 1, device=types_BL.device)
+    last_B = ((types_BL != TokenType.PAD) * places_L).argmax(dim=1)
+    return hidden_BLD[torch.arange(len(last_B), device=last_B.device), last_B]
+
+
+_POOLS = {"mean": mean_pool, "balanced": balanced_pool, "last": last_pool}
+
+
 def pool(hidden_BLD: torch.Tensor, types_BL: torch.Tensor, how: str) -> torch.Tensor:
-    """Pool as the configuration says: `mean` or `balanced`."""
-    return balanced_pool(hidden_BLD, types_BL) if how == "balanced" else mean_pool(hidden_BLD, types_BL)
+    """Pool as the configuration says: `mean`, `balanced` or `last`."""
+    return _POOLS[how](hidden_BLD, types_BL)
 
 
 def mean_by_row(values_SD: torch.Tensor, row_S: torch.Tensor, num_rows: int) -> torch.Tensor:
@@ -54,8 +66,13 @@ def mean_by_row(values_SD: torch.Tensor, row_S: torch.Tensor, num_rows: int) -> 
     return total / count.unsqueeze(-1).to(total.dtype)
 
 
-def word_pool(embeds_BLD: torch.Tensor, types_BL: torch.Tensor) -> torch.Tensor:
+def word_pool(embeds_BLD: torch.Tensor, types_BL: torch.Tensor, weights_BL: torch.Tensor | None = None) -> torch.Tensor:
     """Mean over the means of the word types present (TITLE, CATEGORY, ATTRIBUTE), before any layer mixed them.
+
+    Args:
+        embeds_BLD: Token embeddings.
+        types_BL: `TokenType` of each position.
+        weights_BL: What a token counts within its field, above zero; empty: all the same.
 
     Returns:
         (B, D); zero where there are no words.
@@ -63,64 +80,22 @@ def word_pool(embeds_BLD: torch.Tensor, types_BL: torch.Tensor) -> torch.Tensor:
     member_BKL = (types_BL.unsqueeze(1) == torch.tensor(WORD_TYPES, device=types_BL.device).view(1, -1, 1)).to(
         embeds_BLD.dtype
     )
-    count_BK = member_BKL.sum(dim=-1)
-    means_BKD = (member_BKL @ embeds_BLD) / count_BK.clamp(min=1).unsqueeze(-1)
-    return means_BKD.sum(dim=1) / (count_BK > 0).sum(dim=-1).clamp(min=1).unsqueeze(-1)
+    present_BK = member_BKL.sum(dim=-1) > 0
+    if weights_BL is not None:
+        member_BKL = member_BKL * weights_BL.unsqueeze(1).to(embeds_BLD.dtype)
+    total_BK1 = member_BKL.sum(dim=-1, keepdim=True)
+    means_BKD = (member_BKL @ embeds_BLD) / torch.where(present_BK.unsqueeze(-1), total_BK1, 1.0)
+    return means_BKD.sum(dim=1) / present_BK.sum(dim=-1, keepdim=True).clamp(min=1)
 
 
-class Head(nn.Module):
-    """Fused hidden state, plus residuals of the raw signals, to a unit vector.
-
-        z = W_h norm(h) + g W_v norm(v) + W_w norm(w)        g = 0 without a picture, W_w norm(w) = 0 without words
-
-    v is the pooled vision tower. Its gate g is learnt and starts open, at one: with a small backbone the fused path
-    loses visual detail, and the residual carries it past the decoder. w are the pooled token embeddings: the very words
-    of a query and of a title, which a young decoder blurs. W_w starts at zero, because a bag of random word vectors
-    would match words before anything was learnt, and what was learnt could then not be told apart.
+def rarity(counts_V: torch.Tensor, total: int, smooth: float = 1e-3) -> torch.Tensor:
+    """What each token of the vocabulary counts: smooth / (smooth + share of it among all tokens), in (0, 1].
 
     Args:
-        hidden_size: Width of h and of w.
-        vision_size: Width of v.
-        dims: Length of the embedding.
-        vision_residual: False leaves the second term out.
-        word_residual: False leaves the third term out.
+        counts_V: How often each token stands in the train side's texts.
+        total: Tokens counted.
+        smooth: Share at which a token counts half.
 
-    Source: our choice; MOON3.0 (arXiv 2604.00513) names multi-head fusion of raw signals without a formula.
+    Source: smooth inverse frequency, Arora et al., A Simple but Tough-to-Beat Baseline for Sentence Embeddings, 2017.
     """
-
-    def __init__(
-        self, hidden_size: int, vision_size: int, dims: int, vision_residual: bool, word_residual: bool
-    ) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(hidden_size)
-        self.project = nn.Linear(hidden_size, dims, bias=False)
-        self.vision_norm = nn.LayerNorm(vision_size) if vision_residual else None
-        self.vision_project = nn.Linear(vision_size, dims, bias=False) if vision_residual else None
-        self.gate = nn.Parameter(torch.ones(())) if vision_residual else None
-        self.word_norm = nn.LayerNorm(hidden_size) if word_residual else None
-        self.word_project = nn.Linear(hidden_size, dims, bias=False) if word_residual else None
-        if self.word_project is not None:
-            nn.init.zeros_(self.word_project.weight)
-
-    def forward(
-        self,
-        hidden_BD: torch.Tensor,
-        vision_BV: torch.Tensor,
-        has_picture_B: torch.Tensor,
-        words_BD: torch.Tensor,
-        has_words_B: torch.Tensor,
-    ) -> torch.Tensor:
-        """Returns (B, dims) float32, L2-normalised."""
-        z_BE = self.project(self.norm(hidden_BD))
-        if self.vision_project is not None and self.vision_norm is not None and self.gate is not None:
-            residual = self.gate * self.vision_project(self.vision_norm(vision_BV))
-            z_BE = z_BE + residual * has_picture_B.unsqueeze(-1).to(residual.dtype)
-        if self.word_project is not None and self.word_norm is not None:
-            residual = self.word_project(self.word_norm(words_BD))
-            z_BE = z_BE + residual * has_words_B.unsqueeze(-1).to(residual.dtype)
-        return F.normalize(z_BE.float(), dim=-1)
-
-
-def matryoshka(vectors_BE: torch.Tensor, dims: int) -> torch.Tensor:
-    """The first `dims` numbers of each vector, normalised again; differentiable."""
-    return F.normalize(vectors_BE[:, :dims], dim=-1)
+    return smooth / (smooth + counts_V.float() / max(total, 1))

@@ -8,9 +8,9 @@ The decoder is causal: the vector of a product depends on the order of its photo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +18,14 @@ from tokenizers import Tokenizer
 
 from catalog import Product, ProductItem, QueryItem, hide_fields
 from catalog.labels import attribute_label, category_label
-from models import tokens
+from models.backbones import PictureLayout, build_template, picture_layout
 from models.batch import Batch, TokenSequence, collate
 from models.config import ModelConfig
-from models.pictures import IMAGE_MEAN, IMAGE_STD, PictureSource
+from models.pictures import PictureSource
+from models.template import Mark, Template
 from models.tokenizer import text_ids
-from models.tokens import SPECIAL_TOKENS, TokenType
+from models.tokens import TokenType
 
-_ID = {token: index for index, token in enumerate(SPECIAL_TOKENS)}
 ATTRIBUTE_SEPARATOR = "; "
 
 
@@ -42,16 +42,32 @@ class Processor:
     """Turns products, queries and label texts into batches.
 
     Args:
-        tokenizer: With the special tokens of `models.tokens`.
+        tokenizer: The backbone's.
         config: The model's section of the configuration.
         pictures: Where a photograph's squares come from.
+        layout: How a square becomes numbers and tokens.
+        template: How the backbone spells what stands between the fields.
     """
 
-    def __init__(self, tokenizer: Tokenizer, config: ModelConfig, pictures: PictureSource) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        config: ModelConfig,
+        pictures: PictureSource,
+        layout: PictureLayout,
+        template: Template,
+    ) -> None:
         self.tokenizer, self.config, self.pictures = tokenizer, config, pictures
-        nano = config.nano
-        self.grid_side = config.image_side_px // nano.patch_px
-        self.tokens_per_picture = (self.grid_side // nano.merge_size) ** 2
+        self.layout, self.template = layout, template
+        # A late fusion shows its decoder words alone; the pictures reach the head past it.
+        self.shows_pictures = config.fusion == "decoder"
+
+    @classmethod
+    def of(
+        cls, tokenizer: Tokenizer, config: ModelConfig, pictures: PictureSource, spec: dict[str, Any] | None = None
+    ) -> Processor:
+        """With the layout and template of the configured backbone, or of the one that `spec` tells."""
+        return cls(tokenizer, config, pictures, picture_layout(config, spec), build_template(config, tokenizer))
 
     def product(self, item: ProductItem, hide: frozenset[str] = frozenset()) -> Encoded:
         """Tokens and squares of a product without the hidden fields.
@@ -75,64 +91,42 @@ class Processor:
     def product_sequence(self, product: Product, num_photos: int) -> TokenSequence:
         """Tokens of a product with `num_photos` photographs, from the fields that it still has."""
         cfg = self.config
-        parts = _Parts()
-        self._add_pictures(parts, num_photos)
+        parts = self._with_pictures(num_photos)
         if product.title:
-            self._add_text(parts, tokens.TITLE_MARK, product.title, TokenType.TITLE, cfg.max_title_tokens)
+            self._add_text(parts, Mark.TITLE, product.title, TokenType.TITLE, cfg.max_title_tokens)
         if cfg.use_description and product.description:
-            self._add_text(
-                parts, tokens.DESCRIPTION_MARK, product.description, TokenType.OTHER, cfg.max_description_tokens
-            )
+            self._add_text(parts, Mark.DESCRIPTION, product.description, TokenType.OTHER, cfg.max_description_tokens)
         if product.category:
             text = category_label(product.category)
-            self._add_text(parts, tokens.CATEGORY_MARK, text, TokenType.CATEGORY, cfg.max_field_tokens)
+            self._add_text(parts, Mark.CATEGORY, text, TokenType.CATEGORY, cfg.max_field_tokens)
         if product.attributes:
             text = attributes_text(product)
-            self._add_text(parts, tokens.ATTRIBUTE_MARK, text, TokenType.ATTRIBUTE, cfg.max_field_tokens)
-        return parts.sequence()
+            self._add_text(parts, Mark.ATTRIBUTE, text, TokenType.ATTRIBUTE, cfg.max_field_tokens)
+        return self._ended(parts)
 
     def query_sequence(self, text: str | None, num_photos: int) -> TokenSequence:
         """Tokens of a query or label with `num_photos` photographs."""
-        parts = _Parts()
-        self._add_pictures(parts, num_photos)
+        parts = self._with_pictures(num_photos)
         if text:
-            self._add_text(parts, tokens.TEXT_MARK, text, TokenType.TITLE, self.config.max_text_tokens)
-        return parts.sequence()
+            self._add_text(parts, Mark.TEXT, text, TokenType.TITLE, self.config.max_text_tokens)
+        return self._ended(parts)
 
     def collate(self, items: Sequence[Encoded]) -> Batch:
         """Pad and stack; every square is a picture of its own."""
         squares = [square for item in items for square in item.squares]
-        patches, grid = self.patches(squares)
-        return collate([item.sequence for item in items], range(len(squares)), patches, grid)
-
-    def patches(self, squares: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Squares to Qwen's patch layout.
-
-        Returns:
-            (N * patches, 3 * patch_px ** 2) float32 and grids (N, 3) of time, height, width.
-        """
-        return self.patches_of_pixels(self.pixels(squares))
+        sequences = [item.sequence for item in items]
+        return collate(sequences, range(len(squares)), self.pixels(squares), self.template.pad_id)
 
     def pixels(self, squares: Sequence[np.ndarray]) -> torch.Tensor:
-        """Squares to (N, 3, side, side) float32 in [-1, 1]."""
-        side = self.config.image_side_px
+        """Squares to (N, 3, side, side) float32, normalised as the vision tower expects."""
+        side = self.layout.side_px
         stacked = np.stack(squares) if squares else np.zeros((0, side, side, 3), np.uint8)
-        pixels_NHWC = torch.from_numpy(stacked).float().div_(255.0).sub_(IMAGE_MEAN).div_(IMAGE_STD)
-        return pixels_NHWC.permute(0, 3, 1, 2)
+        return self.normalised(torch.from_numpy(stacked).permute(0, 3, 1, 2).float().div_(255.0))
 
-    def patches_of_pixels(self, pixels_NCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalised pixels to Qwen's layout: patches in the order of the merge blocks, each as channel, row, column.
-
-        Source: transformers' Qwen2VLImageProcessor, with temporal_patch_size 1.
-        """
-        nano, side = self.config.nano, self.grid_side
-        blocks = side // nano.merge_size
-        num = pixels_NCHW.shape[0]
-        cut = pixels_NCHW.reshape(
-            num, 3, blocks, nano.merge_size, nano.patch_px, blocks, nano.merge_size, nano.patch_px
-        )
-        patches = cut.permute(0, 2, 5, 3, 6, 1, 4, 7).reshape(num * side * side, 3 * nano.patch_px**2)
-        return patches, torch.tensor([[1, side, side]]).repeat(num, 1)
+    def normalised(self, pixels_NCHW: torch.Tensor) -> torch.Tensor:
+        """Pixels in [0, 1] to what the vision tower expects; in place."""
+        mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (self.layout.mean, self.layout.std))
+        return pixels_NCHW.sub_(mean).div_(std)
 
     @property
     def _views(self) -> int:
@@ -147,26 +141,41 @@ class Processor:
     def _originals_first(self, squares: list[np.ndarray]) -> list[np.ndarray]:
         return [*squares[0 :: self._views], *squares[1 :: self._views]] if self._views == 2 else squares
 
-    def _add_pictures(self, parts: _Parts, num_photos: int) -> None:
+    def _with_pictures(self, num_photos: int) -> _Parts:
+        parts = _Parts(self.template.positions == "mrope")
         kinds = (TokenType.IMAGE, TokenType.CROP)[: self._views]
-        side = math.isqrt(self.tokens_per_picture)
         for kind in kinds:
             for _ in range(num_photos):
-                parts.text([_ID[tokens.VISION_START]], TokenType.OTHER)
-                parts.picture(_ID[tokens.IMAGE_PAD], kind, side)
-                parts.text([_ID[tokens.VISION_END]], TokenType.OTHER)
+                if not self.shows_pictures:
+                    parts.num_pictures += 1
+                    continue
+                parts.text(self.template.before_picture, TokenType.OTHER)
+                parts.picture(self.template.image_id, kind, self.layout.rows, self.layout.columns)
+                parts.text(self.template.after_picture, TokenType.OTHER)
+        return parts
 
-    def _add_text(self, parts: _Parts, mark: str, text: str, kind: TokenType, max_tokens: int) -> None:
+    def _add_text(self, parts: _Parts, mark: Mark, text: str, kind: TokenType, max_tokens: int) -> None:
         ids = text_ids(self.tokenizer, text, max_tokens)
         if ids:
-            parts.text([_ID[mark]], TokenType.OTHER)
+            parts.text(self.template.marks[mark], TokenType.OTHER)
             parts.text(ids, kind)
+
+    def _ended(self, parts: _Parts) -> TokenSequence:
+        if not parts.ids:
+            # Everything may be hidden; one mark keeps the mean over tokens defined.
+            parts.text(self.template.marks[Mark.EMPTY], TokenType.OTHER)
+        if self.config.slots:
+            # The model puts its own learnt vectors here; the ids only hold the place.
+            parts.text((self.template.pad_id,), TokenType.CATEGORY_SLOT)
+            parts.text((self.template.pad_id,), TokenType.ATTRIBUTE_SLOT)
+        return TokenSequence(parts.ids, parts.types, parts.positions, parts.num_pictures)
 
 
 class _Parts:
     """Grows one sequence."""
 
-    def __init__(self) -> None:
+    def __init__(self, in_rows: bool) -> None:
+        self.in_rows = in_rows
         self.ids: list[int] = []
         self.types: list[int] = []
         self.positions: list[tuple[int, int, int]] = []
@@ -179,20 +188,17 @@ class _Parts:
         self.positions += [(self.next_position + i,) * 3 for i in range(len(ids))]
         self.next_position += len(ids)
 
-    def picture(self, token_id: int, kind: TokenType, side: int) -> None:
-        """side x side tokens at one moment; the text goes on after the longer side, as in Qwen2.5-VL."""
-        start = self.next_position
-        self.ids += [token_id] * (side * side)
-        self.types += [int(kind)] * (side * side)
-        self.positions += [(start, start + row, start + column) for row in range(side) for column in range(side)]
-        self.next_position += side
+    def picture(self, token_id: int, kind: TokenType, rows: int, columns: int) -> None:
+        """Rows and columns of one moment, after whose longer side the text goes on, as in Qwen2.5-VL."""
         self.num_pictures += 1
-
-    def sequence(self) -> TokenSequence:
-        if not self.ids:
-            # Everything may be hidden; one mark keeps the mean over tokens defined.
-            self.text([_ID[tokens.EMPTY_MARK]], TokenType.OTHER)
-        return TokenSequence(self.ids, self.types, self.positions, self.num_pictures)
+        if not self.in_rows:
+            self.text([token_id] * (rows * columns), kind)
+            return
+        start = self.next_position
+        self.ids += [token_id] * (rows * columns)
+        self.types += [int(kind)] * (rows * columns)
+        self.positions += [(start, start + row, start + column) for row in range(rows) for column in range(columns)]
+        self.next_position += max(rows, columns)
 
 
 def attributes_text(product: Product) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from catalog import Embedder, ModelError, ProductItem, QueryItem, check_vectors
+from models.backbones import load_backbone
 from models.encoder import MoonEncoder
 from models.moon import MoonModel
 
@@ -26,7 +27,11 @@ def untrained_encoder(folder: str | Path, *, seed: int = UNTRAINED_SEED, device:
         device: `auto`, `cpu` or `cuda`.
     """
     trained = MoonEncoder.load(folder, device=device)
-    model = MoonModel.seeded(trained.config, trained.processor.tokenizer.get_vocab_size(), seed)
+    loaded = load_backbone(trained.config)
+    # A pretrained backbone is where this one's training began: what training is worth is measured from there.
+    backbone = loaded[0] if loaded is not None else None
+    vocab_size = trained.processor.tokenizer.get_vocab_size()
+    model = MoonModel.seeded(trained.config, vocab_size, seed, backbone, trained.model.backbone.spec())
     digest = hashlib.sha256(f"untrained:{seed}:{trained.digest}".encode()).hexdigest()
     return MoonEncoder(model, trained.processor, digest, device=trained.device, name="untrained")
 
@@ -76,7 +81,7 @@ class FrozenVision:
             if not squares:
                 vectors[row] = nowhere
                 continue
-            pooled = self.encoder.picture_features(squares).pooled_NV.mean(dim=0)
+            pooled = self.encoder.picture_features(squares).pooled_NP.mean(dim=0)
             vectors[row] = F.normalize(pooled.float(), dim=0).cpu().numpy()
         return check_vectors(vectors, [name for name, _ in named], self.dims, self.name)
 

@@ -16,6 +16,10 @@ class TokenType(IntEnum):
     ATTRIBUTE = 5
     OTHER = 6
     """The template: marks between fields, start and end of a picture, the description."""
+    CATEGORY_SLOT = 7
+    """A learnt token at the end of every sequence, in which the category is read out of all that stands before it."""
+    ATTRIBUTE_SLOT = 8
+    """The same for the attributes."""
 
 
 WORD_TYPES = (TokenType.TITLE, TokenType.CATEGORY, TokenType.ATTRIBUTE)

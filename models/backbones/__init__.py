@@ -1,6 +1,15 @@
 """Backbones: one small adapter for each decoder MLLM, behind one interface."""
 
-from models.backbones.base import Backbone, PictureFeatures
-from models.backbones.build import build_backbone
+from models.backbones.base import Backbone, PictureFeatures, PictureLayout, SeenPictures
+from models.backbones.build import build_backbone, build_template, load_backbone, picture_layout
 
-__all__ = ["Backbone", "PictureFeatures", "build_backbone"]
+__all__ = [
+    "Backbone",
+    "PictureFeatures",
+    "PictureLayout",
+    "SeenPictures",
+    "build_backbone",
+    "build_template",
+    "load_backbone",
+    "picture_layout",
+]

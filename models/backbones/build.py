@@ -1,20 +1,53 @@
-"""From the configuration to a backbone."""
+"""From the configuration to a backbone; each kind is a module of this package with the same four functions."""
 
 from __future__ import annotations
 
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from tokenizers import Tokenizer
 from torch import nn
 
+from models.backbones.base import PictureLayout
 from models.config import ModelConfig
+from models.template import Template
 
 
-def build_backbone(config: ModelConfig, vocab_size: int) -> nn.Module:
+def build_backbone(config: ModelConfig, vocab_size: int, spec: dict[str, Any] | None = None) -> nn.Module:
     """Build the backbone with fresh weights drawn from torch's global generator.
 
     Args:
         config: The model's section.
         vocab_size: Entries of the tokenizer in use.
+        spec: What `Backbone.spec` gave when the model was trained; without it the weights folder tells the sizes.
     """
-    # transformers takes seconds to import: only who builds a model pays for it.
-    from models.backbones.nano import NanoBackbone
+    return _kind(config).fresh(config, vocab_size, spec)
 
-    return NanoBackbone(config.nano, vocab_size)
+
+def load_backbone(config: ModelConfig) -> tuple[nn.Module, Tokenizer] | None:
+    """The backbone with its pretrained weights and tokenizer; None for `nano`, which has neither.
+
+    Raises:
+        ModelError: The weights are not at hand, incomplete, or of another model.
+    """
+    return None if config.backbone == "nano" else _kind(config).load(config)
+
+
+def picture_layout(config: ModelConfig, spec: dict[str, Any] | None = None) -> PictureLayout:
+    """How pictures become numbers and tokens.
+
+    Raises:
+        ModelError: The token budget is too small for one token a picture.
+    """
+    return _kind(config).layout(config, spec)
+
+
+def build_template(config: ModelConfig, tokenizer: Tokenizer) -> Template:
+    """How the backbone spells the parts of a sequence."""
+    return _kind(config).template(tokenizer)
+
+
+def _kind(config: ModelConfig) -> ModuleType:
+    # transformers and timm take seconds to import: only who builds a model pays for them.
+    return import_module(f"models.backbones.{config.backbone}")

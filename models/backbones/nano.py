@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional as F
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLConfig
@@ -15,9 +16,11 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     apply_rotary_pos_emb_vision,
 )
 
+from catalog import ModelError
 from models import tokens
-from models.backbones.base import PictureFeatures
-from models.config import NanoConfig
+from models.backbones.base import PictureFeatures, PictureLayout, SeenPictures
+from models.config import ModelConfig, NanoConfig
+from models.template import Mark, Positions, Template, token_id
 from models.tokens import SPECIAL_TOKENS
 
 INITIALIZER_RANGE = 0.04
@@ -36,42 +39,45 @@ class NanoBackbone(nn.Module):
     """
 
     ffn_name = "mlp"
+    positions: Positions = "mrope"
 
     def __init__(self, config: NanoConfig, vocab_size: int) -> None:
         super().__init__()
+        self.config = config
         self.hidden_size, self.vision_size = config.hidden_size, config.vision_hidden_size
-        self.merge_unit = config.merge_size**2
         self.qwen = Qwen2_5_VLModel(qwen_config(config, vocab_size))
         nn.init.normal_(self.qwen.language_model.embed_tokens.weight, std=EMBEDDING_STD)
         self.qwen.visual.patch_embed = LinearPatchEmbed(config.patch_px, config.vision_hidden_size)
         for block in self.qwen.visual.blocks:
             block.attn = EqualGridAttention.of(block.attn)
 
-    def encode_pictures(self, patches_TC: torch.Tensor, grid_N3: torch.Tensor) -> PictureFeatures:
-        num = grid_N3.shape[0]
+    def see(self, pixels_NCHW: torch.Tensor) -> SeenPictures:
+        num = pixels_NCHW.shape[0]
         if num == 0:
-            return PictureFeatures(
-                patches_TC.new_zeros((0, 1, self.hidden_size)), patches_TC.new_zeros((0, self.vision_size))
+            return SeenPictures(
+                pixels_NCHW.new_zeros((0, 1, self.hidden_size)), pixels_NCHW.new_zeros((0, self.vision_size))
             )
-        out = self.qwen.visual(patches_TC, grid_thw=grid_N3, **_layout(grid_N3, self.merge_unit))
-        tokens_NKD = out.pooler_output.view(num, -1, self.hidden_size)
-        pooled_NV = out.last_hidden_state.view(num, -1, self.vision_size).mean(dim=1)
-        return PictureFeatures(tokens_NKD, pooled_NV)
+        patches_TC, grid_N3 = patches_of_pixels(pixels_NCHW, self.config.patch_px, self.config.merge_size)
+        out = self.qwen.visual(patches_TC, grid_thw=grid_N3, **_layout(grid_N3, self.config.merge_size**2))
+        return SeenPictures(
+            out.pooler_output.view(num, -1, self.hidden_size),
+            out.last_hidden_state.view(num, -1, self.vision_size).mean(dim=1),
+        )
+
+    def project(self, seen: SeenPictures) -> PictureFeatures:
+        return PictureFeatures(seen.grid_NKV, seen.pooled_NP)
 
     def embed_tokens(self, ids_BL: torch.Tensor) -> torch.Tensor:
         return self.qwen.language_model.embed_tokens(ids_BL)
 
-    def hidden_states(
+    def decode(
         self,
-        ids_BL: torch.Tensor,
+        embeds_BLD: torch.Tensor,
         mask_BL: torch.Tensor,
         positions_3BL: torch.Tensor,
-        picture_tokens_SKD: torch.Tensor,
+        picture_mask_BL: torch.Tensor,
+        deep: tuple[torch.Tensor, ...] = (),
     ) -> torch.Tensor:
-        embeds_BLD = self.embed_tokens(ids_BL)
-        if picture_tokens_SKD.shape[0]:
-            slots_BL1 = (ids_BL == self.qwen.config.image_token_id).unsqueeze(-1)
-            embeds_BLD = embeds_BLD.masked_scatter(slots_BL1, picture_tokens_SKD.to(embeds_BLD.dtype))
         out = self.qwen.language_model(
             inputs_embeds=embeds_BLD, attention_mask=mask_BL.long(), position_ids=positions_3BL, use_cache=False
         )
@@ -82,6 +88,73 @@ class NanoBackbone(nn.Module):
 
     def vision_parameters(self) -> list[nn.Parameter]:
         return list(self.qwen.visual.parameters())
+
+    def spec(self) -> dict[str, Any]:
+        return {"vocab_size": self.qwen.config.text_config.vocab_size}
+
+
+def fresh(config: ModelConfig, vocab_size: int, spec: dict[str, Any] | None) -> NanoBackbone:
+    """A `nano` with random weights from torch's global generator."""
+    return NanoBackbone(config.nano, vocab_size)
+
+
+def layout(config: ModelConfig, spec: dict[str, Any] | None) -> PictureLayout:
+    """The largest side not above `image_side_px` whose pictures fit into the token budget.
+
+    Raises:
+        ModelError: Not even one token a picture fits.
+    """
+    step = config.nano.patch_px * config.nano.merge_size
+    pictures = config.max_images * (2 if config.use_crops else 1)
+    blocks = config.image_side_px // step
+    if config.max_picture_tokens is not None:
+        blocks = min(blocks, math.isqrt(config.max_picture_tokens // pictures))
+    if blocks < 1:
+        raise ModelError(
+            "token budget is too small for the pictures of a product",
+            where="model.max_picture_tokens",
+            got=str(config.max_picture_tokens),
+            allowed=f"at least {pictures}: one token for each of {pictures} pictures",
+            fix="raise it, or lower model.max_images",
+        )
+    return PictureLayout(blocks * step, blocks, blocks)
+
+
+def template(tokenizer: Tokenizer) -> Template:
+    """One special token a mark."""
+    ids = {token: token_id(tokenizer, token, "nano") for token in SPECIAL_TOKENS}
+    marks = {
+        Mark.TITLE: tokens.TITLE_MARK,
+        Mark.CATEGORY: tokens.CATEGORY_MARK,
+        Mark.ATTRIBUTE: tokens.ATTRIBUTE_MARK,
+        Mark.DESCRIPTION: tokens.DESCRIPTION_MARK,
+        Mark.TEXT: tokens.TEXT_MARK,
+        Mark.EMPTY: tokens.EMPTY_MARK,
+    }
+    return Template(
+        pad_id=ids[tokens.PAD],
+        image_id=ids[tokens.IMAGE_PAD],
+        before_picture=(ids[tokens.VISION_START],),
+        after_picture=(ids[tokens.VISION_END],),
+        marks={mark: (ids[token],) for mark, token in marks.items()},
+        positions="mrope",
+    )
+
+
+def patches_of_pixels(pixels_NCHW: torch.Tensor, patch_px: int, merge_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normalised pixels to Qwen's layout: patches in the order of the merge blocks, each as channel, row, column.
+
+    Returns:
+        (N * patches, 3 * patch_px ** 2) and grids (N, 3) of time, height, width.
+
+    Source: transformers' Qwen2VLImageProcessor, with temporal_patch_size 1.
+    """
+    num, _, side_px, _ = pixels_NCHW.shape
+    side = side_px // patch_px
+    blocks = side // merge_size
+    cut = pixels_NCHW.reshape(num, 3, blocks, merge_size, patch_px, blocks, merge_size, patch_px)
+    patches = cut.permute(0, 2, 5, 3, 6, 1, 4, 7).reshape(num * side * side, 3 * patch_px**2)
+    return patches, torch.tensor([[1, side, side]], device=pixels_NCHW.device).repeat(num, 1)
 
 
 def qwen_config(config: NanoConfig, vocab_size: int) -> Qwen2_5_VLConfig:

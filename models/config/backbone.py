@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from catalog import Section
+
+BackboneKind = Literal["nano", "qwen2_5_vl", "qwen3_vl", "smolvlm", "composed"]
 
 
 class NanoConfig(Section):
@@ -32,3 +36,36 @@ class NanoConfig(Section):
             if width % heads or (width // heads) % 4:
                 raise ValueError(f"{which} must be a whole multiple of 4, got {width} / {heads}")
         return self
+
+
+class PretrainedConfig(Section):
+    """A decoder MLLM with weights of its own: `qwen2_5_vl`, `qwen3_vl` or `smolvlm`."""
+
+    weights: str = Field(
+        default="",
+        description="Name that `moon weights list` knows, or a local folder. Nothing is fetched at run time.",
+    )
+    keep_layers: int | None = Field(
+        default=None, ge=1, le=256, description="Keep the first decoder layers only; empty: all of them."
+    )
+
+
+class ComposedConfig(Section):
+    """A vision tower of timm and a causal language model, joined by a projector that starts from nothing."""
+
+    vision: str = Field(default="efficientnet-lite0", description="Weights name or folder of the vision tower.")
+    language: str = Field(default="smollm2-135m", description="Weights name or folder of the causal language model.")
+    keep_layers: int | None = Field(
+        default=None, ge=1, le=256, description="Keep the first decoder layers only; empty: all of them."
+    )
+    grid_side: int = Field(
+        default=3, ge=1, le=64, description="The tower's last map is averaged to grid_side x grid_side tokens."
+    )
+    projector_size: int = Field(
+        default=0, ge=0, le=65536, description="Hidden width of the projector; 0: a single linear map."
+    )
+    pooled_stages: tuple[int, ...] = Field(
+        default=(),
+        description="Earlier stages of the tower whose mean joins the pooled vision signal: colour and texture "
+        "stand there. Numbered as timm's feature_info, 0 first.",
+    )

@@ -7,16 +7,32 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from catalog import Section
-from models.config.backbone import NanoConfig
+from models.config.backbone import BackboneKind, ComposedConfig, NanoConfig, PretrainedConfig
 from models.config.moe import MoeConfig
 
 
 class ModelConfig(Section):
     """What the model is: together with the weights and the tokenizer this decides every vector."""
 
-    backbone: Literal["nano"] = Field(default="nano", description="Decoder MLLM the model stands on.")
+    backbone: BackboneKind = Field(default="nano", description="Decoder MLLM the model stands on.")
     nano: NanoConfig = NanoConfig()
-    image_side_px: int = Field(default=96, ge=16, le=1024, description="Side of the square a picture is fitted into.")
+    pretrained: PretrainedConfig = PretrainedConfig()
+    composed: ComposedConfig = ComposedConfig()
+    fusion: Literal["decoder", "late"] = Field(
+        default="decoder",
+        description="decoder: pictures and words meet in the decoder, as in MOON; late: the dual encoder, whose two "
+        "towers meet in a weighted sum.",
+    )
+    late_hidden_size: int = Field(
+        default=256, ge=8, le=65536, description="fusion late: hidden width of the map from the vision tower."
+    )
+    image_side_px: int = Field(default=96, ge=16, le=2048, description="Side of the square a picture is fitted into.")
+    max_picture_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="Budget of a product's picture tokens, originals and crops together; the resolution is lowered "
+        "until they fit.",
+    )
     max_images: int = Field(default=3, ge=1, le=16, description="Original photographs of a product; as many crops.")
     use_crops: bool = Field(default=True, description="Feed the core region of each photograph beside the original.")
     max_title_tokens: int = Field(default=48, ge=4, le=4096, description="Title budget, tokens; the rest is cut.")
@@ -25,11 +41,29 @@ class ModelConfig(Section):
     use_description: bool = Field(default=False, description="Feed the description too, after the title.")
     max_description_tokens: int = Field(default=96, ge=4, le=4096, description="Description budget, tokens.")
     moe: MoeConfig = MoeConfig()
-    pooling: Literal["mean", "balanced"] = Field(
-        default="balanced", description="mean: over all tokens; balanced: over the means of the token types present."
+    slots: bool = Field(
+        default=True,
+        description="End every sequence with a learnt category slot and attribute slot, which the guided experts "
+        "work on: that is how a query, which has neither field, meets them.",
+    )
+    pooling: Literal["mean", "balanced", "last"] = Field(
+        default="balanced",
+        description="mean: over all tokens; balanced: over the means of the token types present; last: the last token.",
     )
     vision_residual: bool = Field(default=True, description="Add the gated pooled vision tower to the embedding.")
     word_residual: bool = Field(default=True, description="Add the pooled token embeddings to the embedding.")
+    word_weights: Literal["equal", "rare"] = Field(
+        default="equal",
+        description="equal: every token of a field counts the same; rare: a token frequent in the train side's "
+        "texts counts less.",
+    )
+    residual_start: Literal["zero", "open"] = Field(
+        default="zero", description="Whether the word residual starts at zero, or open as the vision residual does."
+    )
+    head: Literal["sum", "heads"] = Field(
+        default="sum",
+        description="sum: raw signals are added to the fused one; heads: each has dimensions of its own, interleaved.",
+    )
     embedding_dims: int = Field(default=128, ge=8, le=4096, description="Length of an embedding.")
     matryoshka_dims: tuple[int, ...] = Field(
         default=(), description="Shorter prefixes trained to be embeddings of their own; each below embedding_dims."
@@ -37,12 +71,23 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> ModelConfig:
-        step = self.nano.patch_px * self.nano.merge_size
-        if self.image_side_px % step:
-            raise ValueError(f"image_side_px must be a multiple of patch_px x merge_size = {step}")
+        if self.backbone == "nano":
+            step = self.nano.patch_px * self.nano.merge_size
+            if self.image_side_px % step:
+                raise ValueError(f"image_side_px must be a multiple of patch_px x merge_size = {step}")
+        num_layers = self.num_known_layers
         for layer in self.moe.layers:
-            if not -self.nano.num_layers <= layer < self.nano.num_layers:
-                raise ValueError(f"moe.layers names layer {layer} of {self.nano.num_layers}")
+            if num_layers is not None and not -num_layers <= layer < num_layers:
+                raise ValueError(f"moe.layers names layer {layer} of {num_layers}")
+        if self.backbone in ("qwen2_5_vl", "qwen3_vl", "smolvlm") and not self.pretrained.weights:
+            raise ValueError(f"model.pretrained.weights is needed when model.backbone is {self.backbone}")
         if any(not 1 <= dims < self.embedding_dims for dims in self.matryoshka_dims):
             raise ValueError("matryoshka_dims must lie between 1 and embedding_dims - 1")
         return self
+
+    @property
+    def num_known_layers(self) -> int | None:
+        """Decoder layers, as far as the configuration alone tells."""
+        if self.backbone == "nano":
+            return self.nano.num_layers
+        return self.composed.keep_layers if self.backbone == "composed" else self.pretrained.keep_layers

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from catalog import Section
+from models.config.parameters import ParametersConfig
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -43,6 +44,55 @@ class AugmentConfig(Section):
     flip: Fraction = Field(default=0.5, description="Probability of a left-right mirror.")
     brightness: Fraction = Field(default=0.15, description="Largest relative change of brightness.")
     contrast: Fraction = Field(default=0.15, description="Largest relative change of contrast.")
+
+
+class NegativesConfig(Section):
+    """Which products count against a query beside those of its own batch."""
+
+    queue_size: int = Field(default=0, ge=0, le=10_000_000, description="Products of past batches kept; 0: none.")
+    queue_warmup_steps: int = Field(
+        default=20, ge=0, description="Steps before the queue counts: early vectors are soon stale."
+    )
+    spatial: bool = Field(default=True, description="Products of the other processes' batches count, with gradients.")
+    hard_weight: float = Field(
+        default=1.0, gt=0, le=1000, description="What a negative of the query's own category counts; 1: as any other."
+    )
+
+
+class SignalWeights(Section):
+    """What a query counts by what its shopper did."""
+
+    purchase: float = Field(default=1.0, ge=0, le=100, description="The product was bought.")
+    cart: float = Field(default=0.5, ge=0, le=100, description="It was put into the cart.")
+    click: float = Field(default=0.2, ge=0, le=100, description="It was looked at.")
+    none: float = Field(default=1.0, ge=0, le=100, description="Made from the product itself; no shopper.")
+
+
+class FilterConfig(Section):
+    """Dynamic sample filtering: pairs that look wrong count less (MOON2.0)."""
+
+    enabled: bool = Field(default=False, description="Down-weight suspicious pairs.")
+    kappa: float = Field(default=10.0, gt=0, le=1000, description="Steepness.")
+    margin_start: float = Field(default=0.2, ge=-2, le=2, description="Margin m at the first step, cosine.")
+    margin_end: float = Field(default=0.0, ge=-2, le=2, description="Margin m at the last step, cosine.")
+    threshold: float = Field(default=0.6, gt=0, le=1, description="Pairs with phi below it are down-weighted,")
+    lowest: Fraction = Field(default=0.1, description="but never below this.")
+
+
+class ModalityConfig(Section):
+    """Modality-driven loss weights (MOON2.0)."""
+
+    enabled: bool = Field(default=False, description="Weigh the kinds of query by the experts that their items use.")
+    floor: Fraction = Field(default=0.25, description="Least weight of a kind of query; the mean is one.")
+    sparsity_weight: float = Field(default=0.01, ge=0, le=10, description="Weight of the mean entropy of p_z.")
+
+
+class StopConfig(Section):
+    """Early stop on the score function."""
+
+    eval_every_steps: int | None = Field(default=None, ge=1, description="Steps between two scores; empty: never.")
+    patience: int = Field(default=3, ge=1, description="Scores without a better one before the training ends.")
+    min_delta: float = Field(default=0.002, ge=0, le=1, description="A better score is better by this much.")
 
 
 class TrainConfig(Section):
@@ -92,6 +142,43 @@ class TrainConfig(Section):
     mask_same_group: bool = Field(default=True, description="Variants of the positive are not its negatives.")
     similarity_guard: float | None = Field(
         default=0.3, ge=0, le=2, description="A negative this much more similar than the positive is left out (cosine)."
+    )
+    parameters: ParametersConfig = ParametersConfig()
+    negatives: NegativesConfig = NegativesConfig()
+    signals: SignalWeights | None = Field(
+        default=SignalWeights(), description="What a query counts by its signal; empty: the weight of its row."
+    )
+    filter: FilterConfig = FilterConfig()
+    modality: ModalityConfig = ModalityConfig()
+    stop: StopConfig = StopConfig()
+    chunk_tokens: int | None = Field(
+        default=None,
+        ge=64,
+        description="GradCache: most tokens encoded at once, padding included; the batch may then be of any size. "
+        "Empty: the whole batch at once.",
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="Compute activations again instead of keeping them."
+    )
+    ema_decay: float | None = Field(
+        default=None, gt=0, lt=1, description="Keep the moving average of the weights as the model; empty: the last."
+    )
+    feature_variants: int = Field(
+        default=4,
+        ge=0,
+        le=64,
+        description="Where the vision tower is frozen its features are kept on disk: of the plain picture and of so "
+        "many less one augmented variants. 0: the tower runs every time.",
+    )
+    strategy: Literal["auto", "ddp", "fsdp"] = Field(
+        default="auto", description="auto: one process, or ddp with several; fsdp: parameters sharded (FSDP2)."
+    )
+    num_processes: int = Field(default=1, ge=1, le=4096, description="Processes on this machine, one a device.")
+    num_nodes: int = Field(default=1, ge=1, le=4096, description="Machines.")
+    preset: Literal["none", "fast_dev_run", "overfit_one_batch", "profile"] = Field(
+        default="none",
+        description="fast_dev_run: three steps; overfit_one_batch: the first batch over and over; profile: torch's "
+        "profiler over a few steps.",
     )
     checkpoint_every_steps: int = Field(default=50, ge=1, description="Steps between two resume checkpoints.")
     log_every_steps: int = Field(default=5, ge=1, description="Steps between two points of the logged curves.")

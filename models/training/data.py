@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from catalog import Catalog, Photo, Product
+from models.backbones import SeenPictures
 from models.batch import Batch, TokenSequence, collate
 from models.config import TrainConfig
-from models.negatives import answers, same_key, shares_photo
+from models.losses import query_weight
+from models.negatives import CandidateCodes, QueryCodes, answers, candidate_codes, codes_of, query_codes
 from models.pairs import KINDS, Pair, PairKind, PairTable, usable_photos
 from models.pictures import photo_key
 from models.processor import Processor
@@ -20,6 +23,19 @@ from models.training.augment import augment
 from models.training.picture_store import PictureStore, Shot
 from models.training.sampler import BatchSampler
 from models.training.views import LabelField, draw_hidden, draw_hidden_words, draw_labels, draw_text_view, visible
+
+
+class View(StrEnum):
+    """What is embedded in a step."""
+
+    QUERIES = "queries"
+    PRODUCTS = "products"
+    IMAGES = "images"
+    """Each product's photographs alone."""
+    WORDS = "words"
+    """Each product as a row without pictures and category, only asked for labels."""
+    TEXTS = "texts"
+    """Text views of the products, then label texts."""
 
 
 @dataclass(frozen=True)
@@ -43,34 +59,33 @@ class TrainBatch:
     step: int
     product_ids: tuple[str, ...]
     kinds: tuple[PairKind, ...]
-    patches_TC: torch.Tensor
-    grid_N3: torch.Tensor
-    queries: Batch
-    products: Batch
-    image_views: Batch | None
+    pixels_NCHW: torch.Tensor
+    """Of every picture of the step; empty where the tower's features are at hand."""
+    seen: SeenPictures | None
+    """What a frozen tower made of them."""
+    views: dict[View, Batch]
     image_view_rows: torch.Tensor
     """Product of each image view."""
-    word_views: Batch | None
-    """Each product as a row without pictures and category, only asked for labels."""
-    texts: Batch | None
-    """Text views of the products, then label texts."""
     text_view_rows: torch.Tensor
     """Product of each text view."""
-    not_negative_BB: torch.Tensor
-    """True where a product must not be a negative of a query."""
-    related_BB: torch.Tensor
-    """True where two products must not be each other's negatives: the same, or variants of one article."""
-    same_text_VV: torch.Tensor
-    """True where two text views read the same."""
+    view_texts_B: torch.Tensor
+    """Code of the words of each product's text view; `EMPTY` where it has none."""
+    query_codes: QueryCodes
+    product_codes: CandidateCodes
+    kind_B: torch.Tensor
+    """Kind of each query, numbered as `KINDS`."""
+    weight_B: torch.Tensor
+    """What each pair counts."""
     labels: tuple[LabelTargets, ...]
-    hard_negatives: float
-    """Mean number of negatives of the query's own category."""
 
     def to(self, device: torch.device) -> TrainBatch:
         moved: dict[str, object] = {}
         for name, value in vars(self).items():
-            if isinstance(value, (torch.Tensor, Batch)):
+            if isinstance(value, torch.Tensor):
                 moved[name] = value.to(device)
+        moved |= {"query_codes": self.query_codes.to(device), "product_codes": self.product_codes.to(device)}
+        moved["views"] = {name: view.to(device) for name, view in self.views.items()}
+        moved["seen"] = self.seen.map(lambda one: one.to(device)) if self.seen is not None else None
         labels = tuple(
             LabelTargets(
                 one.first_text,
@@ -83,23 +98,31 @@ class TrainBatch:
         return replace(self, **moved, labels=labels)  # type: ignore[arg-type]
 
 
-class _Slots:
-    """Collects the pictures of a step; a picture used in several sequences is encoded once."""
+@dataclass(frozen=True)
+class Picture:
+    """One square of a shot."""
 
-    def __init__(self, store: PictureStore, views: int) -> None:
-        self.store, self.views = store, views
-        self.squares: list[np.ndarray] = []
-        self.strong: list[bool] = []
+    shot: Shot
+    view: int
+    """0: the original, 1: the core crop."""
+    strong: bool
+    """A crop of it stands in for a second photograph."""
+
+
+class _Slots:
+    """Collects the pictures of a step."""
+
+    def __init__(self, views: int) -> None:
+        self.views = views
+        self.pictures: list[Picture] = []
 
     def add(self, shots: Iterable[Shot], strong: bool = False) -> list[int]:
         """Pictures of the shots, originals first; returns their numbers."""
-        stacked = [self.store.squares(shot) for shot in shots]
-        numbers = []
+        listed, numbers = list(shots), []
         for view in range(self.views):
-            for squares in stacked:
-                numbers.append(len(self.squares))
-                self.squares.append(squares[view])
-                self.strong.append(strong)
+            for shot in listed:
+                numbers.append(len(self.pictures))
+                self.pictures.append(Picture(shot, view, strong))
         return numbers
 
 
@@ -107,12 +130,15 @@ class _Slots:
 class _Sequences:
     """Sequences of one forward pass with the pictures in their slots."""
 
-    items: list[TokenSequence]
-    pictures: list[int]
+    pad_id: int
+    items: list[TokenSequence] = field(default_factory=list)
+    pictures: list[int] = field(default_factory=list)
 
     def batch(self) -> Batch:
-        empty = torch.zeros((0, 1)), torch.zeros((0, 3), dtype=torch.long)
-        return collate(self.items, self.pictures, *empty)
+        return collate(self.items, self.pictures, pad_id=self.pad_id)
+
+
+Features = Callable[[Sequence[Picture], np.ndarray], SeenPictures]
 
 
 class TrainSet(Dataset[TrainBatch]):
@@ -126,6 +152,7 @@ class TrainSet(Dataset[TrainBatch]):
         processor: The one preprocessing path.
         store: Squares of every shot.
         config: The training's section.
+        features: What a frozen tower made of pictures, by picture and a number that picks the variant.
     """
 
     def __init__(
@@ -137,7 +164,9 @@ class TrainSet(Dataset[TrainBatch]):
         processor: Processor,
         store: PictureStore,
         config: TrainConfig,
+        features: Features | None = None,
     ) -> None:
+        self.features = features
         self.table, self.fields, self.sampler = table, fields, sampler
         self.processor, self.store, self.config = processor, store, config
         self.products = {key: catalog.by_id[key] for key in sampler.product_ids}
@@ -153,8 +182,9 @@ class TrainSet(Dataset[TrainBatch]):
         pairs = [self._draw_pair(product, rng) for product in products]
         shown = [self._draw_photos(product, pair, rng) for product, pair in zip(products, pairs, strict=True)]
         views = 2 if self.processor.config.use_crops else 1
-        slots = _Slots(self.store, views)
-        queries, rows, image_views = _Sequences([], []), _Sequences([], []), _Sequences([], [])
+        pad_id = self.processor.template.pad_id
+        slots = _Slots(views)
+        queries, rows, image_views = (_Sequences(pad_id) for _ in range(3))
         view_rows, hidden = [], []
         for row, (product, pair, photos) in enumerate(zip(products, pairs, shown, strict=True)):
             queries.pictures += slots.add([Shot(pair.photo, pair.text)] if pair.photo else [], pair.is_crop)
@@ -170,41 +200,38 @@ class TrainSet(Dataset[TrainBatch]):
                 image_views.pictures += pictures
                 image_views.items.append(self.processor.query_sequence(None, len(photos)))
         unseen = [draw_hidden_words(product, self.config.dropout, rng) for product in products]
-        texts, text_rows, same_text, labels = self._texts(products, hidden, unseen, rng)
-        word_views = [
-            self.processor.product_sequence(visible(product, hide), 0)
-            for product, hide in zip(products, unseen, strict=True)
-        ]
-        patches, grid = self._pixels(slots, step)
+        texts, text_rows, view_texts, labels = self._texts(products, hidden, unseen, rng)
+        embedded = {View.QUERIES: queries.batch(), View.PRODUCTS: rows.batch()}
+        if image_views.items:
+            embedded[View.IMAGES] = image_views.batch()
+        if labels:
+            bare = (visible(product, hide) for product, hide in zip(products, unseen, strict=True))
+            words = [self.processor.product_sequence(product, 0) for product in bare]
+            embedded[View.WORDS] = _Sequences(pad_id, words).batch()
+        if texts is not None:
+            embedded[View.TEXTS] = texts
+        pixels, seen = self._pictures(slots, step)
         ids = [product.product_id for product in products]
-        related = same_key(ids, ids)
-        if self.config.mask_same_group:
-            groups = [product.group_id for product in products]
-            related = related | same_key(groups, groups)
-        photo_digests = [frozenset(photo_key(photo) for photo in self.photos[key]) for key in ids]
-        query_digests = [photo_key(pair.photo) if pair.photo else "" for pair in pairs]
-        not_negative = (
-            related | answers([pair.accepted for pair in pairs], ids) | shares_photo(query_digests, photo_digests)
-        )
-        hard = same_key(*(2 * [[self.sampler.category_of[key] for key in ids]])) & ~not_negative
+        groups = [product.group_id for product in products]
+        categories = [self.sampler.category_of[key] for key in ids]
+        digests = {key: frozenset(photo_key(photo) for photo in self.photos[key]) for key in ids}
+        asked_photos = [photo_key(pair.photo) if pair.photo else "" for pair in pairs]
+        signals = self.config.signals.model_dump() if self.config.signals is not None else None
         return TrainBatch(
             step=step,
             product_ids=tuple(ids),
             kinds=tuple(pair.kind for pair in pairs),
-            patches_TC=patches,
-            grid_N3=grid,
-            queries=queries.batch(),
-            products=rows.batch(),
-            image_views=image_views.batch() if image_views.items else None,
+            pixels_NCHW=pixels,
+            seen=seen,
+            views=embedded,
             image_view_rows=torch.tensor(view_rows, dtype=torch.long),
-            word_views=_Sequences(word_views, []).batch() if labels else None,
-            texts=texts,
             text_view_rows=torch.tensor(text_rows, dtype=torch.long),
-            not_negative_BB=not_negative,
-            related_BB=related,
-            same_text_VV=same_text,
+            view_texts_B=view_texts,
+            query_codes=query_codes(ids, groups, categories, asked_photos, [pair.accepted for pair in pairs]),
+            product_codes=candidate_codes(ids, groups, categories, [digests[key] for key in ids]),
+            kind_B=torch.tensor([KINDS.index(pair.kind) for pair in pairs]),
+            weight_B=torch.tensor([query_weight(pair.signal, pair.weight, signals) for pair in pairs]),
             labels=tuple(labels),
-            hard_negatives=float(hard.sum()) / len(ids),
         )
 
     def _draw_pair(self, product: Product, rng: np.random.Generator) -> Pair:
@@ -243,7 +270,8 @@ class TrainSet(Dataset[TrainBatch]):
                 if text:
                     rows.append(row)
                     texts.append(text)
-        same_text = same_key(texts, texts) if texts else torch.zeros((0, 0), dtype=torch.bool)
+        shown = dict(zip(rows, texts, strict=True))
+        view_texts = codes_of(shown.get(row, "") for row in range(len(products)))
         labels: list[LabelTargets] = []
         if self.config.label_weight and self.fields:
             for field in self._draw_fields(rng):
@@ -257,9 +285,9 @@ class TrainSet(Dataset[TrainBatch]):
                 labels.append(LabelTargets(len(texts), right, may_see, words_may_see))
                 texts += names
         if not texts:
-            return None, rows, same_text, labels
-        sequences = _Sequences([self.processor.query_sequence(text, 0) for text in texts], [])
-        return sequences.batch(), rows, same_text, labels
+            return None, rows, view_texts, labels
+        sequences = [self.processor.query_sequence(text, 0) for text in texts]
+        return _Sequences(self.processor.template.pad_id, sequences).batch(), rows, view_texts, labels
 
     def _draw_fields(self, rng: np.random.Generator) -> list[LabelField]:
         """The deepest category level, another one, and two attributes."""
@@ -271,16 +299,19 @@ class TrainSet(Dataset[TrainBatch]):
         drawn += [others[index] for index in sorted(rng.permutation(len(others))[:2])]
         return drawn
 
-    def _pixels(self, slots: _Slots, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if not slots.squares:
-            return self.processor.patches([])
-        pixels = self.processor.pixels(slots.squares)
-        generator = torch.Generator().manual_seed(
-            int(np.random.SeedSequence((self.config.seed, step, 2)).generate_state(1)[0])
-        )
-        return self.processor.patches_of_pixels(
-            augment(pixels, torch.tensor(slots.strong), self.config.augment, generator)
-        )
+    def _pictures(self, slots: _Slots, step: int) -> tuple[torch.Tensor, SeenPictures | None]:
+        pictures = slots.pictures
+        draw = np.random.SeedSequence((self.config.seed, step, 2)).generate_state(1)[0]
+        if self.features is not None:
+            picks = np.random.default_rng(draw).integers(0, 1 << 30, len(pictures))
+            return self.processor.pixels([]), self.features(pictures, picks)
+        if not pictures:
+            return self.processor.pixels([]), None
+        squares = [self.store.squares(one.shot)[one.view] for one in pictures]
+        pixels = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+        strong = torch.tensor([one.strong for one in pictures])
+        changed = augment(pixels, strong, self.config.augment, torch.Generator().manual_seed(int(draw)))
+        return self.processor.normalised(changed.add_(1.0).div_(2.0)), None
 
     def shots(self) -> list[Shot]:
         """Every photograph that some step may ask for."""

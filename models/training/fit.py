@@ -6,16 +6,19 @@ import hashlib
 import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
+from tokenizers import Tokenizer
 from torch.utils.data import DataLoader
 
 from catalog import Catalog, Embedder, ImageLimits, Side, Splits
+from models.backbones import load_backbone, picture_layout
 from models.config import ModelConfig, TrainConfig
 from models.devices import choose_device, choose_precision
 from models.encoder import MoonEncoder
@@ -23,13 +26,16 @@ from models.folder import write_model_folder
 from models.moon import MoonModel
 from models.pairs import PairTable, build_pairs
 from models.pictures import PictureMaker
+from models.pooling import rarity
 from models.processor import Processor
 from models.regions import CoreRegions, RegionsConfig
-from models.tokenizer import catalog_texts, train_tokenizer
+from models.tokenizer import catalog_texts, text_ids, train_tokenizer
 from models.training.data import TrainBatch, TrainSet
 from models.training.module import MoonModule
 from models.training.objective import Objective
-from models.training.picture_store import PictureStore, fill_picture_store
+from models.training.parameters import ParameterReport, add_lora, choose_trainable, merge_lora
+from models.training.picture_features import FeaturePlan, FeatureStore, StoredFeatures, picture_key, tower_digest
+from models.training.picture_store import PictureStore, Shot, fill_picture_store
 from models.training.progress import Progress
 from models.training.record import TrainingRecord
 from models.training.sampler import BatchSampler, category_key
@@ -37,6 +43,7 @@ from models.training.views import label_fields
 from models.training.workdir import load_checkpoint, locked
 
 _log = logging.getLogger(__name__)
+MAX_COUNTED_TOKENS = 4096
 
 
 def train(
@@ -53,6 +60,7 @@ def train(
     score: Callable[[Embedder], float] | None = None,
     lineage: dict[str, str] | None = None,
     limits: ImageLimits = ImageLimits(),
+    features_dir: Path | None = None,
 ) -> TrainingRecord:
     """Train a model on the train side and write its folder.
 
@@ -72,6 +80,7 @@ def train(
         score: Judges the finished encoder; for the record only, the last weights are the ones kept.
         lineage: Commit, data digest, code digest; written with the model.
         limits: What a photograph may cost.
+        features_dir: Where features of a frozen tower are shared between trainings; in `work_dir` where empty.
 
     Raises:
         ModelError: Too few pairs, a loss or weight that is not finite, a checkpoint of another training.
@@ -82,21 +91,21 @@ def train(
     with locked(work_dir):
         if train.num_threads:
             torch.set_num_threads(train.num_threads)
-        processor, dataset, table = _prepare(catalog, splits, model, train, regions, work_dir, limits)
-        fingerprint = _fingerprint(catalog, splits, model, train, regions, processor)
-        module, resumed_from = _module(processor, model, train, work_dir, fingerprint)
         device, device_reason = choose_device(train.device)
+        prepared = prepare(catalog, splits, model, train, regions, work_dir, limits, features_dir)
+        fingerprint = _fingerprint(catalog, splits, model, train, regions, prepared.processor)
+        module, resumed_from = _module(prepared, model, train, work_dir, fingerprint)
         precision, precision_reason = choose_precision(train.precision, device)
-        _announce(module, dataset, table, splits, device, device_reason, precision, precision_reason)
+        _announce(module, prepared, splits, device, device_reason, precision, precision_reason)
         started = time.monotonic()
         if resumed_from < train.steps:
-            _fit(module, dataset, train, resumed_from, device, precision, logger)
+            _fit(module, prepared.dataset, train, resumed_from, device, precision, logger)
         seconds = time.monotonic() - started
         trained = module.objective.model.eval().cpu()
-        digest = write_model_folder(
-            out_dir, trained, processor.tokenizer, regions_config, regions.digest, lineage or {}
-        )
-        encoder = MoonEncoder(trained, processor, digest, lineage, device)
+        merge_lora(trained)
+        tokenizer = prepared.processor.tokenizer
+        digest = write_model_folder(out_dir, trained, tokenizer, regions_config, regions.digest, lineage or {})
+        encoder = MoonEncoder(trained, prepared.processor, digest, lineage, device)
         done = module.step - resumed_from
         return TrainingRecord(
             digest=digest,
@@ -104,11 +113,12 @@ def train(
             steps=module.step,
             resumed_from_step=resumed_from,
             seconds=module.seconds if done else module.seconds_before,
-            samples_per_s=done * dataset.sampler.batch_size / max(seconds, 1e-9),
+            samples_per_s=done * prepared.dataset.sampler.batch_size / max(seconds, 1e-9),
             num_parameters=sum(parameter.numel() for parameter in trained.parameters()),
-            num_products=len(dataset.products),
-            num_pairs=table.counts(),
-            dropped=dict(table.dropped) | splits.dropped,
+            num_trainable=prepared.report.trainable,
+            num_products=len(prepared.dataset.products),
+            num_pairs=prepared.table.counts(),
+            dropped=dict(prepared.table.dropped) | splits.dropped,
             device=str(device),
             precision=precision,
             final=module.last_report or (module.history[-1] if module.history else {}),
@@ -117,41 +127,127 @@ def train(
         )
 
 
-def _prepare(
+@dataclass
+class Prepared:
+    """Everything a training stands on before its first step."""
+
+    processor: Processor
+    dataset: TrainSet
+    table: PairTable
+    model: MoonModel
+    objective: Objective
+    report: ParameterReport
+
+
+def prepare(
     catalog: Catalog,
     splits: Splits,
     model: ModelConfig,
     train: TrainConfig,
     regions: CoreRegions,
     work_dir: Path,
-    limits: ImageLimits,
-) -> tuple[Processor, TrainSet, PairTable]:
-    tokenizer = train_tokenizer(catalog_texts(catalog, splits), model.nano.vocab_size)
+    limits: ImageLimits = ImageLimits(),
+    features_dir: Path | None = None,
+) -> Prepared:
+    """Pairs, pictures, model and losses, as the first step finds them.
+
+    Args:
+        catalog: Rows and photographs.
+        splits: Sides of products and queries.
+        model: What to train.
+        train: How.
+        regions: Finds core regions.
+        work_dir: For decoded pictures.
+        limits: What a photograph may cost.
+        features_dir: Where features of a frozen tower are shared between trainings; in `work_dir` where empty.
+    """
+    loaded = load_backbone(model)
+    texts = catalog_texts(catalog, splits)
+    tokenizer = loaded[1] if loaded else train_tokenizer(texts, model.nano.vocab_size)
+    layout = picture_layout(model)
     finder = regions if model.use_crops else None
-    maker = PictureMaker(model.image_side_px, finder, limits, max_cached=0)
-    processor = Processor(tokenizer, model, PictureMaker(model.image_side_px, finder, limits))
+    maker = PictureMaker(layout.side_px, finder, limits, max_cached=0)
+    processor = Processor.of(tokenizer, model, PictureMaker(layout.side_px, finder, limits))
+    moon = MoonModel.seeded(model, tokenizer.get_vocab_size(), train.seed, loaded[0] if loaded else None)
+    if model.word_weights == "rare":
+        moon.token_weights.copy_(_token_weights(tokenizer, texts))
     table = build_pairs(catalog, splits, train)
     with_pair = list(table.by_product)
     category_of = {key: category_key(catalog.by_id[key].category, train.hard_negative_level) for key in with_pair}
     sampler = BatchSampler(with_pair, category_of, train.batch_size, train.hard_negatives_per_query, train.seed)
     fields = label_fields([catalog.by_id[key] for key in splits.product_ids(Side.TRAIN)])
     dataset = TrainSet(catalog, table, fields, sampler, processor, PictureStore(work_dir, {}), train)
+    max_photos = max((len(photos) for photos in dataset.photos.values()), default=1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(train.seed)
+        if train.parameters.train == "lora":
+            add_lora(moon.backbone, train.parameters.lora)  # type: ignore[arg-type]
+        objective = Objective(moon, model, train, max(1, max_photos))
+    report = choose_trainable(
+        objective,
+        train.parameters,
+        backbone=moon.backbone,  # type: ignore[arg-type]
+        vision=moon.backbone.vision_parameters(),
+        experts=moon.expert_parameters(),
+    )
     dataset.store = fill_picture_store(
         work_dir,
         dataset.shots(),
         maker,
         2 if model.use_crops else 1,
-        f"{regions.digest}:{model.image_side_px}",
+        f"{regions.digest}:{layout.side_px}",
         _Every(20.0, "decoded %d of %d photographs"),
     )
-    return processor, dataset, table
+    frozen = not any(parameter.requires_grad for parameter in moon.backbone.vision_parameters())
+    if frozen and train.feature_variants:
+        dataset.features = keep_features(moon, dataset, train, features_dir or work_dir / "features")
+    return Prepared(processor, dataset, table, moon, objective, report)
+
+
+def keep_features(moon: MoonModel, dataset: TrainSet, train: TrainConfig, folder: Path) -> StoredFeatures:
+    """What the frozen tower makes of every picture of the training, each in its variants; from disk where it is there."""
+    backbone, processor = moon.backbone.eval(), dataset.processor  # type: ignore[attr-defined]
+    tensors = [*backbone.vision_parameters(), *(one for _, one in sorted(backbone.named_buffers()))]
+    digest = tower_digest(tensors, backbone.spec())
+    seed = 1  # not the training's: trainings under other seeds may share what the tower saw
+    views = range(2 if processor.config.use_crops else 1)
+    squares = {picture_key(shot.key, view): (shot, view) for shot in dataset.shots() for view in views}
+    strong_keys = [
+        picture_key(Shot(pair.photo, pair.text).key, view)
+        for pair in dataset.table.pairs()
+        if pair.photo and pair.is_crop
+        for view in views
+    ]
+    stores = []
+    for strong, keys in ((False, list(squares)), (True, strong_keys)):
+        if not keys:
+            continue
+        plan = FeaturePlan(digest, processor.layout, train.augment, train.feature_variants, strong, seed)
+        store = FeatureStore(folder, plan)
+        made = store.fill(
+            keys,
+            lambda key: dataset.store.squares(squares[key][0])[squares[key][1]],
+            backbone.see,
+            processor.normalised,
+            progress=_Every(20.0, "the vision tower has seen %d of %d pictures"),
+        )
+        _log.info("features of %d pictures: %d new, %d kept from before", len(keys), made, len(keys) - made)
+        stores.append(store)
+    return StoredFeatures(*stores)
+
+
+def _token_weights(tokenizer: Tokenizer, texts: Sequence[str]) -> torch.Tensor:
+    counts = torch.zeros(tokenizer.get_vocab_size(), dtype=torch.long)
+    for text in texts:
+        ids = torch.tensor(text_ids(tokenizer, text, MAX_COUNTED_TOKENS), dtype=torch.long)
+        counts += torch.bincount(ids, minlength=len(counts))
+    return rarity(counts, int(counts.sum()))
 
 
 def _module(
-    processor: Processor, model: ModelConfig, train: TrainConfig, work_dir: Path, fingerprint: str
+    prepared: Prepared, model: ModelConfig, train: TrainConfig, work_dir: Path, fingerprint: str
 ) -> tuple[MoonModule, int]:
-    fresh = MoonModel.seeded(model, processor.tokenizer.get_vocab_size(), train.seed)
-    objective = Objective(fresh, model, train)
+    objective = prepared.objective
     state = load_checkpoint(work_dir, fingerprint)
     if state is None:
         torch.manual_seed(train.seed)
@@ -224,26 +320,27 @@ def _fingerprint(
 
 def _announce(
     module: MoonModule,
-    dataset: TrainSet,
-    table: PairTable,
+    prepared: Prepared,
     splits: Splits,
     device: torch.device,
     device_reason: str,
     precision: str,
     precision_reason: str,
 ) -> None:
-    train, sampler, processor = dataset.config, dataset.sampler, dataset.processor
+    dataset, table, processor = prepared.dataset, prepared.table, prepared.processor
+    train, sampler = dataset.config, dataset.sampler
     parameters = sum(parameter.numel() for parameter in module.objective.model.parameters())
     vision = sum(parameter.numel() for parameter in module.objective.model.backbone.vision_parameters())
     _log.info("device %s (%s), %s (%s)", device, device_reason, precision, precision_reason)
     _log.info(
-        "%s parameters, %s of them vision; a picture is %d tokens of %d x %d patches",
+        "%s parameters, %s of them vision; a picture of %d px is %d tokens",
         f"{parameters:,}",
         f"{vision:,}",
-        processor.tokens_per_picture,
-        processor.grid_side,
-        processor.grid_side,
+        processor.layout.side_px,
+        processor.layout.num_tokens,
     )
+    for line in prepared.report.lines():
+        _log.info(line)
     _log.info(
         "%d steps x %d pairs = %s pairs, %.1f times over %d products; pairs to draw from: %s",
         train.steps,

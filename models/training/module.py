@@ -15,9 +15,11 @@ from torch.optim import AdamW
 from catalog import ModelError
 from models.config import TrainConfig
 from models.moe import expert_load
+from models.training.chunks import Step, run_step
 from models.training.data import TrainBatch
 from models.training.objective import Objective
-from models.training.schedule import lr_factor, parameter_groups
+from models.training.parameters import eval_frozen_norms, optimizer_groups
+from models.training.schedule import lr_factor
 from models.training.workdir import save_checkpoint
 
 _log = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ class MoonModule(LightningModule):
         self.last_report: dict[str, float] = {}
         self.history: list[dict[str, float]] = []
         self._samples, self._samples_since = 0, time.monotonic()
+        self._current: Step | None = None
 
     @property
     def seconds(self) -> float:
@@ -64,14 +67,21 @@ class MoonModule(LightningModule):
         return self.seconds_before + time.monotonic() - self._started
 
     def configure_optimizers(self) -> AdamW:
-        vision = self.objective.model.backbone.vision_parameters()
-        groups = parameter_groups(self.objective, vision, self.config)
+        groups = optimizer_groups(
+            self.objective,
+            self.objective.model.backbone.vision_parameters(),
+            lr_vision=self.config.lr_vision,
+            lr_text=self.config.lr_text,
+            weight_decay=self.config.weight_decay,
+            multipliers=self.config.parameters.lr_multipliers,
+        )
         optimizer = AdamW(groups, betas=(0.9, 0.98), eps=1e-8)
         if self._optimizer_state is not None:
             optimizer.load_state_dict(self._optimizer_state)
         return optimizer
 
     def on_train_start(self) -> None:
+        eval_frozen_norms(self.objective)
         self._started = self._samples_since = time.monotonic()
 
     def transfer_batch_to_device(self, batch: TrainBatch, device: torch.device, dataloader_idx: int) -> TrainBatch:
@@ -84,13 +94,21 @@ class MoonModule(LightningModule):
             group["lr"] = group["peak_lr"] * factor
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> torch.Tensor:
-        loss, report = self.objective(batch)
-        if not bool(torch.isfinite(loss)):
-            self._refuse(batch, report)
-        self.last_report = {name: float(value) for name, value in report.items()} | {"loss": float(loss.detach())}
+        step = run_step(self.objective, batch, self.config.chunk_tokens)
+        if not bool(torch.isfinite(step.loss)):
+            self._refuse(batch, step.report)
+        self.last_report = {name: float(value) for name, value in step.report.items()} | {
+            "loss": float(step.loss.detach())
+        }
         self._samples += len(batch.product_ids)
-        self._hard_negatives = batch.hard_negatives
-        return loss
+        self._current = step
+        return step.loss
+
+    def backward(self, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        assert self._current is not None
+        self._current.backward(loss)
+        self.objective.remember(self._current.batch, self._current.products)
+        self._current = None
 
     def on_train_batch_end(self, outputs: Any, batch: TrainBatch, batch_idx: int) -> None:
         self.objective.temperature.clamp_()
@@ -137,10 +155,7 @@ class MoonModule(LightningModule):
         rates = {f"lr/{group['name']}": group["lr"] for group in self.optimizers().param_groups}  # type: ignore[union-attr]
         point = {f"train/{name}": value for name, value in (self.last_report | rates).items()}
         point["train/samples_per_s"] = self._samples / max(now - self._samples_since, 1e-9)
-        point["train/hard_negatives"] = self._hard_negatives
-        head = self.objective.model.head
-        if head.gate is not None:
-            point["train/vision_gate"] = float(head.gate.detach())
+        point |= {f"train/{name}": value for name, value in self.objective.model.head.gates().items()}
         self._samples, self._samples_since = 0, now
         self.history.append({"step": float(self.step), **point})
         load = {f"train/{name}": value for name, value in expert_load(self.objective.model.moes).items()}

@@ -1,13 +1,18 @@
 """The loss of one step, as plain torch: query to product, image-text alignment, label alignment, experts.
 
-    L = InfoNCE(q, p) + w_align (InfoNCE(v, t) + InfoNCE(t, p)) / 2 + w_label CE(v and p, label texts) + aux
+    L = sum_v omega_v InfoNCE(q^v, p) + w_align align(v, t, p) + w_label CE(v, p and w, label texts) + aux
 
-with q queries, p products, v a product's images alone, t a product in words. The cross-entropy is also taken over rows
-of words alone. Alignment and labels are not in MOON: alignment inside a product is the largest factor of MOON2.0's
-ablation, and zero-shot labels are label *texts*, so training meets them as texts too.
+with q queries in their kinds v, p products, v a product's images alone, t a product in words, w a row of words alone.
+Alignment and labels are not in MOON: alignment inside a product is the largest factor of MOON2.0's ablation, and
+zero-shot labels are label *texts*, so training meets them as texts too.
+
+The step runs in two halves, so that it can be cut into chunks: `encode` makes vectors, `loss` knows nothing but vectors.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -15,11 +20,37 @@ from torch import nn
 from models.backbones import PictureFeatures
 from models.batch import Batch
 from models.config import ModelConfig, TrainConfig
-from models.losses import Temperature, info_nce, symmetric_info_nce
+from models.heads import matryoshka
+from models.losses import (
+    ModalityWeights,
+    Retrieval,
+    RetrievalOptions,
+    Temperature,
+    Views,
+    alignment,
+    filter_weights,
+    info_nce,
+    margin_at,
+    mean_over_ranks,
+    means_by_view,
+    retrieval,
+)
+from models.moe import RouterStats, aux_loss
 from models.moon import MoonModel
-from models.negatives import guarded
-from models.pooling import matryoshka
-from models.training.data import TrainBatch
+from models.negatives import CandidateCodes, NegativeQueue
+from models.pairs import KINDS
+from models.training.data import TrainBatch, View
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a step's views became."""
+
+    vectors: Mapping[View, torch.Tensor]
+    stats: list[RouterStats]
+    """Of each guided layer, over all tokens of all views."""
+    gates_BZ: torch.Tensor | None = None
+    """Mean gate mass of each query's tokens by expert, detached; only where modality weights need it."""
 
 
 class Objective(nn.Module):
@@ -27,83 +58,134 @@ class Objective(nn.Module):
 
     Args:
         model: The encoder in training.
-        model_config: For the Matryoshka lengths.
+        model_config: For the Matryoshka lengths and the experts' losses.
         config: The training's section.
+        max_photos: Most photographs of a product; the queue keeps their codes.
     """
 
-    def __init__(self, model: MoonModel, model_config: ModelConfig, config: TrainConfig) -> None:
+    def __init__(self, model: MoonModel, model_config: ModelConfig, config: TrainConfig, max_photos: int = 1) -> None:
         super().__init__()
-        self.model, self.config = model, config
+        self.model, self.model_config, self.config = model, model_config, config
         self.dims = (*model_config.matryoshka_dims, model_config.embedding_dims)
         self.temperature = Temperature(config.temperature, config.min_temperature)
         self.label_temperature = Temperature(config.temperature, config.min_temperature)
+        negatives = config.negatives
+        self.queue = (
+            NegativeQueue(negatives.queue_size, self.dims[-1], max_photos, negatives.queue_warmup_steps)
+            if negatives.queue_size
+            else None
+        )
+        weighs = config.modality.enabled and bool(model.moes)
+        self.modality = ModalityWeights(model_config.moe.num_experts, KINDS, config.modality.floor) if weighs else None
+
+    @property
+    def options(self) -> RetrievalOptions:
+        """The retrieval loss as configured."""
+        negatives = self.config.negatives
+        return RetrievalOptions(
+            dims=self.dims,
+            symmetric=self.config.symmetric,
+            mask_same_group=self.config.mask_same_group,
+            similarity_guard=self.config.similarity_guard,
+            hard_negative_weight=negatives.hard_weight,
+            spatial=negatives.spatial and torch.distributed.is_initialized(),
+        )
 
     def forward(self, batch: TrainBatch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Returns the loss, and its parts and measures detached, by name."""
-        pictures = self.model.encode_pictures(batch.patches_TC, batch.grid_N3)
-        aux: list[torch.Tensor] = []
+        pictures = self.pictures(batch)
+        vectors = {name: self.encode(view, pictures) for name, view in batch.views.items()}
+        stats = self.model.take_stats()
+        return self.loss(batch, Encoded(vectors, stats))
 
-        def embed(one: Batch, pictures: PictureFeatures = pictures) -> torch.Tensor:
-            vectors = self.model(one, pictures)
-            aux.append(self.model.aux_loss())
-            return vectors
+    def pictures(self, batch: TrainBatch) -> PictureFeatures:
+        """Every picture of the step once, however many sequences it stands in."""
+        if batch.seen is not None:
+            return self.model.project(batch.seen)
+        return self.model.encode_pictures(batch.pixels_NCHW)
 
-        queries, products = embed(batch.queries), embed(batch.products)
-        images = embed(batch.image_views) if batch.image_views is not None else None
-        texts = embed(batch.texts) if batch.texts is not None else None
-        words = embed(batch.word_views) if batch.word_views is not None else None
-        parts = {"retrieval": self._retrieval(batch, queries, products)}
+    def encode(self, view: Batch, pictures: PictureFeatures) -> torch.Tensor:
+        """Vectors of one view, or of some of its rows."""
+        return self.model(view, pictures)
+
+    def loss(self, batch: TrainBatch, encoded: Encoded) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss of the step's vectors, and its parts and measures detached, by name."""
+        queries, products = encoded.vectors[View.QUERIES], encoded.vectors[View.PRODUCTS]
+        images, texts, words = (encoded.vectors.get(name) for name in (View.IMAGES, View.TEXTS, View.WORDS))
+        found = retrieval(
+            queries,
+            batch.query_codes,
+            products,
+            batch.product_codes,
+            self.temperature.scale,
+            self.options,
+            self.queue,
+            batch.step,
+        )
+        parts = {"retrieval": self._weighted(batch, found, encoded)}
+        if self.modality is not None:
+            parts["modality"] = self.config.modality.sparsity_weight * self.modality.sparsity()
         if texts is not None and len(batch.text_view_rows):
             parts["alignment"] = self.config.alignment_weight * self._alignment(batch, products, images, texts)
         if texts is not None and batch.labels:
             parts["labels"] = self.config.label_weight * self._labels(batch, products, words, images, texts)
-        parts["experts"] = torch.stack(aux).mean()
-        loss = torch.stack(list(parts.values())).sum()
-        report = {f"loss/{name}": value.detach() for name, value in parts.items()}
-        with torch.no_grad():
-            similarity = queries @ products.T
-            hits = similarity.argmax(dim=1) == torch.arange(len(queries), device=queries.device)
-            report["batch/recall@1"] = hits.float().mean()
-            report["temperature"] = 1.0 / self.temperature.scale
+        parts["experts"] = aux_loss(encoded.stats, self.model_config.moe)
+        loss = torch.stack([part.float() for part in parts.values()]).sum()
+        report = {f"loss/{name}": value.detach() for name, value in parts.items()} | found.report
+        report["temperature"] = 1.0 / self.temperature.scale.detach()
+        if self.modality is not None:
+            report |= self.modality.report()
+        if self.queue is not None:
+            report |= self.queue.staleness(products, batch.product_codes, batch.step)
         return loss, report
 
-    def _retrieval(self, batch: TrainBatch, queries: torch.Tensor, products: torch.Tensor) -> torch.Tensor:
-        positive = torch.eye(len(queries), dtype=torch.bool, device=queries.device)
-        blocked = batch.not_negative_BB | positive
-        if self.config.similarity_guard is not None:
-            blocked = blocked | guarded(queries @ products.T, positive, self.config.similarity_guard)
-        nce = symmetric_info_nce if self.config.symmetric else info_nce
-        return torch.stack(
-            [nce(self._logits(queries, products, dims, self.temperature), positive, ~blocked) for dims in self.dims]
-        ).mean()
+    def remember(self, batch: TrainBatch, products: torch.Tensor) -> None:
+        """Put the step's products into the queue; to be called once the loss is taken."""
+        if self.queue is not None:
+            self.queue.push(products, batch.product_codes, batch.step)
+
+    def _weighted(self, batch: TrainBatch, found: Retrieval, encoded: Encoded) -> torch.Tensor:
+        """The pairs' losses as one number: by signal, by trust, and by the weights of the kinds of query."""
+        weight_Q = batch.weight_B.to(found.loss_Q.device)
+        filters = self.config.filter
+        if filters.enabled:
+            margin = margin_at(batch.step / self.config.steps, filters.margin_start, filters.margin_end)
+            weight_Q = weight_Q * filter_weights(
+                found.positive_Q,
+                found.negative_Q,
+                kappa=filters.kappa,
+                margin=margin,
+                threshold=filters.threshold,
+                lowest=filters.lowest,
+            )
+        if self.modality is None or encoded.gates_BZ is None:
+            return mean_over_ranks(found.loss_Q, weight_Q)
+        loss_V, _ = means_by_view(found.loss_Q, weight_Q, batch.kind_B, len(KINDS))
+        gates = {name: encoded.gates_BZ[batch.kind_B == number] for number, name in enumerate(KINDS)}
+        weights = self.modality(gates)
+        # The share of each kind in the batch stays; omega moves weight between them.
+        shares = {name: (batch.kind_B == number).float().mean() for number, name in enumerate(KINDS)}
+        return torch.stack([weights[name] * shares[name] * loss_V[KINDS.index(name)] for name in weights]).sum()
 
     def _alignment(
         self, batch: TrainBatch, products: torch.Tensor, images: torch.Tensor | None, texts: torch.Tensor
     ) -> torch.Tensor:
         rows = batch.text_view_rows
-        words = texts[: len(rows)]
-        own = rows.unsqueeze(1) == torch.arange(len(products), device=rows.device)
-        # A product whose text view reads the same is answered by these words just as well.
-        same = (batch.same_text_VV.float() @ own.float()) > 0
-        blocked = batch.related_BB[rows] | same
-        losses = [self._nce_over_dims(words, products, same, ~blocked)]
-        if images is not None and len(images):
-            columns = batch.image_view_rows
-            losses.append(self._nce_over_dims(words, images, same[:, columns], ~blocked[:, columns], both_ways=True))
-        return torch.stack(losses).mean()
+        none = products[:0]
 
-    def _nce_over_dims(
-        self,
-        left: torch.Tensor,
-        right: torch.Tensor,
-        positive: torch.Tensor,
-        negative: torch.Tensor,
-        both_ways: bool = False,
-    ) -> torch.Tensor:
-        nce = symmetric_info_nce if both_ways else info_nce
-        return torch.stack(
-            [nce(self._logits(left, right, dims, self.temperature), positive, negative) for dims in self.dims]
-        ).mean()
+        def views(vectors: torch.Tensor, of: torch.Tensor) -> Views:
+            return Views(vectors, batch.product_codes.rows(of), batch.view_texts_B[of])
+
+        everyone = torch.arange(len(products), device=rows.device)
+        return alignment(
+            views(texts[: len(rows)], rows),
+            views(products, everyone),
+            views(none if images is None else images, batch.image_view_rows if images is not None else everyone[:0]),
+            self.temperature.scale,
+            self.dims,
+            self.config.mask_same_group,
+            self.options.spatial,
+        )
 
     def _labels(
         self,

@@ -22,6 +22,7 @@ class TrainingRecord:
     samples_per_s: float
     """Pairs a second over the steps of this run."""
     num_parameters: int
+    num_trainable: int
     num_products: int
     """Train products with a pair."""
     num_pairs: dict[str, int]

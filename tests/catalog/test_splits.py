@@ -139,3 +139,13 @@ def test_impossible_shares_are_refused():
         SplitConfig(test_frac=0.6, val_frac=0.4)
     with pytest.raises(ValidationError, match="not both"):
         SplitConfig(cut_time_s=1.0, cut_quantile=0.5)
+
+
+def test_offsets_make_folds_that_hold_out_every_group_once() -> None:
+    catalog = shop([f"g{number}" for number in range(200)])
+    sides = [
+        split_catalog(catalog, SplitConfig(test_frac=0.2, val_frac=0.1, offset_frac=fold / 5)).side_of
+        for fold in range(5)
+    ]
+    assert all(sum(side[key] is Side.TEST for side in sides) == 1 for key in sides[0])
+    assert all(len({side[key] for side in sides}) > 1 for key in sides[0])

@@ -31,7 +31,7 @@ TOKENIZER = train_tokenizer(["lovely red mug", "box", "Home > Mug"], 320)
 def _encoder(**changes: object) -> MoonEncoder:
     config = shop.tiny_model(**changes)
     model = MoonModel.seeded(config, TOKENIZER.get_vocab_size(), seed=2)
-    return MoonEncoder(model, Processor(TOKENIZER, config, PictureMaker(32, shop.regions())), "digest")
+    return MoonEncoder(model, Processor.of(TOKENIZER, config, PictureMaker(32, shop.regions())), "digest")
 
 
 def _write(place: Path, encoder: MoonEncoder) -> str:
@@ -156,10 +156,10 @@ def test_another_schema_version_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda tensors: tensors.pop("head.gate"), "missing: head.gate"),
+        (lambda tensors: tensors.pop("head.vision.gate"), "missing: head.vision.gate"),
         (lambda tensors: tensors.update(extra=torch.zeros(1)), "unknown: extra"),
-        (lambda tensors: tensors.update({"head.gate": torch.zeros(2)}), r"head.gate: \(2,\) instead of \(\)"),
-        (lambda tensors: tensors["head.gate"].fill_(float("nan")), "not finite"),
+        (lambda tensors: tensors.update({"head.vision.gate": torch.zeros(2)}), r"head.vision.gate: \(2,\) instead of \(\)"),
+        (lambda tensors: tensors["head.vision.gate"].fill_(float("nan")), "not finite"),
     ],
 )
 def test_tensors_that_do_not_fit_are_named(tmp_path: Path, change, told: str) -> None:  # type: ignore[no-untyped-def]

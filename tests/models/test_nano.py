@@ -6,12 +6,11 @@ import pytest
 import torch
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPatchEmbed, Qwen2_5_VLModel
 
-from models.backbones.nano import NanoBackbone, cosine_filters, qwen_config
+from models.backbones.nano import NanoBackbone, cosine_filters, patches_of_pixels, qwen_config
 from models.batch import Batch
 from models.moon import MoonModel
 from models.processor import Processor
 from models.tokenizer import train_tokenizer
-from models.tokens import TokenType
 from tests.models import shop
 
 TEXTS = ["Lovely red mug", "black box number 3", "Home > Mug", "colour: red"]
@@ -21,9 +20,9 @@ TEXTS = ["Lovely red mug", "black box number 3", "Home > Mug", "colour: red"]
 def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     from models.pictures import PictureMaker
 
-    config = shop.tiny_model()
+    config = shop.tiny_model(slots=False)
     catalog = shop.make_shop(tmp_path_factory.mktemp("shop"))
-    processor = Processor(train_tokenizer(TEXTS, 400), config, PictureMaker(32, shop.regions()))
+    processor = Processor.of(train_tokenizer(TEXTS, 400), config, PictureMaker(32, shop.regions()))
     items = [processor.product(item) for item in list(catalog.items())[:2]]
     return processor.collate(
         [*items, processor.label("red mug"), processor.query(catalog.query_item(catalog.queries[0]))]
@@ -49,26 +48,24 @@ def test_hidden_states_equal_the_stock_model(batch: Batch) -> None:
     backbone = NanoBackbone(shop.tiny_model().nano, 400).eval()
     stock = _stock(backbone)
     with torch.inference_mode():
-        features = backbone.encode_pictures(batch.patches_TC, batch.grid_N3)
-        ours = backbone.hidden_states(
-            batch.ids_BL, batch.mask_BL, batch.positions_3BL, features.tokens_NKD[batch.slot_picture_S]
-        )
-        is_picture = (batch.types_BL == TokenType.IMAGE) | (batch.types_BL == TokenType.CROP)
+        model = MoonModel(shop.tiny_model(moe={"layers": []}, slots=False), 400, backbone).eval()
+        ours = model.hidden_states(batch, model.encode_pictures(batch.pixels_NCHW))
+        patches, grid = patches_of_pixels(batch.pixels_NCHW, 8, 2)
         theirs = stock(
             input_ids=batch.ids_BL,
             attention_mask=batch.mask_BL.long(),
-            pixel_values=batch.patches_TC,
-            image_grid_thw=batch.grid_N3,
-            mm_token_type_ids=is_picture.int(),
+            pixel_values=patches,
+            image_grid_thw=grid,
+            mm_token_type_ids=batch.picture_mask_BL.int(),
         ).last_hidden_state
     assert float((ours - theirs)[batch.mask_BL].abs().max()) <= 1e-5
 
 
 def test_positions_are_qwens(batch: Batch) -> None:
     stock = Qwen2_5_VLModel(qwen_config(shop.tiny_model().nano, 400))
-    is_picture = (batch.types_BL == TokenType.IMAGE) | (batch.types_BL == TokenType.CROP)
+    grid = patches_of_pixels(batch.pixels_NCHW, 8, 2)[1]
     theirs, _ = stock.get_rope_index(
-        batch.ids_BL, is_picture.int(), image_grid_thw=batch.grid_N3, attention_mask=batch.mask_BL.long()
+        batch.ids_BL, batch.picture_mask_BL.int(), image_grid_thw=grid, attention_mask=batch.mask_BL.long()
     )
     present = batch.mask_BL.expand(3, -1, -1)
     assert torch.equal(batch.positions_3BL[present], theirs[present])
@@ -82,11 +79,11 @@ def test_pictures_of_several_sizes_take_the_stock_path() -> None:
     with torch.inference_mode():
         mixed = backbone.qwen.visual(patches, grid_thw=grid).last_hidden_state
         alone = [
-            backbone.encode_pictures(patches[:4], grid[:1]).pooled_NV,
-            backbone.encode_pictures(patches[4:], grid[1:]).pooled_NV,
+            backbone.qwen.visual(one, grid_thw=own).last_hidden_state
+            for one, own in ((patches[:4], grid[:1]), (patches[4:], grid[1:]))
         ]
-    assert torch.allclose(mixed[:4].mean(dim=0), alone[0][0], atol=1e-5)
-    assert torch.allclose(mixed[4:].mean(dim=0), alone[1][0], atol=1e-5)
+    assert torch.allclose(mixed[:4], alone[0], atol=1e-5)
+    assert torch.allclose(mixed[4:], alone[1], atol=1e-5)
 
 
 def test_patch_filters_start_orthogonal() -> None:
@@ -100,8 +97,8 @@ def test_patch_filters_start_orthogonal() -> None:
 @pytest.mark.parametrize("expert", ["full", "low_rank"])
 def test_guided_moon_at_step_zero_is_dense_moon(batch: Batch, combination: str, expert: str) -> None:
     moe = {"layers": [0, 1], "combination": combination, "expert": expert, "num_experts": 3, "top_k": 2, "rank": 4}
-    guided = MoonModel.seeded(shop.tiny_model(moe=moe), 400, seed=4).eval()
-    dense = MoonModel.seeded(shop.tiny_model(moe={"layers": []}), 400, seed=5).eval()
+    guided = MoonModel.seeded(shop.tiny_model(moe=moe, slots=False), 400, seed=4).eval()
+    dense = MoonModel.seeded(shop.tiny_model(moe={"layers": []}, slots=False), 400, seed=5).eval()
     weights = {}
     for name, value in dense.state_dict().items():
         found = guided.state_dict()

@@ -18,7 +18,8 @@ from models.pictures import PictureMaker, letterbox, photo_key
 from models.processor import Processor
 from models.tokenizer import catalog_texts, train_tokenizer
 from models.tokens import TokenType
-from models.training.data import TrainBatch, TrainSet
+from models.negatives import not_negative
+from models.training.data import TrainBatch, TrainSet, View
 from models.training.picture_store import PictureStore, fill_picture_store
 from models.training.sampler import BatchSampler, category_key
 from models.training.views import draw_hidden, draw_labels, draw_text_view, label_fields
@@ -30,7 +31,7 @@ def _dataset(catalog: Catalog, folder: Path, **changes: object) -> TrainSet:
     model = shop.tiny_model()
     splits = shop.all_train(catalog)
     maker = PictureMaker(32, shop.regions())
-    processor = Processor(train_tokenizer(catalog_texts(catalog, splits), 400), model, maker)
+    processor = Processor.of(train_tokenizer(catalog_texts(catalog, splits), 400), model, maker)
     table = build_pairs(catalog, splits, config)
     ids = list(table.by_product)
     category = {key: category_key(catalog.by_id[key].category, -1) for key in ids}
@@ -89,18 +90,17 @@ def test_the_query_photo_is_never_among_the_products_pixels(tmp_path: Path) -> N
     dataset = _dataset(
         catalog, tmp_path / "work", photos_per_product=2, augment=NO_CHANGE, dropout=NO_DROPOUT, pair_sources=["views"]
     )
-    per_picture = dataset.processor.grid_side**2
     seen = 0
     for step in range(20):
         batch = dataset[step]
-        pictures = batch.patches_TC.view(-1, per_picture, batch.patches_TC.shape[-1])
+        pictures, queries, rows = batch.pixels_NCHW, batch.views[View.QUERIES], batch.views[View.PRODUCTS]
         for row in range(len(batch.product_ids)):
-            asked = pictures[batch.queries.slot_picture_S[batch.queries.slot_row_S == row]][0]
-            held = pictures[batch.products.slot_picture_S[batch.products.slot_row_S == row]]
+            asked = pictures[queries.slot_picture_S[queries.slot_row_S == row]][0]
+            held = pictures[rows.slot_picture_S[rows.slot_row_S == row]]
             assert not any(torch.equal(asked, one) for one in held)
             # The check can fail: the product does own this photograph, it only must not show it here.
             photos = dataset.photos[batch.product_ids[row]]
-            own = [dataset.processor.patches([letterbox(photo.load(), 32)])[0] for photo in photos]
+            own = [dataset.processor.pixels([letterbox(photo.load(), 32)])[0] for photo in photos]
             assert any(torch.allclose(asked, one, atol=1e-6) for one in own)
             seen += 1
     assert seen >= 100
@@ -115,8 +115,8 @@ def test_a_text_query_hides_the_field_it_was_made_of(tmp_path: Path) -> None:
     for step in range(12):
         batch = dataset[step]
         for row, key in enumerate(batch.product_ids):
-            words = tokenizer.decode(batch.queries.ids_BL[row].tolist(), skip_special_tokens=True).strip()
-            shown = tokenizer.decode(batch.products.ids_BL[row].tolist(), skip_special_tokens=True)
+            words = tokenizer.decode(batch.views[View.QUERIES].ids_BL[row].tolist(), skip_special_tokens=True).strip()
+            shown = tokenizer.decode(batch.views[View.PRODUCTS].ids_BL[row].tolist(), skip_special_tokens=True)
             if words == titles[key]:
                 from_title += 1
                 assert titles[key] not in shown
@@ -132,15 +132,16 @@ def test_a_batch_depends_on_seed_and_step_alone(tmp_path: Path) -> None:
         two[step + 1]  # another history
         _assert_equal(one[step], two[step])
     other = _dataset(catalog, tmp_path / "c", seed=2)[0]
-    assert other.product_ids != one[0].product_ids or not torch.equal(other.patches_TC, one[0].patches_TC)
+    assert other.product_ids != one[0].product_ids or not torch.equal(other.pixels_NCHW, one[0].pixels_NCHW)
 
 
 def _assert_equal(one: TrainBatch, two: TrainBatch) -> None:
     assert one.product_ids == two.product_ids
-    assert torch.equal(one.patches_TC, two.patches_TC)
-    assert torch.equal(one.products.ids_BL, two.products.ids_BL)
-    assert torch.equal(one.queries.slot_picture_S, two.queries.slot_picture_S)
-    assert torch.equal(one.not_negative_BB, two.not_negative_BB)
+    assert torch.equal(one.pixels_NCHW, two.pixels_NCHW)
+    assert torch.equal(one.views[View.PRODUCTS].ids_BL, two.views[View.PRODUCTS].ids_BL)
+    assert torch.equal(one.views[View.QUERIES].slot_picture_S, two.views[View.QUERIES].slot_picture_S)
+    for left, right in ((one.query_codes, two.query_codes), (one.product_codes, two.product_codes)):
+        assert torch.equal(left.table(), right.table())
 
 
 def test_false_negative_masks_of_a_batch_by_brute_force(tmp_path: Path) -> None:
@@ -159,7 +160,8 @@ def test_false_negative_masks_of_a_batch_by_brute_force(tmp_path: Path) -> None:
         rng = np.random.default_rng((dataset.config.seed, step, 1))
         rows = [catalog.by_id[key] for key in dataset.sampler.products(step)]
         pairs = [dataset._draw_pair(product, rng) for product in rows]
-        mask = dataset[step].not_negative_BB
+        batch = dataset[step]
+        mask = not_negative(batch.query_codes, batch.product_codes)
         for i, pair in enumerate(pairs):
             for j, other in enumerate(rows):
                 digests = {photo_key(photo) for photo in dataset.photos[other.product_id]}
@@ -181,7 +183,7 @@ def test_labels_are_only_asked_of_products_that_do_not_show_them(tmp_path: Path)
     blind = 0
     for step in range(10):
         batch = dataset[step]
-        has_category = (batch.products.types_BL == TokenType.CATEGORY).any(dim=1)
+        has_category = (batch.views[View.PRODUCTS].types_BL == TokenType.CATEGORY).any(dim=1)
         asked = batch.labels[0]
         assert not bool((asked.product_may_see_B & has_category).any())
         blind += int(asked.product_may_see_B.sum())
@@ -195,14 +197,12 @@ def test_word_views_hold_no_picture_no_category_and_not_what_they_are_asked(tmp_
     asked_something = 0
     for step in range(10):
         batch = dataset[step]
-        assert batch.word_views is not None
-        types = batch.word_views.types_BL
+        types = batch.views[View.WORDS].types_BL
         for kind in (TokenType.IMAGE, TokenType.CROP, TokenType.CATEGORY):
             assert not bool((types == kind).any())
-        shown = [tokenizer.decode(row.tolist(), skip_special_tokens=True) for row in batch.word_views.ids_BL]
+        shown = [tokenizer.decode(row.tolist(), skip_special_tokens=True) for row in batch.views[View.WORDS].ids_BL]
         for asked in batch.labels:
-            assert batch.texts is not None
-            first = tokenizer.decode(batch.texts.ids_BL[asked.first_text].tolist(), skip_special_tokens=True)
+            first = tokenizer.decode(batch.views[View.TEXTS].ids_BL[asked.first_text].tolist(), skip_special_tokens=True)
             if not first.strip().startswith("colour"):
                 continue
             for row, key in enumerate(batch.product_ids):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from models.pooling import Head, balanced_pool, matryoshka, mean_by_row, mean_pool, word_pool
+from models.pooling import balanced_pool, last_pool, mean_by_row, mean_pool, rarity, word_pool
 from models.tokens import WORD_TYPES, TokenType
 
 TYPES = torch.tensor(
@@ -33,38 +34,6 @@ def test_mean_by_row() -> None:
     assert mean_by_row(values, torch.tensor([0, 0, 2]), 3).flatten().tolist() == [2.0, 0.0, 5.0]
 
 
-def test_the_gate_decides_about_the_residual() -> None:
-    torch.manual_seed(0)
-    head = Head(6, 4, 8, vision_residual=True, word_residual=False)
-    hidden, vision = torch.randn(3, 6), torch.randn(3, 4)
-    assert head.gate is not None
-    assert float(head.gate) == 1.0
-    here, nowhere = torch.tensor([True] * 3), torch.tensor([False] * 3)
-    words = (torch.randn(3, 6), here)
-    plain = torch.nn.functional.normalize(head.project(head.norm(hidden)), dim=-1)
-    assert not torch.allclose(head(hidden, vision, here, *words), plain, atol=1e-3)
-    assert torch.allclose(head(hidden, vision, nowhere, *words), plain, atol=1e-6)
-    with torch.no_grad():
-        head.gate.zero_()
-    assert torch.allclose(head(hidden, vision, here, *words), plain, atol=1e-6)
-    without = Head(6, 4, 8, vision_residual=False, word_residual=False)
-    assert torch.equal(without(hidden, vision, here, *words), without(hidden, -vision, here, *words))
-
-
-def test_the_word_residual_starts_silent_and_is_heard_where_words_are() -> None:
-    torch.manual_seed(0)
-    head = Head(6, 4, 8, vision_residual=False, word_residual=True)
-    hidden, words = torch.randn(3, 6), torch.randn(3, 6)
-    pictures = (torch.zeros(3, 4), torch.tensor([False] * 3))
-    some = torch.tensor([True, False, True])
-    plain = torch.nn.functional.normalize(head.project(head.norm(hidden)), dim=-1)
-    assert torch.allclose(head(hidden, *pictures, words, some), plain, atol=1e-6)
-    assert head.word_project is not None
-    torch.nn.init.normal_(head.word_project.weight)
-    heard = (head(hidden, *pictures, words, some) - plain).abs().amax(dim=-1) > 1e-3
-    assert heard.tolist() == some.tolist()
-
-
 def test_word_pool_is_the_mean_of_the_means_of_the_word_types() -> None:
     pooled = word_pool(HIDDEN, TYPES)
     for row, (hidden, types) in enumerate(zip(HIDDEN, TYPES, strict=True)):
@@ -73,9 +42,25 @@ def test_word_pool_is_the_mean_of_the_means_of_the_word_types() -> None:
         assert torch.allclose(pooled[row], expected)
 
 
-def test_matryoshka_prefixes_are_unit_vectors() -> None:
-    vectors = torch.nn.functional.normalize(torch.randn(5, 16), dim=-1)
-    short = matryoshka(vectors, 4)
-    assert short.shape == (5, 4)
-    assert torch.allclose(short.norm(dim=-1), torch.ones(5))
-    assert torch.allclose(torch.nn.functional.cosine_similarity(short, vectors[:, :4]), torch.ones(5))
+def test_rare_words_count_more() -> None:
+    weights = torch.rand(TYPES.shape) + 0.1
+    pooled = word_pool(HIDDEN, TYPES, weights)
+    for row, (hidden, types, own) in enumerate(zip(HIDDEN, TYPES, weights, strict=True)):
+        means = [
+            (hidden * own.unsqueeze(-1))[types == kind].sum(dim=0) / own[types == kind].sum()
+            for kind in WORD_TYPES
+            if (types == kind).any()
+        ]
+        expected = torch.stack(means).mean(dim=0) if means else torch.zeros(HIDDEN.shape[-1])
+        assert torch.allclose(pooled[row], expected, atol=1e-6)
+
+
+def test_a_token_at_the_given_share_counts_half() -> None:
+    weights = rarity(torch.tensor([0, 1, 999_999]), 1000, smooth=1e-3)
+    assert weights.tolist() == pytest.approx([1.0, 0.5, 0.0], abs=1e-4)
+
+
+def test_the_last_token_is_found_on_either_side_of_the_padding() -> None:
+    types = torch.tensor([[3, 3, 0], [0, 3, 3]])
+    hidden = torch.arange(6.0).view(2, 3, 1)
+    assert last_pool(hidden, types).flatten().tolist() == [1.0, 5.0]

@@ -14,6 +14,7 @@ from catalog import ConfigError, Product, ProductItem, QueryItem
 from models import tokens
 from models.config import ModelConfig
 from models.pictures import PictureMaker, crop_box, letterbox
+from models.backbones.nano import patches_of_pixels
 from models.processor import Encoded, Processor
 from models.tokenizer import text_ids, train_tokenizer
 from models.tokens import SPECIAL_TOKENS, TokenType
@@ -25,7 +26,7 @@ TOKENIZER = train_tokenizer([" ".join(WORDS), "Home > Kitchen > Mugs", *WORDS], 
 
 def _processor(**changes: object) -> Processor:
     config = shop.tiny_model(**changes)
-    return Processor(TOKENIZER, config, PictureMaker(config.image_side_px, shop.regions()))
+    return Processor.of(TOKENIZER, config, PictureMaker(config.image_side_px, shop.regions()))
 
 
 def _item(num_photos: int = 2, **changes: object) -> ProductItem:
@@ -50,7 +51,7 @@ def test_every_token_has_its_type_and_originals_come_before_crops() -> None:
     processor = _processor()
     encoded = processor.product(_item())
     types = encoded.sequence.types
-    per_picture = processor.tokens_per_picture
+    per_picture = processor.layout.num_tokens
     assert types.count(TokenType.IMAGE) == 2 * per_picture
     assert types.count(TokenType.CROP) == 2 * per_picture
     assert types.index(TokenType.CROP) > max(i for i, t in enumerate(types) if t == TokenType.IMAGE)
@@ -86,18 +87,16 @@ def test_a_hidden_field_is_not_in_the_tokens(field: str, word: str) -> None:
 def test_hidden_images_and_a_removed_query_photo_are_not_in_the_pixels() -> None:
     processor = _processor()
     item = _item()
-    patches, _ = processor.patches(processor.product(item).squares)
-    secret, _ = processor.patches([letterbox(shop.noise(1), 32)])
+    secret = processor.pixels([letterbox(shop.noise(1), 32)])
 
     def holds(item: ProductItem, hide: frozenset[str] = frozenset()) -> bool:
-        rows, _ = processor.patches(processor.product(item, hide).squares)
-        return any(torch.equal(row, secret[0]) for row in rows)
+        return any(torch.equal(one, secret[0]) for one in processor.pixels(processor.product(item, hide).squares))
 
     assert holds(item)
     assert not holds(item, frozenset(("images",)))
     assert not holds(item.without_photos([item.photos[1].digest]))
     assert processor.product(item, frozenset(("images",))).sequence.num_pictures == 0
-    assert len(patches) == 4 * processor.grid_side**2
+    assert processor.collate([processor.product(item)]).pixels_NCHW.shape == (4, 3, 32, 32)
 
 
 def test_the_crop_is_found_without_the_hidden_words() -> None:
@@ -109,7 +108,7 @@ def test_the_crop_is_found_without_the_hidden_words() -> None:
             return super().squares(photo, title, category)
 
     config = shop.tiny_model()
-    processor = Processor(TOKENIZER, config, Spy(32, shop.regions()))
+    processor = Processor.of(TOKENIZER, config, Spy(32, shop.regions()))
     processor.product(_item(1), frozenset(("title",)))
     processor.product(_item(1), frozenset(("category",)))
     assert asked == [(None, ("walnut", "crimson")), ("zebra", ())]
@@ -139,7 +138,8 @@ def test_items_without_pictures_and_items_without_anything() -> None:
     assert processor.product(_item(0)).sequence.num_pictures == 0
     everything = frozenset(("title", "category", "images", "description", "attributes.kitchen", "attributes.velvet"))
     empty = processor.product(_item(), everything).sequence
-    assert [SPECIAL_TOKENS[i] for i in empty.ids] == [tokens.EMPTY_MARK]
+    assert [SPECIAL_TOKENS[i] for i in empty.ids[:-2]] == [tokens.EMPTY_MARK]
+    assert empty.types[-2:] == [TokenType.CATEGORY_SLOT, TokenType.ATTRIBUTE_SLOT]
     assert processor.query(QueryItem("q", "zebra", None)).sequence.num_pictures == 0
 
 
@@ -165,7 +165,7 @@ def test_patches_are_in_qwens_layout() -> None:
     )
     squares = [np.asarray(shop.noise(seed, 32)) for seed in range(2)]
     theirs = stock([Image.fromarray(square) for square in squares], return_tensors="pt")
-    patches, grid = processor.patches(squares)
+    patches, grid = patches_of_pixels(processor.pixels(squares), 8, 2)
     assert torch.allclose(patches, theirs["pixel_values"], atol=1e-5)
     assert torch.equal(grid, theirs["image_grid_thw"])
 
@@ -198,10 +198,10 @@ def test_pictures_are_kept_by_content_and_words(tmp_path: Path) -> None:
 
 def test_without_crops_there_are_no_crop_tokens() -> None:
     config = shop.tiny_model(use_crops=False)
-    processor = Processor(TOKENIZER, config, PictureMaker(32, None))
+    processor = Processor.of(TOKENIZER, config, PictureMaker(32, None))
     types = processor.product(_item()).sequence.types
     assert TokenType.CROP not in types
-    assert types.count(TokenType.IMAGE) == 2 * processor.tokens_per_picture
+    assert types.count(TokenType.IMAGE) == 2 * processor.layout.num_tokens
 
 
 def test_config_bounds_name_the_mistake() -> None:

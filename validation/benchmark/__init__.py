@@ -6,9 +6,10 @@ from validation.benchmark.evalset import EvalQuery, EvalSet, LabelTask, Retrieva
 from validation.benchmark.gallery import GalleryHit, GalleryRow, retrieval_gallery
 from validation.benchmark.harness import harness_digest
 from validation.benchmark.majority import label_baselines
+from validation.benchmark.outcomes import Difference, Outcome, paired_difference, pooled
 from validation.benchmark.record import BenchmarkError, BenchmarkRecord, Score, TaskInfo
 from validation.benchmark.rivals import Constant, RandomVectors
-from validation.benchmark.run import run_benchmark
+from validation.benchmark.run import judge, run_benchmark
 from validation.benchmark.table import MAIN_METRICS, main_metrics, main_score, score_table
 from validation.benchmark.title_words import TitleWordOverlap
 
@@ -18,11 +19,13 @@ __all__ = [
     "BenchmarkRecord",
     "ColourHistogram",
     "Constant",
+    "Difference",
     "EvalQuery",
     "EvalSet",
     "GalleryHit",
     "GalleryRow",
     "LabelTask",
+    "Outcome",
     "RandomVectors",
     "RetrievalTask",
     "Score",
@@ -30,9 +33,12 @@ __all__ = [
     "TitleWordOverlap",
     "build_eval_set",
     "harness_digest",
+    "judge",
     "label_baselines",
     "main_metrics",
     "main_score",
+    "paired_difference",
+    "pooled",
     "retrieval_gallery",
     "run_benchmark",
     "score_table",

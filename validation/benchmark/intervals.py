@@ -29,6 +29,16 @@ def cluster_interval(
     return macro_interval([(values, groups)], num_bootstrap=num_bootstrap, confidence=confidence, seed=seed)
 
 
+def difference_interval(
+    parts: Sequence[tuple[np.ndarray, Sequence[str]]], *, num_bootstrap: int, confidence: float, seed: int
+) -> tuple[float, float]:
+    """As `macro_interval`, for differences in [-1, 1]; no difference anywhere gives the Wilson width to either side."""
+    if all(not np.any(values) for values, _ in parts):
+        edge = _wilson(0.0, len({group for _, groups in parts for group in groups}), confidence)[1]
+        return -edge, edge
+    return _macro_bootstrap(parts, num_bootstrap, confidence, seed)[1:]
+
+
 def macro_interval(
     parts: Sequence[tuple[np.ndarray, Sequence[str]]], *, num_bootstrap: int, confidence: float, seed: int
 ) -> tuple[float, float]:
@@ -36,6 +46,15 @@ def macro_interval(
 
     Source: A. C. Davison, D. V. Hinkley, Bootstrap Methods and their Application, 1997, section 3.8 (clusters).
     """
+    total, low, high = _macro_bootstrap(parts, num_bootstrap, confidence, seed)
+    if total in (0.0, 1.0):
+        return _wilson(total, len({group for _, groups in parts for group in groups}), confidence)
+    return low, high
+
+
+def _macro_bootstrap(
+    parts: Sequence[tuple[np.ndarray, Sequence[str]]], num_bootstrap: int, confidence: float, seed: int
+) -> tuple[float, float, float]:
     names = sorted({group for _, groups in parts for group in groups})
     position = {name: index for index, name in enumerate(names)}
     sums = np.zeros((len(names), len(parts)))
@@ -45,12 +64,10 @@ def macro_interval(
         np.add.at(sums[:, column], rows, np.asarray(values, dtype=np.float64))
         np.add.at(counts[:, column], rows, 1.0)
     total = float(np.mean(sums.sum(axis=0) / counts.sum(axis=0)))
-    if total in (0.0, 1.0):
-        return _wilson(total, len(names), confidence)
     draws = np.concatenate([_means(weights, sums, counts) for weights in _resamples(len(names), num_bootstrap, seed)])
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(draws, [tail, 1.0 - tail])
-    return float(low), float(high)
+    return total, float(low), float(high)
 
 
 def _resamples(num_groups: int, num_bootstrap: int, seed: int) -> Iterator[np.ndarray]:

@@ -12,6 +12,7 @@ import numpy as np
 from catalog.embedder import Embedder, check_vectors
 from catalog.labels import argmax_label
 from validation.benchmark.evalset import EvalSet, LabelTask
+from validation.benchmark.outcomes import Outcome
 from validation.benchmark.questions import NEEDS_TEXT
 from validation.benchmark.record import BenchmarkRecord
 from validation.benchmark.scoring import Scoring
@@ -36,6 +37,13 @@ def run_benchmark(embedder: Embedder, eval_set: EvalSet, cfg: BenchmarkConfig, *
     Raises:
         ModelError: The encoder broke the protocol: wrong count or width, not finite, not of unit length.
     """
+    return judge(embedder, eval_set, cfg, commit=commit)[0]
+
+
+def judge(
+    embedder: Embedder, eval_set: EvalSet, cfg: BenchmarkConfig, *, commit: str = ""
+) -> tuple[BenchmarkRecord, dict[str, Outcome]]:
+    """As `run_benchmark`, with what became of every single item, by `task/metric`: what paired comparisons need."""
     started = time.perf_counter()
     clock = _Clock(embedder)
     scoring = Scoring(cfg, eval_set)
@@ -44,7 +52,7 @@ def run_benchmark(embedder: Embedder, eval_set: EvalSet, cfg: BenchmarkConfig, *
     scoring.label_scores(answered)
     record = scoring.record(embedder.name, embedder.digest, embedder.dims, commit, clock.milliseconds(started))
     logger.info("%s: %d scores in %.1f s", embedder.name, len(record.scores), record.timings["total_s"])
-    return record
+    return record, scoring.outcomes
 
 
 class _Clock:

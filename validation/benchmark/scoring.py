@@ -10,6 +10,7 @@ from catalog.errors import ModelError
 from validation.benchmark.evalset import TITLE_HIDDEN, EvalQuery, EvalSet, LabelTask, RetrievalTask
 from validation.benchmark.harness import harness_digest
 from validation.benchmark.intervals import macro_interval
+from validation.benchmark.outcomes import Outcome
 from validation.benchmark.questions import NEEDS_TEXT
 from validation.benchmark.ranking import ranks_of_best
 from validation.benchmark.record import BenchmarkRecord, Score, TaskInfo
@@ -24,6 +25,7 @@ class Scoring:
         self._set = eval_set
         self.scores: dict[str, Score] = {}
         self.slices: dict[str, Score] = {}
+        self.outcomes: dict[str, Outcome] = {}
         self.not_applicable: dict[str, str] = dict(eval_set.absent)
         """Begins with what nobody can be asked here, whichever encoder comes."""
         for task in eval_set.retrieval:
@@ -54,6 +56,7 @@ class Scoring:
         for metric, values in columns.items():
             key = f"{task.name}/{metric}"
             self.scores[key] = self._score([(values, groups)], pool)
+            self.outcomes[key] = Outcome(tuple(query.item.query_id for query in task.queries), tuple(groups), values)
             if metric.startswith("recall@"):
                 self._slice(key, values, groups, pool, self._query_slices(task))
 
@@ -65,6 +68,8 @@ class Scoring:
             groups = [self._set.gallery[index].product.group_id for index in task.items]
             values, key = right.astype(np.float64), f"{task.name}/accuracy"
             self.scores[key] = self._score([(values, groups)], len(task.labels))
+            ids = tuple(self._set.gallery[index].product.product_id for index in task.items)
+            self.outcomes[key] = Outcome(ids, tuple(groups), values)
             where = ["word_in_title" if told else "word_not_in_title" for told in task.in_title]
             self._slice(key, values, groups, len(task.labels), where)
             if task.family == "attributes":

@@ -1,0 +1,199 @@
+"""From the pooled signals to an embedding: the fused head of MOON and the late fusion of a dual encoder.
+
+Shape suffixes: B items, D the decoder's width, P the pooled vision signal's, E the embedding's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from models.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What is known of B items before the head."""
+
+    hidden_BD: torch.Tensor
+    """Pooled hidden states after the final norm."""
+    vision_BP: torch.Tensor
+    """Mean of the pooled vision signals of the item's pictures; zero without any."""
+    has_picture_B: torch.Tensor
+    words_BD: torch.Tensor
+    """Pooled token embeddings of the item's words; zero without any."""
+    has_words_B: torch.Tensor
+
+
+class RawSignal(nn.Module):
+    """A gated linear map of a signal that reaches the embedding past the decoder.
+
+    Args:
+        width: Width of the signal.
+        dims: Width of what it adds to.
+        starts_at_zero: Whether it adds nothing before anything was learnt.
+    """
+
+    def __init__(self, width: int, dims: int, starts_at_zero: bool) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(width, dims, bias=False)
+        self.gate = nn.Parameter(torch.ones(()))
+        if starts_at_zero:
+            nn.init.zeros_(self.project.weight)
+
+    def forward(self, signal_BX: torch.Tensor, present_B: torch.Tensor) -> torch.Tensor:
+        """(B, dims); zero for an item without the signal."""
+        added = self.gate * self.project(self.norm(signal_BX))
+        return added * present_B.unsqueeze(-1).to(added.dtype)
+
+
+class FusedHead(nn.Module):
+    """Fused hidden state, plus residuals of the raw signals, to a unit vector.
+
+        sum      z = W_h norm(h) + g_v W_v norm(v) + g_w W_w norm(w)
+        heads    z = interleave(W_1 norm(h), W_2 norm(h) + g_v W_v norm(v), W_3 norm(h) + g_w W_w norm(w))
+
+    v is the pooled vision tower. Its gate is learnt and starts open, at one: with a small backbone the fused path loses
+    visual detail, and the residual carries it past the decoder. w are the pooled token embeddings: the very words of a
+    query and of a title, which a small decoder blurs. A residual is zero for an item without the signal.
+
+    `sum` lets all signals share all dimensions. `heads` gives each residual dimensions of its own, in which an item
+    without the signal is placed by its fused state alone: what a text query expects to see, say. The dimensions are
+    interleaved, so that each Matryoshka prefix holds its share of every head.
+
+    Args:
+        hidden_size: Width of h and of w.
+        vision_size: Width of v.
+        config: Which residuals, how they start, and how they are joined.
+
+    Source: our choice; MOON3.0 (arXiv 2604.00513) names multi-head fusion of raw signals without a formula.
+    """
+
+    def __init__(self, hidden_size: int, vision_size: int, config: ModelConfig) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden_size)
+        self.project = nn.Linear(hidden_size, config.embedding_dims, bias=False)
+        widths = _head_widths(config)
+        order = torch.arange(config.embedding_dims)
+        self.register_buffer("order", order, persistent=False)
+        self.order: torch.Tensor
+        if config.head == "heads":
+            # Dimension i of head k lands where a fair turn between the heads puts it.
+            places = [
+                (i / width, k, start + i) for k, (start, width) in enumerate(_spans(widths)) for i in range(width)
+            ]
+            self.order = torch.tensor([place for _, _, place in sorted(places)])
+        zero = config.residual_start == "zero"
+        shared = config.head == "sum"
+        spans = _spans(widths)
+        self.vision_span = slice(None) if shared or not config.vision_residual else _slice(spans[1])
+        self.word_span = slice(None) if shared or not config.word_residual else _slice(spans[-1])
+        dims = config.embedding_dims
+        self.vision = (
+            RawSignal(vision_size, len(range(*self.vision_span.indices(dims))), False)
+            if config.vision_residual
+            else None
+        )
+        self.words = (
+            RawSignal(hidden_size, len(range(*self.word_span.indices(dims))), zero) if config.word_residual else None
+        )
+
+    def forward(self, signals: Signals) -> torch.Tensor:
+        """Returns (B, E) float32, L2-normalised."""
+        z_BE = self.project(self.norm(signals.hidden_BD))
+        if self.vision is not None:
+            z_BE = _added(z_BE, self.vision(signals.vision_BP, signals.has_picture_B), self.vision_span)
+        if self.words is not None:
+            z_BE = _added(z_BE, self.words(signals.words_BD, signals.has_words_B), self.word_span)
+        return F.normalize(z_BE.float()[:, self.order], dim=-1)
+
+    def gates(self) -> dict[str, float]:
+        """Gates of the residuals, for the curves."""
+        found = {"vision": self.vision, "words": self.words}
+        return {f"gate/{name}": float(raw.gate.detach()) for name, raw in found.items() if raw is not None}
+
+
+class LateHead(nn.Module):
+    """The dual encoder's join: each tower to a unit vector, then a weighted sum of those that are there.
+
+        z = a_v norm(M(v)) + a_t norm(W_h norm(h) + g_w W_w norm(w))
+
+    M is an MLP over the pooled vision tower, h the decoder over the words alone; a_v and a_t are learnt, and one at
+    the start.
+
+    Args:
+        hidden_size: Width of h and of w.
+        vision_size: Width of v.
+        config: Width of M, and whether the words have their residual.
+
+    Source: our choice of a strong rival: two towers and a learnt weight, as in CLIP-like product encoders.
+    """
+
+    def __init__(self, hidden_size: int, vision_size: int, config: ModelConfig) -> None:
+        super().__init__()
+        dims = config.embedding_dims
+        self.norm = nn.LayerNorm(hidden_size)
+        self.project = nn.Linear(hidden_size, dims, bias=False)
+        self.vision = nn.Sequential(
+            nn.LayerNorm(vision_size),
+            nn.Linear(vision_size, config.late_hidden_size),
+            nn.GELU(),
+            nn.Linear(config.late_hidden_size, dims),
+        )
+        self.vision_skip = nn.Linear(vision_size, dims, bias=False)
+        self.words = RawSignal(hidden_size, dims, config.residual_start == "zero") if config.word_residual else None
+        self.log_weights = nn.Parameter(torch.zeros(2))
+
+    def forward(self, signals: Signals) -> torch.Tensor:
+        """Returns (B, E) float32, L2-normalised."""
+        text_BE = self.project(self.norm(signals.hidden_BD))
+        if self.words is not None:
+            text_BE = text_BE + self.words(signals.words_BD, signals.has_words_B)
+        vision_BE = self.vision(signals.vision_BP) + self.vision_skip(self.vision[0](signals.vision_BP))
+        vision, text = (F.normalize(one.float(), dim=-1) for one in (vision_BE, text_BE))
+        weights = self.log_weights.exp()
+        # Where there is neither picture nor word, the template's own vector stands for the item.
+        has_text = (signals.has_words_B | ~signals.has_picture_B).unsqueeze(-1)
+        z_BE = weights[0] * vision * signals.has_picture_B.unsqueeze(-1) + weights[1] * text * has_text
+        return F.normalize(z_BE, dim=-1)
+
+    def gates(self) -> dict[str, float]:
+        """Weights of the towers, for the curves."""
+        vision, text = self.log_weights.detach().exp().tolist()
+        return {"gate/vision": vision, "gate/text": text}
+
+
+def build_head(hidden_size: int, vision_size: int, config: ModelConfig) -> FusedHead | LateHead:
+    """The head that `fusion` asks for."""
+    kind = FusedHead if config.fusion == "decoder" else LateHead
+    return kind(hidden_size, vision_size, config)
+
+
+def matryoshka(vectors_BE: torch.Tensor, dims: int) -> torch.Tensor:
+    """The first `dims` numbers of each vector, normalised again; differentiable."""
+    return F.normalize(vectors_BE[:, :dims], dim=-1)
+
+
+def _head_widths(config: ModelConfig) -> list[int]:
+    num = 1 + config.vision_residual + config.word_residual
+    share, rest = divmod(config.embedding_dims, num)
+    return [share + (index < rest) for index in range(num)]
+
+
+def _spans(widths: list[int]) -> list[tuple[int, int]]:
+    starts = [sum(widths[:index]) for index in range(len(widths))]
+    return list(zip(starts, widths, strict=True))
+
+
+def _slice(span: tuple[int, int]) -> slice:
+    return slice(span[0], span[0] + span[1])
+
+
+def _added(z_BE: torch.Tensor, more_BX: torch.Tensor, span: slice) -> torch.Tensor:
+    if span == slice(None):
+        return z_BE + more_BX
+    return z_BE + F.pad(more_BX, (span.start, z_BE.shape[1] - span.stop))

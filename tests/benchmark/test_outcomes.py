@@ -1,0 +1,68 @@
+"""Outcomes item by item, and differences in pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from validation.benchmark import BenchmarkError, Outcome, judge, paired_difference, pooled, run_benchmark
+from validation.benchmark.rivals import RandomVectors
+from validation.config import BenchmarkConfig
+
+HOW = {"num_bootstrap": 1000, "confidence": 0.95, "seed": 0}
+
+
+def _outcome(values: list[float], groups: int = 50, prefix: str = "") -> Outcome:
+    ids = tuple(f"{prefix}{number}" for number in range(len(values)))
+    return Outcome(ids, tuple(f"g{number % groups}" for number in range(len(values))), np.asarray(values))
+
+
+def test_items_are_paired_by_id_and_not_by_place() -> None:
+    ours = _outcome([1, 0, 1, 1])
+    turned = Outcome(ours.ids[::-1], ours.groups[::-1], ours.values[::-1])
+    found = paired_difference([ours], [turned], **HOW)
+    assert found.value == 0.0
+    assert -1 < found.low < 0 < found.high < 1  # four items prove nothing, not even equality
+
+
+def test_interval_agrees_with_the_normal_approximation() -> None:
+    rng = np.random.default_rng(3)
+    ours, theirs = rng.integers(0, 2, 2000).astype(float), rng.integers(0, 2, 2000).astype(float)
+    found = paired_difference([_outcome(list(ours), 2000)], [_outcome(list(theirs), 2000)], **HOW)
+    differences = ours - theirs
+    half = 1.96 * differences.std() / 2000**0.5
+    assert found.value == pytest.approx(differences.mean())
+    assert found.high - found.value == pytest.approx(half, rel=0.1)
+    assert found.value - found.low == pytest.approx(half, rel=0.1)
+
+
+def test_the_same_items_under_five_seeds_are_no_new_evidence() -> None:
+    rng = np.random.default_rng(4)
+    ours, theirs = (list(rng.integers(0, 2, 100).astype(float)) for _ in range(2))
+    once = paired_difference([_outcome(ours)], [_outcome(theirs)], **HOW)
+    five = paired_difference([pooled([_outcome(ours)] * 5)], [pooled([_outcome(theirs)] * 5)], **HOW)
+    assert (five.value, five.low, five.high) == pytest.approx((once.value, once.low, once.high))
+    assert five.n == 500
+
+
+def test_several_metrics_are_averaged_however_many_items_each_has() -> None:
+    found = paired_difference(
+        [_outcome([1.0] * 10), _outcome([0.0] * 90)], [_outcome([0.0] * 10), _outcome([0.0] * 90)], **HOW
+    )
+    assert found.value == 0.5
+
+
+def test_other_items_are_refused() -> None:
+    with pytest.raises(BenchmarkError, match="different items"):
+        paired_difference([_outcome([1, 0])], [_outcome([1, 0], prefix="x")], **HOW)
+
+
+def test_outcomes_say_what_the_scores_say(eval_set) -> None:  # type: ignore[no-untyped-def]
+    cfg = BenchmarkConfig(num_bootstrap=100)
+    record, outcomes = judge(RandomVectors(), eval_set, cfg)
+    assert record.scores == run_benchmark(RandomVectors(), eval_set, cfg).scores
+    assert outcomes
+    for key, outcome in outcomes.items():
+        assert record.scores[key].value == pytest.approx(outcome.values.mean())
+        assert record.scores[key].n == len(outcome.ids)
+        assert Outcome.from_dict(outcome.to_dict()).ids == outcome.ids

@@ -1,0 +1,93 @@
+"""The heads: residuals, where each signal goes, late fusion, Matryoshka prefixes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from models.heads import FusedHead, LateHead, Signals, matryoshka
+from tests.models import shop
+
+WIDTH, VISION = 6, 4
+
+
+def _signals(seed: int = 0, has_picture: bool = True, has_words: bool = True) -> Signals:
+    draw = torch.Generator().manual_seed(seed)
+    return Signals(
+        torch.randn(3, WIDTH, generator=draw),
+        torch.randn(3, VISION, generator=draw),
+        torch.full((3,), has_picture),
+        torch.randn(3, WIDTH, generator=draw),
+        torch.full((3,), has_words),
+    )
+
+
+def _plain(head: FusedHead, signals: Signals) -> torch.Tensor:
+    return F.normalize(head.project(head.norm(signals.hidden_BD))[:, head.order], dim=-1)
+
+
+@pytest.mark.parametrize("kind", ["sum", "heads"])
+def test_the_gate_decides_about_the_vision_residual(kind: str) -> None:
+    torch.manual_seed(0)
+    head = FusedHead(WIDTH, VISION, shop.tiny_model(head=kind, word_residual=False))
+    signals = _signals()
+    assert not torch.allclose(head(signals), _plain(head, signals), atol=1e-3)
+    nowhere = replace(signals, has_picture_B=torch.tensor([False] * 3))
+    assert torch.allclose(head(nowhere), _plain(head, signals), atol=1e-6)
+    assert head.vision is not None
+    with torch.no_grad():
+        head.vision.gate.zero_()
+    assert torch.allclose(head(signals), _plain(head, signals), atol=1e-6)
+
+
+@pytest.mark.parametrize("start", ["zero", "open"])
+def test_the_word_residual_starts_as_configured_and_only_where_words_are(start: str) -> None:
+    torch.manual_seed(0)
+    head = FusedHead(WIDTH, VISION, shop.tiny_model(vision_residual=False, residual_start=start))
+    signals = replace(_signals(), has_words_B=torch.tensor([True, False, True]))
+    heard = (head(signals) - _plain(head, signals)).abs().amax(dim=-1) > 1e-3
+    assert heard.tolist() == [start == "open", False, start == "open"]
+
+
+def test_heads_have_dimensions_of_their_own_and_each_prefix_its_share() -> None:
+    torch.manual_seed(0)
+    head = FusedHead(WIDTH, VISION, shop.tiny_model(head="heads", embedding_dims=24, residual_start="open"))
+    one, other = _signals(1), replace(_signals(1), vision_BP=_signals(2).vision_BP)
+    raw_one, raw_other = (head.vision(s.vision_BP, s.has_picture_B) for s in (one, other))  # type: ignore[misc]
+    assert not torch.allclose(raw_one, raw_other)
+    # Undo the normalisation by a dimension that the pictures cannot reach: the first of the fused head.
+    a, b = (head(s) / head(s)[:, :1] for s in (one, other))
+    moved = ((a - b).abs() > 1e-4).any(dim=0)
+    assert int(moved.sum()) == 8
+    assert [int(moved[:prefix].sum()) for prefix in (6, 12, 18)] == [2, 4, 6]
+
+
+def test_without_residuals_raw_signals_change_nothing() -> None:
+    torch.manual_seed(0)
+    head = FusedHead(WIDTH, VISION, shop.tiny_model(vision_residual=False, word_residual=False))
+    assert torch.equal(head(_signals(1)), head(replace(_signals(1), vision_BP=_signals(2).vision_BP)))
+
+
+def test_late_fusion_is_the_weighted_sum_of_the_towers_present() -> None:
+    torch.manual_seed(0)
+    head = LateHead(WIDTH, VISION, shop.tiny_model(fusion="late", word_residual=False))
+    with torch.no_grad():
+        head.log_weights.copy_(torch.tensor([0.4, -0.3]))
+    both = _signals()
+    no = torch.tensor([False] * 3)
+    pictures = head(replace(both, has_words_B=no))
+    words = head(replace(both, has_picture_B=no))
+    weights = head.log_weights.detach().exp()
+    assert torch.allclose(head(both), F.normalize(weights[0] * pictures + weights[1] * words, dim=-1), atol=1e-6)
+    assert torch.allclose(words, F.normalize(head.project(head.norm(both.hidden_BD)), dim=-1), atol=1e-6)
+
+
+def test_matryoshka_prefixes_are_unit_vectors() -> None:
+    vectors = F.normalize(torch.randn(5, 16), dim=-1)
+    short = matryoshka(vectors, 4)
+    assert short.shape == (5, 4)
+    assert torch.allclose(short.norm(dim=-1), torch.ones(5))
+    assert torch.allclose(F.cosine_similarity(short, vectors[:, :4]), torch.ones(5))

@@ -1,0 +1,89 @@
+"""What became of every single query or product, and how two encoders differ on the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from validation.benchmark.intervals import difference_interval
+from validation.benchmark.record import BenchmarkError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One metric's value for every item asked."""
+
+    ids: tuple[str, ...]
+    """Queries or products, each once."""
+    groups: tuple[str, ...]
+    """Cluster of each for the intervals."""
+    values: np.ndarray
+    """(n,) float64: 0 or 1 for hits, a share for ranks."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return {"ids": list(self.ids), "groups": list(self.groups), "values": np.round(self.values, 6).tolist()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Outcome:
+        """Read what `to_dict` gave."""
+        return cls(tuple(data["ids"]), tuple(data["groups"]), np.asarray(data["values"], dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better the first of two encoders is, on the same items."""
+
+    value: float
+    low: float
+    high: float
+    """Ends of the interval; resampled are whole groups, with both encoders' values of an item together."""
+    n: int
+    """Items, each counted once for each of its repetitions."""
+
+
+def pooled(outcomes: Sequence[Outcome]) -> Outcome:
+    """Items of several folds or seeds as one; an item asked again keeps its group, so repetitions are no new evidence.
+
+    Ids get the number of their part, since the same one may come back under another seed.
+    """
+    return Outcome(
+        tuple(f"{number}:{key}" for number, one in enumerate(outcomes) for key in one.ids),
+        tuple(group for one in outcomes for group in one.groups),
+        np.concatenate([one.values for one in outcomes]) if outcomes else np.zeros(0),
+    )
+
+
+def paired_difference(
+    ours: Sequence[Outcome], theirs: Sequence[Outcome], *, num_bootstrap: int, confidence: float, seed: int
+) -> Difference:
+    """Mean of the metrics' mean differences, with one resample of groups for all of them.
+
+    Args:
+        ours: One outcome a metric.
+        theirs: The other encoder's on the very same items.
+        num_bootstrap: Resamples.
+        confidence: Coverage of the interval.
+        seed: Of the resampling.
+
+    Raises:
+        BenchmarkError: The two were not asked the same items.
+    """
+    parts = []
+    for own, other in zip(ours, theirs, strict=True):
+        place = {key: row for row, key in enumerate(other.ids)}
+        if place.keys() != set(own.ids) or len(own.ids) != len(other.ids):
+            odd = sorted(place.keys() ^ set(own.ids))
+            raise BenchmarkError(
+                "two encoders cannot be compared in pairs: they were asked different items",
+                got=", ".join(odd[:3]) or "an item twice",
+                fix="score both on the same evaluation set",
+            )
+        values = own.values - other.values[[place[key] for key in own.ids]]
+        parts.append((values, own.groups))
+    low, high = difference_interval(parts, num_bootstrap=num_bootstrap, confidence=confidence, seed=seed)
+    value = float(np.mean([values.mean() for values, _ in parts]))
+    return Difference(value, low, high, sum(len(values) for values, _ in parts))
