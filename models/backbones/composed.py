@@ -22,7 +22,6 @@ from models.backbones.pretrained import (
     architecture,
     check_vocabulary,
     load_checked,
-    read_config,
     without_init,
 )
 from models.backbones.towers import TimmTower, build_tower, put_tower_weights, tower_spec
@@ -128,10 +127,11 @@ def load(config: ModelConfig) -> tuple[ComposedBackbone, Tokenizer]:
     Raises:
         ModelError: Weights are not at hand, incomplete, or of another model; tokenizer and configuration disagree.
     """
-    from models.weights import read_safetensors, weights_folder
+    from models.weights import read_config, read_safetensors, weights_folder
 
     composed = config.composed
-    folder, stored, tokenizer = load_checked(composed.language, causal_type)
+    model_type = causal_type(read_config(weights_folder(composed.language)))
+    folder, stored, tokenizer = load_checked(composed.language, model_type)
     vision_folder = weights_folder(composed.vision)
     vision = tower_spec(read_config(vision_folder), str(vision_folder))
     with without_init():
@@ -196,13 +196,13 @@ def _layout(config: ModelConfig, vision: Mapping[str, Any]) -> PictureLayout:
 
 
 def _vision_of(config: ModelConfig) -> dict[str, Any]:
-    from models.weights import weights_folder
+    from models.weights import read_config, weights_folder
 
     folder = weights_folder(config.composed.vision)
     return tower_spec(read_config(folder), str(folder))
 
 
 def _language_of(config: ModelConfig) -> dict[str, Any]:
-    from models.weights import weights_folder
+    from models.weights import read_config, weights_folder
 
     return architecture(read_config(weights_folder(config.composed.language)))

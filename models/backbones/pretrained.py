@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,23 +19,11 @@ MAX_NAMED_TENSORS = 6
 LAYER_NUMBER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.(\d+)\.")
 PER_LAYER_LISTS = ("layer_types", "no_rope_layers", "mlp_layer_types")
 """Entries of a decoder's configuration that hold one value a layer."""
-NOT_ARCHITECTURE = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "auto_map")
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a weights folder.
-
-    Raises:
-        ModelError: Absent, or no JSON object.
-    """
-    path = folder / "config.json"
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ModelError("weights folder has no readable config.json", where=str(path), got=str(error)) from None
-    if not isinstance(value, dict):
-        raise ModelError("config.json is no JSON object", where=str(path), got=type(value).__name__)
-    return value
+NOT_ARCHITECTURE = {
+    *("_name_or_path", "architectures", "auto_map", "transformers_version", "dtype", "torch_dtype"),
+    *("id2label", "label2id", "problem_type", "return_dict", "output_attentions", "output_hidden_states", "use_cache"),
+    *("chunk_size_feed_forward", "is_encoder_decoder"),
+}
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
@@ -99,6 +87,28 @@ def check_vocabulary(vocab_size: int, num_rows: int, where: str) -> None:
         )
 
 
+def pixel_statistics(
+    folder: Path, default_mean: Sequence[float], default_std: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of a channel, of values in [0, 1], from the folder's preprocessor_config.json.
+
+    Args:
+        folder: Of the weights.
+        default_mean: Where the folder does not tell.
+        default_std: Where the folder does not tell.
+
+    Raises:
+        ModelError: That file is damaged.
+    """
+    path = folder / "preprocessor_config.json"
+    try:
+        stored = json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError as error:
+        raise ModelError("preprocessor_config.json cannot be read", where=str(path), got=str(error)) from None
+    mean, std = stored.get("image_mean") or default_mean, stored.get("image_std") or default_std
+    return [float(x) for x in mean], [float(x) for x in std]
+
+
 @contextmanager
 def without_init() -> Iterator[None]:
     """Build modules whose weights are loaded right after: drawing three billion random numbers takes a minute."""
@@ -159,21 +169,23 @@ def put_weights(
     module.load_state_dict(ready, strict=False, assign=True)
 
 
-def load_checked(name: str, model_type: Callable[[Mapping[str, Any]], str]) -> tuple[Path, dict[str, Any], Tokenizer]:
+def load_checked(name: str, model_type: str) -> tuple[Path, dict[str, Any], Tokenizer]:
     """Folder, config.json and tokenizer of pretrained weights, found to belong together.
 
     Args:
         name: Weights name or folder.
-        model_type: Of a config.json, the model type it should have.
+        model_type: That config.json must name.
 
     Raises:
         ModelError: Not at hand, of another model, or tokenizer and configuration disagree.
     """
-    from models.weights import check_pair, weights_folder
+    from models.weights import check_architecture, check_pair, read_config, weights_folder
 
     folder = weights_folder(name)
-    stored, tokenizer = read_config(folder), read_tokenizer(folder)
-    check_pair(stored, tokenizer, model_type(stored))
+    stored = read_config(folder)
+    check_architecture(stored, model_type, str(folder))
+    tokenizer = read_tokenizer(folder)
+    check_pair(stored, tokenizer, model_type)
     return folder, stored, tokenizer
 
 
