@@ -99,7 +99,7 @@ class NegativeQueue(nn.Module):
         vectors_NE, codes = vectors_NE[-self.size :], codes.rows(slice(-self.size, None))
         index_N = (self.cursor + torch.arange(len(codes), device=self.cursor.device)) % self.size
         self.product_S[torch.isin(self.product_S, codes.product_N)] = EMPTY
-        self.vectors_SE[index_N] = vectors_NE.float()
+        self.vectors_SE[index_N] = vectors_NE.to(self.vectors_SE.dtype)
         self.product_S[index_N] = codes.product_N
         self.group_S[index_N] = codes.group_N
         self.category_S[index_N] = codes.category_N

@@ -1,0 +1,70 @@
+"""From losses by anchor to one number, the same whether one process holds the batch or several.
+
+Shape suffixes: Q anchors of this rank, V views.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch.distributed import ProcessGroup
+
+from models.losses.contrastive import LEAST_WEIGHT
+from models.negatives.gather import num_ranks
+
+
+def mean_over_ranks(loss_Q: torch.Tensor, weight_Q: torch.Tensor, group: ProcessGroup | None = None) -> torch.Tensor:
+    """This rank's share of the weighted mean over the anchors of all ranks.
+
+        L_r = R sum_{i on r} w_i L_i / sum_{i anywhere} w_i
+
+    Args:
+        loss_Q: Losses of this rank's anchors.
+        weight_Q: Their weights, 0 or more, 0 for an anchor without a positive; no gradient flows into them.
+        group: Ranks that train together; all by default.
+
+    Returns:
+        Scalar. The mean of it over the R ranks is the loss of one process with the whole batch, and so is the mean
+        of the gradients, which is what DDP takes; also where ranks hold unlike numbers of anchors. With one process:
+        the weighted mean.
+
+    Pitfalls:
+        On one rank alone it is no mean of anything: log its mean over ranks.
+    """
+    weight_Q = weight_Q.detach().to(loss_Q.dtype)
+    total = _over_ranks(weight_Q.sum(), group)
+    return num_ranks(group) * (weight_Q * loss_Q).sum() / total.clamp(min=LEAST_WEIGHT)
+
+
+def means_by_view(
+    loss_Q: torch.Tensor,
+    weight_Q: torch.Tensor,
+    view_Q: torch.Tensor,
+    num_views: int,
+    group: ProcessGroup | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`mean_over_ranks` of each view alone: what MOON2.0's L_inter = sum_v omega_v L_v is made of.
+
+    Args:
+        loss_Q: Losses of this rank's anchors.
+        weight_Q: Their weights, as there.
+        view_Q: View of each anchor (query by photo, by words, by both), 0 to `num_views` - 1.
+        num_views: How many there are.
+        group: Ranks that train together; all by default.
+
+    Returns:
+        (V,) this rank's share of each view's mean, zero where no rank has an anchor of it; (V,) bool, True where some
+        rank has one.
+    """
+    weight_Q = weight_Q.detach().to(loss_Q.dtype)
+    sums_V = loss_Q.new_zeros(num_views).index_add(0, view_Q, weight_Q * loss_Q)
+    totals_V = loss_Q.new_zeros(num_views).index_add(0, view_Q, weight_Q)
+    totals_V = _over_ranks(totals_V, group)
+    return num_ranks(group) * sums_V / totals_V.clamp(min=LEAST_WEIGHT), totals_V > 0
+
+
+def _over_ranks(total: torch.Tensor, group: ProcessGroup | None) -> torch.Tensor:
+    if num_ranks(group) > 1:
+        total = total.clone()
+        dist.all_reduce(total, group=group)
+    return total
