@@ -24,6 +24,10 @@ class TokenType(IntEnum):
 
 WORD_TYPES = (TokenType.TITLE, TokenType.CATEGORY, TokenType.ATTRIBUTE)
 """Types of positions that hold a shopper's or a shop's words."""
+CATEGORY_TYPES = (TokenType.CATEGORY, TokenType.CATEGORY_SLOT)
+"""Types of positions that the category expert works on."""
+ATTRIBUTE_TYPES = (TokenType.ATTRIBUTE, TokenType.ATTRIBUTE_SLOT)
+"""Types of positions that the attribute expert works on."""
 
 PAD = "<|pad|>"
 VISION_START = "<|vision_start|>"
