@@ -53,14 +53,16 @@ def means_by_view(
         group: Ranks that train together; all by default.
 
     Returns:
-        (V,) this rank's share of each view's mean, zero where no rank has an anchor of it; (V,) bool, True where some
-        rank has one.
+        (V,) this rank's part of each view's mean, zero where no rank has an anchor of it; and (V,) each view's share of
+        the weight of all ranks, no gradient, summing to one. The sum of their products is `mean_over_ranks`, so omega
+        of one for all views changes nothing.
     """
     weight_Q = weight_Q.detach().to(loss_Q.dtype)
     sums_V = loss_Q.new_zeros(num_views).index_add(0, view_Q, weight_Q * loss_Q)
     totals_V = loss_Q.new_zeros(num_views).index_add(0, view_Q, weight_Q)
     totals_V = _over_ranks(totals_V, group)
-    return num_ranks(group) * sums_V / totals_V.clamp(min=LEAST_WEIGHT), totals_V > 0
+    means_V = num_ranks(group) * sums_V / totals_V.clamp(min=LEAST_WEIGHT)
+    return means_V, totals_V / totals_V.sum().clamp(min=LEAST_WEIGHT)
 
 
 def _over_ranks(total: torch.Tensor, group: ProcessGroup | None) -> torch.Tensor:

@@ -146,9 +146,8 @@ class Net(nn.Module):
         weights = rows.weights if case.weighted else torch.ones(len(products))
         loss = mean_over_ranks(found.loss_Q, weights)
         if case.by_view:
-            means, present = means_by_view(found.loss_Q, weights, rows.views, 3)
-            assert present.tolist() == [True, True, True]
-            loss = loss + (means * self.view_weights).sum()
+            means, share = means_by_view(found.loss_Q, weights, rows.views, 3)
+            loss = loss + (means * share * self.view_weights).sum()
         if case.aligned:
             words, with_image = self.embed(rows.words), rows.has_image
             loss = loss + alignment(

@@ -194,9 +194,10 @@ def test_the_symmetric_loss_weighs_each_side_on_its_own() -> None:
 
 def test_means_by_view_are_the_means_of_the_parts() -> None:
     loss, weight = torch.tensor([1.0, 2.0, 4.0, 9.0]), torch.tensor([1.0, 1.0, 3.0, 0.0])
-    mean, present = means_by_view(loss, weight, torch.tensor([0, 2, 2, 1]), 4)
+    mean, share = means_by_view(loss, weight, torch.tensor([0, 2, 2, 1]), 4)
     assert torch.allclose(mean, torch.tensor([1.0, 0.0, 3.5, 0.0]))
-    assert present.tolist() == [True, False, True, False]
+    assert torch.allclose(share, torch.tensor([0.2, 0.0, 0.8, 0.0]))
+    assert torch.allclose((mean * share).sum(), mean_over_ranks(loss, weight))
 
 
 def test_matryoshka_is_the_mean_over_normalised_prefixes() -> None:
