@@ -22,13 +22,13 @@ from models.backbones.pretrained import (
     architecture,
     check_vocabulary,
     load_checked,
+    padding_id,
     without_init,
 )
 from models.backbones.towers import TimmTower, build_tower, put_tower_weights, tower_spec
 from models.config import ModelConfig
 from models.template import Positions, Template, worded_marks
 
-PAD_TOKENS = ("<|endoftext|>", "<pad>", "<|pad|>", "</s>", "<unk>")
 PICTURE_MARK = "<filename>"
 IMAGE_TOKEN = "<file_sep>"
 """SmolLM2 knows both from code; in a shop's texts they stand for nothing."""
@@ -155,8 +155,7 @@ def layout(config: ModelConfig, spec: dict[str, Any] | None) -> PictureLayout:
 
 def template(tokenizer: Tokenizer) -> Template:
     """Marks in words; the tokens of a picture are replaced anyway, so any id of the vocabulary may stand for them."""
-    known = [found for found in map(tokenizer.token_to_id, PAD_TOKENS) if found is not None]
-    pad_id = known[0] if known else 0
+    pad_id = padding_id(tokenizer)
     mark, image_id = tokenizer.token_to_id(PICTURE_MARK), tokenizer.token_to_id(IMAGE_TOKEN)
     before = (mark,) if mark is not None else tuple(tokenizer.encode(WORDED_PICTURE, add_special_tokens=False).ids)
     return Template(

@@ -19,6 +19,7 @@ MAX_NAMED_TENSORS = 6
 LAYER_NUMBER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.(\d+)\.")
 PER_LAYER_LISTS = ("layer_types", "no_rope_layers", "mlp_layer_types")
 """Entries of a decoder's configuration that hold one value a layer."""
+PAD_TOKENS = ("<|endoftext|>", "<|im_end|>", "<pad>", "<|pad|>", "</s>", "<unk>")
 NOT_ARCHITECTURE = {
     *("_name_or_path", "architectures", "auto_map", "transformers_version", "dtype", "torch_dtype"),
     *("id2label", "label2id", "problem_type", "return_dict", "output_attentions", "output_hidden_states", "use_cache"),
@@ -41,6 +42,12 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
+
+
+def padding_id(tokenizer: Tokenizer) -> int:
+    """Id that fills sequences up: a token that says nothing where there is one, else the first; it is masked anyway."""
+    known = [found for found in map(tokenizer.token_to_id, PAD_TOKENS) if found is not None]
+    return int(known[0]) if known else 0
 
 
 def architecture(config: Mapping[str, Any]) -> dict[str, Any]:

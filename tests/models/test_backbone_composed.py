@@ -140,6 +140,8 @@ def test_calibration_pictures_are_always_the_same_and_leave_the_generator_alone(
     assert torch.equal(torch.rand(2), expected)
     assert torch.equal(one, calibration_pictures(32))
     assert 0 <= float(one.min()) < float(one.max()) <= 1
+    assert bool((one[1::2, :, :6] == 1).all())
+    assert float(one[0::2].std()) > 0.1
 
 
 @torch.inference_mode()
