@@ -140,6 +140,9 @@ class TrainConfig(Section):
         default=-1, ge=-1, le=16, description="Level of the category path that hard negatives share; -1: the leaf."
     )
     mask_same_group: bool = Field(default=True, description="Variants of the positive are not its negatives.")
+    mask_accepted: bool = Field(
+        default=True, description="Another product bought for the same query is not its negative."
+    )
     similarity_guard: float | None = Field(
         default=0.3, ge=0, le=2, description="A negative this much more similar than the positive is left out (cosine)."
     )

@@ -15,6 +15,7 @@ import torch
 from models.backbones import PictureFeatures
 from models.batch import Batch
 from models.moe import RouterStats
+from models.training.bucketing import bucket
 from models.training.data import TrainBatch, View
 from models.training.grad_cache import Held, hold
 from models.training.objective import Encoded, Objective
@@ -76,19 +77,17 @@ def _in_chunks(objective: Objective, batch: TrainBatch, chunk_tokens: int) -> St
         return vectors, tuple(part for one in model.take_stats() for part in one.tensors())
 
     plans = {
-        name: chunk_by_length(view.mask_BL.sum(dim=1).tolist(), chunk_tokens) for name, view in batch.views.items()
+        name: bucket(view.mask_BL.sum(dim=1).tolist(), tokens_per_chunk=chunk_tokens)
+        for name, view in batch.views.items()
     }
     device = next(model.parameters()).device
     chunks = {
-        str(name): [view.rows(torch.tensor(rows, device=device)) for rows in plans[name]]
+        str(name): [view.rows(torch.tensor(rows, device=device)) for rows in plans[name].chunks]
         for name, view in batch.views.items()
     }
     held = hold(chunks, encode)
-    vectors = {}
-    for name in batch.views:
-        order = torch.tensor([row for rows in plans[name] for row in rows], device=device)
-        # Chunks are sorted by length; the loss wants the rows where the batch has them.
-        vectors[name] = held.vectors[str(name)][order.argsort()]
+    # Chunks are sorted by length; the loss wants the rows where the batch has them.
+    vectors = {name: plan.restore(held.vectors[str(name)]) for name, plan in plans.items()}
     loss, report = objective.loss(batch, Encoded(vectors, RouterStats.of_tensors(held.sums)))
     later = (held,) if shown is None else (held, shown)
     return Step(batch, loss, report, vectors[View.PRODUCTS].detach(), later)
@@ -117,14 +116,3 @@ def _hold_pictures(objective: Objective, batch: TrainBatch, chunk_tokens: int) -
 def _features(shown: Held) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, ...]]:
     tokens_NKD, pooled_NP, *deep = shown.tensors["pictures"]
     return tokens_NKD, pooled_NP, tuple(deep)
-
-
-def chunk_by_length(lengths, max_tokens):
-    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
-    out, cur = [], []
-    for row in order:
-        if cur and (len(cur) + 1) * lengths[row] > max_tokens:
-            out.append(cur)
-            cur = []
-        cur.append(row)
-    return [*out, cur] if cur else out

@@ -216,6 +216,7 @@ class TrainSet(Dataset[TrainBatch]):
         categories = [self.sampler.category_of[key] for key in ids]
         digests = {key: frozenset(photo_key(photo) for photo in self.photos[key]) for key in ids}
         asked_photos = [photo_key(pair.photo) if pair.photo else "" for pair in pairs]
+        accepted = [pair.accepted if self.config.mask_accepted else frozenset() for pair in pairs]
         signals = self.config.signals.model_dump() if self.config.signals is not None else None
         return TrainBatch(
             step=step,
@@ -227,7 +228,7 @@ class TrainSet(Dataset[TrainBatch]):
             image_view_rows=torch.tensor(view_rows, dtype=torch.long),
             text_view_rows=torch.tensor(text_rows, dtype=torch.long),
             view_texts_B=view_texts,
-            query_codes=query_codes(ids, groups, categories, asked_photos, [pair.accepted for pair in pairs]),
+            query_codes=query_codes(ids, groups, categories, asked_photos, accepted),
             product_codes=candidate_codes(ids, groups, categories, [digests[key] for key in ids]),
             kind_B=torch.tensor([KINDS.index(pair.kind) for pair in pairs]),
             weight_B=torch.tensor([query_weight(pair.signal, pair.weight, signals) for pair in pairs]),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
@@ -39,6 +40,7 @@ from models.training.picture_store import PictureStore, Shot, fill_picture_store
 from models.training.progress import Progress
 from models.training.record import TrainingRecord
 from models.training.sampler import BatchSampler, category_key
+from models.training.signals import StopOnSigterm, ignore_sigterm
 from models.training.views import label_fields
 from models.training.workdir import load_checkpoint, locked
 
@@ -94,13 +96,14 @@ def train(
         device, device_reason = choose_device(train.device)
         prepared = prepare(catalog, splits, model, train, regions, work_dir, limits, features_dir)
         fingerprint = _fingerprint(catalog, splits, model, train, regions, prepared.processor)
-        module, resumed_from = _module(prepared, model, train, work_dir, fingerprint)
-        precision, precision_reason = choose_precision(train.precision, device)
+        precision, precision_reason = choose_precision(train.precision, device, prepared.model.backbone.hidden_size)
+        module, resumed_from = _module(prepared, train, work_dir, fingerprint, score)
         _announce(module, prepared, splits, device, device_reason, precision, precision_reason)
         started = time.monotonic()
         if resumed_from < train.steps:
             _fit(module, prepared.dataset, train, resumed_from, device, precision, logger)
         seconds = time.monotonic() - started
+        module.settle()
         trained = module.objective.model.eval().cpu()
         merge_lora(trained)
         tokenizer = prepared.processor.tokenizer
@@ -205,35 +208,40 @@ def prepare(
 
 
 def keep_features(moon: MoonModel, dataset: TrainSet, train: TrainConfig, folder: Path) -> StoredFeatures:
-    """What the frozen tower makes of every picture of the training, each in its variants; from disk where it is there."""
+    """What the frozen tower makes of every picture of the training, each in its variants; from disk where it can."""
     backbone, processor = moon.backbone.eval(), dataset.processor  # type: ignore[attr-defined]
     tensors = [*backbone.vision_parameters(), *(one for _, one in sorted(backbone.named_buffers()))]
     digest = tower_digest(tensors, backbone.spec())
     seed = 1  # not the training's: trainings under other seeds may share what the tower saw
     views = range(2 if processor.config.use_crops else 1)
-    squares = {picture_key(shot.key, view): (shot, view) for shot in dataset.shots() for view in views}
-    strong_keys = [
-        picture_key(Shot(pair.photo, pair.text).key, view)
+    squares: dict[str, np.ndarray] = {}
+    keys: dict[str, str] = {}
+    for shot in dataset.shots():
+        for view in views:
+            square = dataset.store.squares(shot)[view]
+            content = hashlib.sha256(square.tobytes()).hexdigest()
+            keys[picture_key(shot.key, view)] = content
+            squares.setdefault(content, square)
+    strong_keys = {
+        keys[picture_key(Shot(pair.photo, pair.text).key, view)]
         for pair in dataset.table.pairs()
         if pair.photo and pair.is_crop
         for view in views
-    ]
+    }
     stores = []
-    for strong, keys in ((False, list(squares)), (True, strong_keys)):
-        if not keys:
-            continue
+    for strong, wanted in ((False, sorted(squares)), (True, sorted(strong_keys))):
         plan = FeaturePlan(digest, processor.layout, train.augment, train.feature_variants, strong, seed)
         store = FeatureStore(folder, plan)
         made = store.fill(
-            keys,
-            lambda key: dataset.store.squares(squares[key][0])[squares[key][1]],
+            wanted,
+            squares.__getitem__,
             backbone.see,
             processor.normalised,
             progress=_Every(20.0, "the vision tower has seen %d of %d pictures"),
         )
-        _log.info("features of %d pictures: %d new, %d kept from before", len(keys), made, len(keys) - made)
+        _log.info("tower features of %d pictures: %d new, %d kept from before", len(wanted), made, len(wanted) - made)
         stores.append(store)
-    return StoredFeatures(*stores)
+    return StoredFeatures(stores[0], stores[1] if strong_keys else None, keys)
 
 
 def _token_weights(tokenizer: Tokenizer, texts: Sequence[str]) -> torch.Tensor:
@@ -245,17 +253,30 @@ def _token_weights(tokenizer: Tokenizer, texts: Sequence[str]) -> torch.Tensor:
 
 
 def _module(
-    prepared: Prepared, model: ModelConfig, train: TrainConfig, work_dir: Path, fingerprint: str
+    prepared: Prepared,
+    train: TrainConfig,
+    work_dir: Path,
+    fingerprint: str,
+    score: Callable[[Embedder], float] | None,
 ) -> tuple[MoonModule, int]:
     objective = prepared.objective
+
+    def judge() -> float:
+        assert score is not None
+        # What an encoder remembers of pictures is older than the weights by the next judgement.
+        return score(MoonEncoder(prepared.model, prepared.processor, f"{fingerprint}:{time.monotonic_ns()}"))
+
+    judging = judge if score is not None else None
     state = load_checkpoint(work_dir, fingerprint)
     if state is None:
         torch.manual_seed(train.seed)
-        return MoonModule(objective, train, work_dir, fingerprint), 0
+        return MoonModule(objective, train, work_dir, fingerprint, score=judging), 0
     objective.load_state_dict(state["objective"])
     torch.set_rng_state(state["torch_rng"])
-    module = MoonModule(objective, train, work_dir, fingerprint, state["step"], state["seconds"], state["optimizer"])
-    module.history = state["history"]
+    module = MoonModule(
+        objective, train, work_dir, fingerprint, state["step"], state["seconds"], state["optimizer"], judging
+    )
+    module.go_on_from(state)
     _log.info("going on from the checkpoint at step %d of %d", module.step, train.steps)
     return module, module.step
 
@@ -270,8 +291,13 @@ def _fit(
     logger: Logger | None,
 ) -> None:
     loader: DataLoader[TrainBatch] = DataLoader(
-        dataset, batch_size=None, sampler=range(first_step, train.steps), num_workers=train.num_workers
+        dataset,
+        batch_size=None,
+        sampler=range(first_step, train.steps),
+        num_workers=train.num_workers,
+        worker_init_fn=ignore_sigterm,
     )
+    stopper = StopOnSigterm(module.checkpoint, str(module.work_dir))
     # Lightning announces devices and other products on every run; what matters was said above in our own words.
     for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -282,7 +308,7 @@ def _fit(
         precision="bf16-mixed" if precision == "bf16" else "32-true",
         max_epochs=1,
         logger=logger if logger is not None else False,
-        callbacks=[Progress(first_step, train.steps)],
+        callbacks=[Progress(first_step, train.steps), stopper],
         gradient_clip_val=train.clip_norm,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -291,7 +317,8 @@ def _fit(
         log_every_n_steps=train.log_every_steps,
     )
     module.train()
-    trainer.fit(module, loader)
+    with stopper.watching():
+        trainer.fit(module, loader)
 
 
 def _fingerprint(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from models.config import TrainConfig
 from models.moe import expert_load
 from models.training.chunks import Step, run_step
 from models.training.data import TrainBatch
+from models.training.early_stop import EarlyStop
+from models.training.ema import Ema
 from models.training.objective import Objective
 from models.training.parameters import eval_frozen_norms, optimizer_groups
 from models.training.schedule import lr_factor
@@ -37,6 +41,7 @@ class MoonModule(LightningModule):
         first_step: Step to go on from.
         seconds_before: Training time of the runs before this one, seconds.
         optimizer_state: Of the checkpoint to go on from.
+        score: The main score of the model as it stands, for an early stop.
     """
 
     def __init__(
@@ -48,9 +53,17 @@ class MoonModule(LightningModule):
         first_step: int = 0,
         seconds_before: float = 0.0,
         optimizer_state: dict[str, Any] | None = None,
+        score: Callable[[], float] | None = None,
     ) -> None:
         super().__init__()
         self.objective, self.config = objective, config
+        self.ema = Ema(objective, config.ema_decay) if config.ema_decay is not None else None
+        stop = config.stop
+        self.early_stop = (
+            EarlyStop(self._in_evaluation(score), objective, stop.eval_every_steps, stop.patience, stop.min_delta)
+            if stop.eval_every_steps is not None and score is not None
+            else None
+        )
         self.work_dir, self.fingerprint = work_dir, fingerprint
         self.step = first_step
         self.seconds_before = seconds_before
@@ -114,11 +127,17 @@ class MoonModule(LightningModule):
         self.objective.temperature.clamp_()
         self.objective.label_temperature.clamp_()
         self.step += 1
+        if self.ema is not None:
+            self.ema.update()
         last = self.step == self.config.steps
         if self.step % self.config.log_every_steps == 0 or last:
             self._log_point()
         if self._done_frac() >= 1.0 and not last:
             _log.info("time is up after %d of %d steps", self.step, self.config.steps)
+            self.trainer.should_stop = True
+            last = True
+        if self.early_stop is not None and self._ends_early(self.early_stop, last):
+            _log.info("stopped early at step %d: the score no longer rises", self.step)
             self.trainer.should_stop = True
             last = True
         if self.step % self.config.checkpoint_every_steps == 0 or last:
@@ -143,8 +162,44 @@ class MoonModule(LightningModule):
                 "optimizer": self.optimizers().state_dict(),  # type: ignore[union-attr]
                 "torch_rng": torch.get_rng_state(),
                 "history": self.history,
+                "ema": self.ema.state_dict() if self.ema is not None else None,
+                "early_stop": self.early_stop.state_dict() if self.early_stop is not None else None,
             },
         )
+
+    def go_on_from(self, state: dict[str, Any]) -> None:
+        """Take over what a checkpoint holds besides weights and optimiser."""
+        self.history = state["history"]
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])
+        if self.early_stop is not None:
+            self.early_stop.load_state_dict(state["early_stop"])
+
+    def settle(self) -> None:
+        """Put into the model what is to be shipped: the best judged weights, else the average, else the last."""
+        if self.early_stop is not None and self.early_stop.restore_best() is not None:
+            return
+        if self.ema is not None:
+            self.ema.copy_to()
+
+    def _ends_early(self, early_stop: EarlyStop, last: bool) -> bool:
+        """Judges, where it is due, what would be shipped: the moving average where there is one."""
+        with nullcontext() if self.ema is None else self.ema.swapped_in():
+            return early_stop.after_step(self.step, last)
+
+    def _in_evaluation(self, score: Callable[[], float]) -> Callable[[], float]:
+        """The score taken in evaluation mode; it leaves no trace in the random state."""
+
+        def judge() -> float:
+            self.objective.eval()
+            try:
+                with torch.random.fork_rng():
+                    return score()
+            finally:
+                self.objective.train()
+                eval_frozen_norms(self.objective)
+
+        return judge
 
     def _done_frac(self) -> float:
         done = self.step / self.config.steps

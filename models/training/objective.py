@@ -6,7 +6,7 @@ with q queries in their kinds v, p products, v a product's images alone, t a pro
 Alignment and labels are not in MOON: alignment inside a product is the largest factor of MOON2.0's ablation, and
 zero-shot labels are label *texts*, so training meets them as texts too.
 
-The step runs in two halves, so that it can be cut into chunks: `encode` makes vectors, `loss` knows nothing but vectors.
+The step runs in two halves, so that it can be cut into chunks: `encode` makes vectors, `loss` knows nothing else.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ from models.losses import (
     mean_over_ranks,
     means_by_view,
     retrieval,
+    similarities,
 )
 from models.moe import RouterStats, aux_loss
 from models.moon import MoonModel
-from models.negatives import CandidateCodes, NegativeQueue
+from models.negatives import NegativeQueue, gather_with_grad
 from models.pairs import KINDS
 from models.training.data import TrainBatch, View
 
@@ -125,7 +126,8 @@ class Objective(nn.Module):
         parts = {"retrieval": self._weighted(batch, found, encoded)}
         if self.modality is not None:
             parts["modality"] = self.config.modality.sparsity_weight * self.modality.sparsity()
-        if texts is not None and len(batch.text_view_rows):
+        # Not only where this process has a text view: with several, all must take part in the gathering.
+        if self.config.alignment_weight:
             parts["alignment"] = self.config.alignment_weight * self._alignment(batch, products, images, texts)
         if texts is not None and batch.labels:
             parts["labels"] = self.config.label_weight * self._labels(batch, products, words, images, texts)
@@ -160,15 +162,20 @@ class Objective(nn.Module):
             )
         if self.modality is None or encoded.gates_BZ is None:
             return mean_over_ranks(found.loss_Q, weight_Q)
-        loss_V, _ = means_by_view(found.loss_Q, weight_Q, batch.kind_B, len(KINDS))
-        gates = {name: encoded.gates_BZ[batch.kind_B == number] for number, name in enumerate(KINDS)}
+        loss_V, share_V = means_by_view(found.loss_Q, weight_Q, batch.kind_B, len(KINDS))
+        gates_TZ, kind_T = gather_with_grad(encoded.gates_BZ), gather_with_grad(batch.kind_B)
+        gates = {name: gates_TZ[kind_T == number] for number, name in enumerate(KINDS)}
         weights = self.modality(gates)
-        # The share of each kind in the batch stays; omega moves weight between them.
-        shares = {name: (batch.kind_B == number).float().mean() for number, name in enumerate(KINDS)}
-        return torch.stack([weights[name] * shares[name] * loss_V[KINDS.index(name)] for name in weights]).sum()
+        # Each kind keeps its share of the batch; omega moves weight between them.
+        parts = [weights[name] * share_V[KINDS.index(name)] * loss_V[KINDS.index(name)] for name in weights]
+        return torch.stack(parts).sum()
 
     def _alignment(
-        self, batch: TrainBatch, products: torch.Tensor, images: torch.Tensor | None, texts: torch.Tensor
+        self,
+        batch: TrainBatch,
+        products: torch.Tensor,
+        images: torch.Tensor | None,
+        texts: torch.Tensor | None,
     ) -> torch.Tensor:
         rows = batch.text_view_rows
         none = products[:0]
@@ -178,7 +185,7 @@ class Objective(nn.Module):
 
         everyone = torch.arange(len(products), device=rows.device)
         return alignment(
-            views(texts[: len(rows)], rows),
+            views(none if texts is None else texts[: len(rows)], rows),
             views(products, everyone),
             views(none if images is None else images, batch.image_view_rows if images is not None else everyone[:0]),
             self.temperature.scale,
@@ -224,4 +231,4 @@ class Objective(nn.Module):
 
     @staticmethod
     def _logits(left: torch.Tensor, right: torch.Tensor, dims: int, temperature: Temperature) -> torch.Tensor:
-        return matryoshka(left, dims) @ matryoshka(right, dims).T * temperature.scale
+        return similarities(matryoshka(left, dims), matryoshka(right, dims)) * temperature.scale

@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -288,10 +288,12 @@ class StoredFeatures:
     Args:
         mild: Plain and mildly augmented variants.
         strong: Variants of the pictures that stand in for a second photograph; None where no step has such.
+        keys: Key in the stores of each picture, by `picture_key`. Many pictures are one square: a photograph without
+            and with its title, a core region that is the whole picture.
     """
 
-    def __init__(self, mild: FeatureStore, strong: FeatureStore | None = None) -> None:
-        self.mild, self.strong = mild, strong
+    def __init__(self, mild: FeatureStore, strong: FeatureStore | None, keys: Mapping[str, str]) -> None:
+        self.mild, self.strong, self.keys = mild, strong, keys
 
     def __call__(self, pictures: Sequence[_Picture], picks: np.ndarray) -> SeenPictures:
         """Features of N pictures.
@@ -305,7 +307,7 @@ class StoredFeatures:
         for store, chosen in ((self.mild, ~is_strong), (self.strong, is_strong)):
             at = np.flatnonzero(chosen)
             if store is not None and (len(at) or store is self.mild):
-                rows = [store.rows[picture_key(pictures[i].shot.key, pictures[i].view)] for i in at.tolist()]
+                rows = [store.rows[self.keys[picture_key(pictures[i].shot.key, pictures[i].view)]] for i in at.tolist()]
                 made.append((at, store.take(rows, picks[at] % store.plan.variants)))
         if len(made) == 1:
             return made[0][1]

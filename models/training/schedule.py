@@ -16,4 +16,3 @@ def lr_factor(done_frac: float, warmup_frac: float) -> float:
         return done_frac / warmup_frac
     rest = (done_frac - warmup_frac) / max(1.0 - warmup_frac, 1e-9)
     return 0.5 * (1.0 + math.cos(math.pi * min(rest, 1.0)))
-
