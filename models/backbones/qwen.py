@@ -64,7 +64,13 @@ class QwenBackbone(nn.Module):
             return SeenPictures(tokens_NKD, empty((0, self.vision_size)), (tokens_NKD,) * num_deep)
         patches_TC, grid_N3 = patches_of_pixels(pixels_NCHW, vision.patch_size, vision.spatial_merge_size)
         patches_TC = as_clip(patches_TC, vision.temporal_patch_size)
-        out = self.qwen.visual(patches_TC, grid_thw=grid_N3, **self.picture_indices(grid_N3[0], num))
+        side = pixels_NCHW.shape[-1] // vision.patch_size
+        # On the CPU: what is derived from it decides shapes, and a GPU would have to be waited for.
+        indices = self.picture_indices(torch.tensor([1, side, side], device="cpu"), num)
+        moved = {
+            name: index if name.startswith("cu_") else index.to(patches_TC.device) for name, index in indices.items()
+        }
+        out = self.qwen.visual(patches_TC, grid_thw=grid_N3, **moved)
         deep = tuple(x.view(num, num_tokens, -1) for x in getattr(out, "deepstack_features", None) or ())
         return SeenPictures(
             out.pooler_output.view(num, num_tokens, -1),
@@ -76,8 +82,11 @@ class QwenBackbone(nn.Module):
         """What the tower would derive from the grids picture by picture: derived once, as all are equal.
 
         Args:
-            grid_3: Time, rows and columns of one picture's patches.
+            grid_3: Time, rows and columns of one picture's patches, on the CPU.
             num: Pictures.
+
+        Returns:
+            Keyword arguments of the stock tower.
         """
         length = int(grid_3.prod())
         return {

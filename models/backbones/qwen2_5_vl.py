@@ -20,12 +20,12 @@ class Qwen25Backbone(QwenBackbone):
     def picture_indices(self, grid_3: torch.Tensor, num: int) -> dict[str, torch.Tensor]:
         vision = self.qwen.config.vision_config
         index, ends = get_vision_window_index(
-            grid_3[None].cpu(), vision.spatial_merge_size, vision.window_size, vision.patch_size
+            grid_3[None], vision.spatial_merge_size, vision.window_size, vision.patch_size
         )
         pictures = torch.arange(num)[:, None]
         ends = torch.cat([ends[:1], (pictures * ends[-1] + ends[1:]).flatten()])
         return super().picture_indices(grid_3, num) | {
-            "window_index": (pictures * len(index) + index).flatten().to(grid_3.device),
+            "window_index": (pictures * len(index) + index).flatten(),
             "cu_window_seqlens": ends.to(torch.int32),
         }
 

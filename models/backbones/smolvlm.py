@@ -67,8 +67,7 @@ class SmolVLMBackbone(nn.Module):
             empty = next(self.smol.vision_model.parameters()).new_zeros
             width = self.vision_size * scale**2
             return SeenPictures(empty((0, self._layout.num_tokens, width)), empty((0, self.vision_size)))
-        patch = self.smol.vision_model.embeddings.patch_embedding.weight
-        patches_NTV = self.smol.vision_model(pixel_values=pixels_NCHW.to(patch.dtype)).last_hidden_state
+        patches_NTV = self._patches(pixels_NCHW)
         return SeenPictures(self.smol.connector.pixel_shuffle(patches_NTV, scale), patches_NTV.mean(dim=1))
 
     def project(self, seen: SeenPictures) -> PictureFeatures:
@@ -102,6 +101,20 @@ class SmolVLMBackbone(nn.Module):
             "mean": list(self._layout.mean),
             "std": list(self._layout.std),
         }
+
+    def _patches(self, pixels_NCHW: torch.Tensor) -> torch.Tensor:
+        """What the tower makes of each patch, (N, patches, V).
+
+        The stock tower finds the positions picture by picture and masks the padding of smaller ones; here all are
+        squares of one size.
+        """
+        tower = self.smol.vision_model
+        embeddings = tower.embeddings
+        patches_NVHW = embeddings.patch_embedding(pixels_NCHW.to(embeddings.patch_embedding.weight.dtype))
+        index_T = position_index(patches_NVHW.shape[-1], embeddings.num_patches_per_side)
+        positions_TV = embeddings.position_embedding(index_T.to(pixels_NCHW.device))
+        encoded = tower.encoder(inputs_embeds=patches_NVHW.flatten(2).transpose(1, 2) + positions_TV)
+        return tower.post_layernorm(encoded.last_hidden_state)
 
     @property
     def num_rows(self) -> int:
@@ -166,6 +179,21 @@ def template(tokenizer: Tokenizer) -> Template:
         marks=worded_marks(tokenizer),
         positions="sequential",
     )
+
+
+def position_index(side: int, table_side: int) -> torch.Tensor:
+    """Row of the tower's position table for each patch of a square, row by row: the nearest above of the same place.
+
+    Args:
+        side: Patches a side of the square.
+        table_side: Entries a side of the table.
+
+    Source: transformers' SmolVLMVisionEmbeddings.
+    """
+    bounds = torch.arange(1 / table_side, 1.0, 1 / table_side, device="cpu")
+    places = (torch.arange(side, dtype=torch.float32, device="cpu") * (1.0 / side)).clamp(max=1.0 - 1e-6)
+    buckets = torch.bucketize(places, bounds, right=True)
+    return (buckets[:, None] * table_side + buckets).flatten()
 
 
 def rename(name: str) -> str | None:

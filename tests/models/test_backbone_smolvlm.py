@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers.models.idefics3.modeling_idefics3 import Idefics3ForConditionalGeneration
-from transformers.models.smolvlm.modeling_smolvlm import SmolVLMForConditionalGeneration
+from transformers.models.smolvlm.configuration_smolvlm import SmolVLMVisionConfig
+from transformers.models.smolvlm.modeling_smolvlm import SmolVLMForConditionalGeneration, SmolVLMVisionEmbeddings
 
 from catalog import ModelError
 from models.backbones import smolvlm
@@ -142,6 +143,20 @@ def test_a_token_stands_for_the_patches_beside_each_other() -> None:
     patches = torch.arange(64.0).view(1, 64, 1).repeat(1, 1, 24)
     token = backbone.smol.connector.pixel_shuffle(patches, 2)[0, 1 * 4 + 2]
     assert sorted(set(token.tolist())) == [2 * 8 + 4, 2 * 8 + 5, 3 * 8 + 4, 3 * 8 + 5]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("table_side", [8, 27, 32])
+def test_positions_of_patches_are_the_stock_models(table_side: int) -> None:
+    vision = {"image_size": 4 * table_side, "patch_size": 4, "hidden_size": 2, "num_attention_heads": 1}
+    embeddings = SmolVLMVisionEmbeddings(SmolVLMVisionConfig(**vision))
+    embeddings.patch_embedding.weight.zero_()
+    embeddings.patch_embedding.bias.zero_()
+    embeddings.position_embedding.weight[:, 0] = torch.arange(table_side**2)
+    for side in range(1, table_side + 1):
+        mask = torch.ones(1, side, side, dtype=torch.bool)
+        theirs = embeddings(torch.zeros(1, 3, 4 * side, 4 * side), mask)[0, :, 0].long()
+        assert torch.equal(smolvlm.position_index(side, table_side), theirs)
 
 
 @torch.inference_mode()
