@@ -20,6 +20,9 @@ from models.training.data import TrainBatch, View
 from models.training.grad_cache import Held, hold
 from models.training.objective import Encoded, Objective
 
+NUM_LENGTHS, MIN_ROWS = 4, 8
+"""A view is encoded in so many groups of like length, none of fewer rows: small products waste more than padding."""
+
 Scope = Callable[[], AbstractContextManager[object]]
 
 
@@ -61,10 +64,19 @@ def run_step(objective: Objective, batch: TrainBatch, chunk_tokens: int | None) 
     """
     if chunk_tokens is None:
         pictures = objective.pictures(batch)
-        vectors = {name: objective.encode(view, pictures) for name, view in batch.views.items()}
+        vectors = {name: _by_length(objective, view, pictures) for name, view in batch.views.items()}
         loss, report = objective.loss(batch, Encoded(vectors, objective.model.take_stats()))
         return Step(batch, loss, report, vectors[View.PRODUCTS].detach())
     return _in_chunks(objective, batch, chunk_tokens)
+
+
+def _by_length(objective: Objective, view: Batch, pictures: PictureFeatures) -> torch.Tensor:
+    """Vectors of a view whose rows of like length go together: what is computed for padding is computed for nothing."""
+    lengths = view.mask_BL.sum(dim=1).tolist()
+    plan = bucket(lengths, rows_per_chunk=max(MIN_ROWS, -(-len(lengths) // NUM_LENGTHS)))
+    device = view.ids_BL.device
+    parts = [objective.encode(view.rows(torch.tensor(rows, device=device)), pictures) for rows in plan.chunks]
+    return plan.restore(torch.cat(parts))
 
 
 def _in_chunks(objective: Objective, batch: TrainBatch, chunk_tokens: int) -> Step:
