@@ -15,6 +15,7 @@ from moon.commands.doctor import doctor
 from moon.commands.runs import runs
 from moon.commands.serve import serve
 from moon.commands.setup import setup
+from moon.commands.weights import weights
 from moon.quiet import switch_off_telemetry
 
 
@@ -53,6 +54,7 @@ app.command()(runs)
 app.command()(serve)
 app.command("check-config")(check_config)
 app.add_typer(data, name="data")
+app.add_typer(weights, name="weights")
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def doctor(ctx: typer.Context) -> None:
     Example: moon doctor
     """
     environment: Mapping[str, str] = ctx.obj or {}
-    findings = [*packages(), *device(), *telemetry(environment), *stack()]
+    findings = [*packages(), *device(), *pretrained(), *telemetry(environment), *stack()]
     for row in findings:
         typer.echo(f"{'ok ' if not row.mend else 'NO '} {row.what:<22} {row.text}")
     ailing = [row for row in findings if row.mend]
@@ -90,6 +90,21 @@ def device() -> Iterator[Finding]:
     precision, why_precision = choose_precision("auto", chosen)
     yield Finding("device", f"{chosen} ({why})")
     yield Finding("precision", f"{precision} ({why_precision})")
+
+
+def pretrained() -> Iterator[Finding]:
+    """Which pretrained weights are at hand; none is nothing to mend, since `nano` needs none."""
+    from models.weights import KNOWN, missing_files, weights_root
+
+    root = weights_root()
+    for source in KNOWN:
+        folder = root / source.name
+        if not folder.is_dir():
+            yield Finding(f"weights {source.name}", f"not here (moon weights fetch {source.name})")
+        elif missing := missing_files(folder):
+            yield Finding(f"weights {source.name}", missing[0], f"moon weights fetch {source.name} --force")
+        else:
+            yield Finding(f"weights {source.name}", f"{folder} ({source.licence})")
 
 
 def telemetry(environment: Mapping[str, str]) -> Iterator[Finding]:
