@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from benchmarks.grad_cache import STEPS, Subject, peak_allocated
 from models.training.grad_cache import Tensors, cached_backward, hold
 
 VIEWS = {"queries": 12, "products": 12, "texts": 7}
@@ -246,6 +248,7 @@ import sys
 import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
+from benchmarks.grad_cache import STEPS, Subject, peak_allocated
 from models.training.grad_cache import average_gradients, cached_backward, hold
 from tests.models.test_grad_cache import _inputs, _toy
 
@@ -277,11 +280,50 @@ def test_two_processes_agree_on_the_mean_gradient(how: str, tmp_path: Path) -> N
         )
         for rank in range(2)
     ]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors.decode()[-2000:]
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=250)
+            assert process.returncode == 0, errors.decode()[-2000:]
+    finally:
+        for process in processes:
+            process.kill()
     expected = copy.deepcopy(_toy())
     for seed in range(2):
         (_plain(expected, _inputs(seed)) / 2).backward()
     for rank in range(2):
         _assert_same(_gradients(expected), torch.load(tmp_path / f"{rank}.pt"), 1e-6)
+
+
+def test_the_tracker_counts_what_is_held_at_once() -> None:
+    def step() -> torch.Tensor:
+        first, second = torch.empty(1 << 18), torch.empty(2 << 18)
+        del first
+        third = torch.empty(3 << 18)
+        return second[:1] + third[:1]
+
+    assert peak_allocated(step) == pytest.approx(5 << 20, abs=1 << 12)
+
+
+def test_sixteen_times_the_batch_in_the_memory_of_one_chunk() -> None:
+    """A contrastive batch 16 times larger within 1.3 times the peak above the parameters."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(*(nn.TransformerEncoderLayer(64, 2, 128, dropout=0.0, batch_first=True) for _ in range(3)))
+
+    def encode(rows: torch.Tensor) -> tuple[torch.Tensor, Tensors]:
+        return F.normalize(layers(rows).mean(dim=1), dim=-1), ()
+
+    def loss(vectors: dict[str, torch.Tensor], sums: Tensors) -> torch.Tensor:
+        logits = vectors["queries"] @ vectors["products"].T / 0.05
+        return F.cross_entropy(logits, torch.arange(len(logits)))
+
+    def views(rows: int) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(1)
+        return {name: torch.randn(rows, 12, 64, generator=generator) for name in ("queries", "products")}
+
+    peaks = {}
+    for name, how, rows in (("small", "plain", 4), ("large", "cached", 64), ("large plain", "plain", 64)):
+        subject, batch = Subject(layers, encode, loss, views), views(rows)
+        peaks[name] = peak_allocated(partial(STEPS[how], subject, batch, 4))
+        layers.zero_grad(set_to_none=True)
+    assert peaks["large"] <= 1.3 * peaks["small"]
+    assert peaks["large plain"] > 8 * peaks["small"]
