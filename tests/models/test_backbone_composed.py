@@ -18,7 +18,7 @@ from models.backbones import composed
 from models.backbones.towers import calibration_pictures, tower_spec
 from models.config import ModelConfig
 
-VOCAB = 50
+VOCAB = 300
 SIDE = 96
 CONV, VIT = "test_efficientnet.r160_in1k", "test_vit.r160_in1k"
 LLAMA = {
@@ -263,7 +263,7 @@ def test_a_side_that_is_no_multiple_of_the_patch() -> None:
 
 
 def test_a_tokenizer_of_another_model() -> None:
-    with pytest.raises(ModelError, match="51 entries, 50 rows"):
+    with pytest.raises(ModelError, match="301 entries, 300 rows"):
         composed.fresh(config(), VOCAB + 1, spec())
 
 

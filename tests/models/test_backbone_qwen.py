@@ -23,7 +23,7 @@ from models.processor import Processor
 KINDS = {"qwen2_5_vl": qwen2_5_vl, "qwen3_vl": qwen3_vl}
 STOCK = {"qwen2_5_vl": Qwen2_5_VLModel, "qwen3_vl": Qwen3VLModel}
 STOCK_WITH_HEAD = {"qwen2_5_vl": Qwen2_5_VLForConditionalGeneration, "qwen3_vl": Qwen3VLForConditionalGeneration}
-VOCAB = 96
+VOCAB = 300
 SPECIAL = ("<|endoftext|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 IDS = {token: VOCAB - len(SPECIAL) + index for index, token in enumerate(SPECIAL)}
 TEXT = {

@@ -23,7 +23,7 @@ from models.processor import Processor
 KINDS = ("smolvlm", "idefics3")
 WITH_HEAD = {"smolvlm": SmolVLMForConditionalGeneration, "idefics3": Idefics3ForConditionalGeneration}
 SPECIAL = ("<|endoftext|>", "<image>", "<fake_token_around_image>", "<global-img>")
-VOCAB = 80
+VOCAB = 300
 IDS = {token: VOCAB - len(SPECIAL) + index for index, token in enumerate(SPECIAL)}
 SIDE = 32
 
