@@ -1,0 +1,276 @@
+"""The results as a page: tables between two markers of docs/RESULTS.md, all of it computed from committed rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from benchmarks.ablation.arms import BASELINES, DUAL, FULL
+from benchmarks.ablation.bars import SHOWN, evaluate
+from benchmarks.ablation.comparison import (
+    CONFIDENCE,
+    NUM_BOOTSTRAP,
+    ArmRows,
+    Judged,
+    arm_of,
+    difference,
+    main_mean,
+    paired_rows,
+    score,
+)
+from benchmarks.ablation.protocol import Protocol
+from benchmarks.ablation.results import Row, Rows, read_outcomes
+from catalog import ConfigError, StorageError
+from validation.benchmark import MAIN_METRICS, Difference
+
+BEGIN, END = "<!-- ablation: begin -->", "<!-- ablation: end -->"
+HEAD = f"""# Results
+
+What each part of the model is worth. `python -m benchmarks.ablation report` writes what stands between the markers
+from the rows below `benchmarks/results/ablation`; what stands outside them is written by hand.
+
+{BEGIN}
+{END}
+"""
+
+_COLUMNS = {
+    "image_to_product/recall@1": "image R@1",
+    "text_to_product/recall@10": "text R@10",
+    "both_to_product/recall@1": "both R@1",
+    "category_leaf_title_hidden/accuracy": "leaf",
+    "attributes_title_hidden/accuracy_macro": "attributes",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that is known of one data set under its latest recipe."""
+
+    protocol: Protocol
+    arms: Mapping[str, ArmRows]
+    """Arms first, in the order of their first row, then baselines."""
+    lr_rows: Sequence[Row]
+    earlier: Sequence[Row]
+    """Rows of arms under former recipes."""
+
+    @property
+    def trained(self) -> list[ArmRows]:
+        known = [arm for arm in self.arms.values() if arm.rows[0].kind == "arm"]
+        return sorted(known, key=lambda arm: arm.name != FULL)
+
+    @property
+    def baselines(self) -> list[ArmRows]:
+        order = [baseline.name for baseline in BASELINES]
+        known = [arm for arm in self.arms.values() if arm.rows[0].kind == "baseline"]
+        return sorted(known, key=lambda arm: order.index(arm.name) if arm.name in order else len(order))
+
+
+def read_section(results: Path, protocol: Protocol) -> Section | None:
+    """The rows of one data set; None when there are none.
+
+    Raises:
+        ModelError: A row or its results by item cannot be read.
+    """
+    rows = Rows(results / f"{protocol.data}.jsonl").read()
+    if not rows:
+        return None
+    trained = [row for row in rows if row.kind == "arm"] or rows
+    digest = trained[-1].recipe_digest
+    latest: dict[str, dict[int, Row]] = defaultdict(dict)
+    for row in rows:
+        if row.recipe_digest == digest:
+            latest[row.arm][row.seed] = row
+    arms = {
+        name: arm_of(name, [Judged(row, read_outcomes(results, row)) for row in by_seed.values()])
+        for name, by_seed in latest.items()
+    }
+    lr_rows = [row for row in Rows(results / f"lr-{protocol.data}.jsonl").read() if row.recipe_digest == digest]
+    return Section(protocol, arms, lr_rows, [row for row in trained if row.recipe_digest != digest])
+
+
+def render(sections: Sequence[Section], figure: str | None) -> str:
+    """The page between the markers.
+
+    Args:
+        sections: One a data set.
+        figure: Path of the figure, relative to the page.
+    """
+    if not sections:
+        return "No rows yet.\n"
+    text = [
+        f"Scores in per cent, differences in points, positive where full is better. Brackets are {CONFIDENCE:.0%} "
+        f"intervals of paired differences: {NUM_BOOTSTRAP} bootstrap resamples of whole groups of variants, with all "
+        "rows of a group together, so that repeated seeds of the same items are no new evidence. Leaf and attributes "
+        "are asked zero-shot with the title hidden. Bold: the interval lies on one side of 0.",
+        "",
+    ]
+    if figure:
+        text += [f"![Full minus each arm, with intervals]({figure})", ""]
+    for section in sections:
+        text += _section(section)
+    return "\n".join(text).rstrip() + "\n"
+
+
+def write_page(path: Path, body: str) -> None:
+    """Put `body` between the markers of the page, which is begun where it is not there.
+
+    Raises:
+        ConfigError: The page has not both markers, in their order.
+        StorageError: It cannot be written.
+    """
+    page = path.read_text(encoding="utf-8") if path.exists() else HEAD
+    start, stop = page.find(BEGIN), page.find(END)
+    if start < 0 or stop < start:
+        raise ConfigError(
+            "the page has no place for the results",
+            where=str(path),
+            allowed=f"one line {BEGIN} and below it one line {END}",
+            fix="put both in, or move the page away to have it begun anew",
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{page[: start + len(BEGIN)]}\n{body}{page[stop:]}", encoding="utf-8")
+    except OSError as error:
+        raise StorageError("the page cannot be written", where=str(path), got=str(error)) from None
+
+
+def _section(section: Section) -> list[str]:
+    protocol = section.protocol
+    some = next(iter(section.arms.values())).rows[-1]
+    layout = (
+        f"{protocol.num_folds} folds by group, seed s holds out fold s - 1; scores are pooled over the folds"
+        if protocol.num_folds > 1
+        else "the recipe's own split, the same for all seeds; scores are the mean over seeds"
+    )
+    text = [f"## {protocol.data}", "", f"`{some.recipe}`, recipe {some.recipe_digest}; {layout}.", ""]
+    text += [*_bars(section), *_scores(section), *_gaps(section), *_rates(section), *_earlier(section)]
+    return [*text, *_notes(section)]
+
+
+def _bars(section: Section) -> list[str]:
+    rows = [
+        [bar.text, f"**{bar.verdict}**", bar.numbers]
+        for bar in evaluate(section.protocol, section.arms, section.lr_rows)
+    ]
+    return ["### Bars", "", *_table(["bar", "", "numbers"], rows), ""]
+
+
+def _scores(section: Section) -> list[str]:
+    head = ["arm", "seeds", *_COLUMNS.values(), "mean of five", "sd over seeds", "parameters", "min", "commit"]
+    rows = []
+    for arm in (*section.trained, *section.baselines):
+        values = [score(arm, metric) for metric in _COLUMNS]
+        mean, spread = main_mean(arm), arm.spread
+        is_trained = arm.rows[0].kind == "arm"
+        rows.append(
+            [
+                arm.title,
+                ", ".join(map(str, sorted(arm.by_seed))),
+                *("n/a" if one is None else f"{100 * one.value:.1f} ({one.n})" for one in values),
+                "n/a" if mean is None else f"{100 * mean:.1f}",
+                "" if spread is None else f"{100 * spread:.1f}",
+                f"{arm.rows[-1].trainable:,}" if is_trained else "",
+                f"{fmean(row.train_s for row in arm.rows) / 60:.1f}" if is_trained else "",
+                ", ".join(sorted({row.commit[:8] + "+" * row.commit.endswith("+") for row in arm.rows})),
+            ]
+        )
+    return ["### Scores (n)", "", *_table(head, rows), ""]
+
+
+def _gaps(section: Section) -> list[str]:
+    if FULL not in section.arms:
+        return []
+    full = section.arms[FULL]
+    head = ["full minus", "pairs", "mean of five", *_COLUMNS.values()]
+    rows = []
+    others = [arm for arm in (*section.trained, *section.baselines) if arm.name != FULL]
+    for arm in sorted(others, key=lambda arm: arm.name != DUAL):
+        rows.append([arm.title, *_gap_cells(full, arm, {})])
+        if arm.name == "title_words":
+            rows.append([f"{arm.title}, shown the title", *_gap_cells(full, arm, SHOWN)])
+    return ["### Paired differences", "", *_table(head, rows), ""] if rows else []
+
+
+def _gap_cells(full: ArmRows, arm: ArmRows, instead: Mapping[str, str]) -> list[str]:
+    theirs = [instead.get(metric, metric) for metric in MAIN_METRICS]
+    cells = [_gap(difference(full, arm, MAIN_METRICS, theirs))]
+    cells += [_gap(difference(full, arm, [metric], [instead.get(metric, metric)])) for metric in _COLUMNS]
+    return [str(len(paired_rows(full, arm))), *cells]
+
+
+def _rates(section: Section) -> list[str]:
+    if not section.lr_rows:
+        return []
+    rows = [
+        [row.title, f"{row.lr_factor:g}", _percent(row.main_score), f"{row.train_s / 60:.1f}", row.commit[:8]]
+        for row in section.lr_rows
+    ]
+    head = ["arm", "times the recipe's rates", "main score, validation side", "min", "commit"]
+    return ["### Learning rates tried", "", *_table(head, rows), ""]
+
+
+def _earlier(section: Section) -> list[str]:
+    """What former recipes gave, so that no result is lost with the recipe that made it."""
+    by_arm: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in section.earlier:
+        by_arm[row.recipe_digest, row.recipe, row.title].append(row)
+    rows = [
+        [
+            f"{recipe}, {digest}",
+            title,
+            ", ".join(str(seed) for seed in sorted({row.seed for row in found})),
+            _percent(fmean(scores) if (scores := [r.main_score for r in found if r.main_score is not None]) else None),
+            found[-1].commit[:8],
+        ]
+        for (digest, recipe, title), found in by_arm.items()
+    ]
+    if not rows:
+        return []
+    head = ["recipe", "arm", "seeds", "main score, mean", "commit"]
+    return ["### Under former recipes", "", *_table(head, rows), ""]
+
+
+def _notes(section: Section) -> list[str]:
+    rows = [row for arm in section.arms.values() for row in arm.rows]
+    machines = sorted({_machine(row) for row in rows})
+    notes = [f"Machine: {'; '.join(machines)}."]
+    mixed = {row.harness_digest for row in rows}
+    if len(mixed) > 1:
+        notes.append(
+            f"Rows were judged by {len(mixed)} versions of the benchmark's code; only rows of one version are paired."
+        )
+    full_rates = {row.lr_factor for arm in section.trained if arm.name == FULL for row in arm.rows}
+    others = {
+        arm.title for arm in section.trained if arm.name != DUAL and {row.lr_factor for row in arm.rows} - full_rates
+    }
+    if others:
+        notes.append(f"Trained at other learning rates than full, and to be run again: {', '.join(sorted(others))}.")
+    idle = {arm.title: arm.rows[-1].idle for arm in section.trained if arm.rows[-1].idle}
+    if idle:
+        told = ", ".join(f"{title} {count:,}" for title, count in idle.items())
+        notes.append(f"Not counted as parameters, because no embedding depends on them: {told}.")
+    return [*notes, ""]
+
+
+def _machine(row: Row) -> str:
+    one = row.machine
+    return f"{one.get('cpu', 'unknown')}, {one.get('cores', '?')} cores, PyTorch {one.get('torch', '?')}"
+
+
+def _gap(found: Difference | None) -> str:
+    if found is None:
+        return "n/a"
+    text = f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    return f"**{text}**" if found.low > 0 or found.high < 0 else text
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.1f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]

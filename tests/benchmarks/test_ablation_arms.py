@@ -1,0 +1,174 @@
+"""Arms, recipes and digests of the ablation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.ablation.arms import ARMS, DUAL, FULL, PAPERS_PARTS, choose_arms, deep, read_arms
+from benchmarks.ablation.planning import baseline_jobs, chosen_rates, lr_jobs, recipe_setup
+from benchmarks.ablation.protocol import PROTOCOLS, arm_setup, base_setup, differences, flat, lr_setup, read_recipe
+from catalog import ConfigError
+from tests.benchmarks.rows import DATA, DEMO, LUMA, jobs, no_match, recipe, row
+
+QUEUE = {"train": {"negatives": {"queue_size": 64, "hard_weight": 2.0}}}
+
+
+@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
+def test_every_arm_fits_the_recipe_and_changes_only_what_it_names(arm) -> None:  # type: ignore[no-untyped-def]
+    base = base_setup(recipe(**QUEUE), DEMO, 1)
+    found = differences(base.plain(), arm_setup(base, arm).plain())
+    assert set(found) <= set(flat(arm.changes))
+    assert bool(found) == (arm.name not in (FULL, "balanced_pooling", "additive"))
+
+
+def test_names_are_unique_and_every_data_set_begins_with_full_and_its_rival() -> None:
+    names = [arm.name for arm in ARMS]
+    assert len(set(names)) == len(names)
+    for protocol in PROTOCOLS.values():
+        assert protocol.arms[:2] == (FULL, DUAL)
+        assert set(protocol.arms) | set(PAPERS_PARTS) <= set(names)
+
+
+def test_an_arm_that_changes_nothing_is_left_out_and_told() -> None:
+    said: list[str] = []
+    found = jobs(["full", "minus_queue", "additive"], [1, 2], say=said.append)
+    assert [job.arm for job in found] == ["full", "full"]
+    assert len(said) == 2
+    assert all("is left out" in line for line in said)
+
+
+def test_an_arm_that_changes_nothing_is_refused_when_named() -> None:
+    with pytest.raises(ConfigError, match="changes nothing"):
+        jobs(["full", "minus_queue"], [1], named=True)
+
+
+def test_jobs_run_seed_by_seed_with_every_arm_once() -> None:
+    found = jobs(["full", "dual", "minus_crop"], [1, 2, 3])
+    assert [(job.seed, job.arm) for job in found] == [
+        (seed, arm) for seed in (1, 2, 3) for arm in ("full", "dual", "minus_crop")
+    ]
+    assert {job.setup.train.seed for job in found if job.seed == 2} == {2}
+    assert {job.fold for job in found} == {None}
+
+
+def test_folds_hold_out_every_group_once_and_validate_on_none() -> None:
+    splits = [base_setup(recipe(), LUMA, seed).split for seed in LUMA.seeds]
+    assert [split.offset_frac for split in splits] == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8])
+    assert {(split.test_frac, split.val_frac) for split in splits} == {(0.2, 0.0)}
+
+
+def test_seeds_beyond_the_folds_are_refused() -> None:
+    with pytest.raises(ConfigError, match="a seed is a fold here"):
+        jobs(["full"], [6], LUMA)
+
+
+def test_learning_rates_are_tried_apart_from_the_test_side_for_both_alike() -> None:
+    setup = lr_setup(recipe(), LUMA, 1)
+    assert (setup.split.offset_frac, setup.split.test_frac, setup.split.val_frac) == (0.0, 0.2, 0.2)
+    found = lr_jobs(recipe(), LUMA, ARMS, [0.5, 2.0], DATA, no_match)
+    assert [(job.lr_factor, job.arm) for job in found] == [
+        (0.5, "full"),
+        (0.5, "dual"),
+        (2.0, "full"),
+        (2.0, "dual"),
+    ]
+    assert {job.side for job in found} == {"val"}
+    assert found[0].setup.train.lr_text == pytest.approx(0.5 * recipe().config.train.lr_text)
+    assert found[0].name != found[2].name
+
+
+def test_learning_rates_need_a_validation_side() -> None:
+    with pytest.raises(ConfigError, match="validation side"):
+        lr_setup(recipe(catalog={"split": {"val_frac": 0.0}}), DEMO, 1)
+
+
+def test_each_encoder_takes_the_best_rate_and_ties_go_to_the_smaller() -> None:
+    scores = {("full", 0.5): 0.4, ("full", 1.0): 0.4, ("full", 2.0): 0.3, ("dual", 0.5): 0.1, ("dual", 1.0): 0.2}
+    rows = [row(arm, kind="lr", lr_factor=factor, main_score=score) for (arm, factor), score in scores.items()]
+    with pytest.raises(ConfigError, match="not tried at the same learning rates"):
+        chosen_rates(rows, "r")
+    rows.append(row("dual", kind="lr", lr_factor=2.0, main_score=None))
+    assert chosen_rates(rows, "r") == {"full": (0.5, 3), "dual": (1.0, 3)}
+    assert chosen_rates(rows, "another recipe") == {"full": (1.0, 1), "dual": (1.0, 1)}
+
+
+def test_digests_follow_what_decides_a_run_and_nothing_else() -> None:
+    base = base_setup(recipe(), DEMO, 1)
+    assert base.digest(DATA) != base.digest("other")
+    assert base.digest(DATA) != base.with_seed(2).digest(DATA)
+    for key, value in (("num_workers", 3), ("log_every_steps", 9)):
+        same = base.model_copy(update={"train": base.train.model_copy(update={key: value})})
+        assert same.digest(DATA) == base.digest(DATA)
+    assert recipe_setup(recipe(), LUMA).digest(DATA) == recipe_setup(recipe(), LUMA).digest(DATA)
+    assert len({job.recipe_digest for job in jobs(["full", "dual"], [1, 2], LUMA)}) == 1
+    assert len({job.config_digest for job in jobs(["full", "dual"], [1, 2], LUMA)}) == 4
+
+
+def test_changes_name_both_values() -> None:
+    (job,) = jobs(["minus_crop"], [1])
+    assert job.changes == {"model.use_crops": (True, False)}
+
+
+def test_baselines_without_a_seed_run_once_unless_the_folds_differ() -> None:
+    on_demo = [job.arm for job in baseline_jobs(recipe(), DEMO, [1, 2, 3], DATA)]
+    assert on_demo.count("title_words") == 1
+    assert on_demo.count("random") == 3
+    on_luma = [job.arm for job in baseline_jobs(recipe(), LUMA, [1, 2, 3], DATA)]
+    assert on_luma.count("title_words") == 3
+
+
+def test_the_demo_recipe_is_read_and_one_for_other_data_is_not(tmp_path: Path) -> None:
+    found = read_recipe("configs/train_moon/demo.yaml", DEMO)
+    assert found.path == "configs/train_moon/demo.yaml"
+    with pytest.raises(ConfigError, match="for other data"):
+        read_recipe("configs/train_moon/luma.yaml", DEMO)
+    with pytest.raises(ConfigError, match="no such recipe"):
+        read_recipe(str(tmp_path / "none.yaml"), DEMO)
+    (tmp_path / "typo.yaml").write_text("parameters: {config: {train: {stepps: 3}}}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="did you mean `steps`"):
+        read_recipe(str(tmp_path / "typo.yaml"), DEMO)
+
+
+def test_further_arms_come_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "arms.yaml"
+    path.write_text(
+        "warm: {about: warmer, changes: {train: {temperature: 0.1}}}\n"
+        "wide_dual: {like: dual, changes: {model: {embedding_dims: 64}}}\n",
+        encoding="utf-8",
+    )
+    warm, wide = read_arms(path)
+    assert (warm.title, warm.parameters, warm.changes) == ("warmer", "free", {"train": {"temperature": 0.1}})
+    assert wide.parameters == "fitted"
+    assert wide.changes["model"]["fusion"] == "late"
+    assert wide.changes["model"]["embedding_dims"] == 64
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "full: {changes: {}}",
+        "x: {like: none}",
+        "x: {changes: {split: {}}}",
+        "x: {chances: {}}",
+        "x: 3",
+    ],
+)
+def test_a_file_of_arms_with_a_mistake_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "arms.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="arm "):
+        read_arms(path)
+
+
+def test_a_misspelt_arm_is_told_its_neighbour() -> None:
+    with pytest.raises(ConfigError) as caught:
+        choose_arms(["minus_corp"], ARMS)
+    assert "minus_crop" in caught.value.fix
+
+
+def test_merging_leaves_both_sides_alone() -> None:
+    base, change = {"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}
+    assert deep(base, change) == {"a": {"b": 3, "c": 2}}
+    assert (base, change) == ({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
