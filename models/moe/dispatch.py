@@ -1,0 +1,247 @@
+"""Experts applied to the tokens that chose them: tokens sorted by expert once, then one product an expert.
+
+Two ways to the same numbers: `torch.nn.functional.grouped_mm`, one kernel for all experts, where the device has it
+(CUDA from compute capability 8.0, bfloat16); everywhere else `GroupedExperts`, a loop over the experts whose backward
+writes every expert's weight gradient straight into one stacked buffer. No loop over tokens; an expert that nobody
+chose costs a zeroed gradient and nothing else.
+
+Shape suffixes: T tokens, K choices a token, P = T K pairs of token and expert, E experts, D width, F inner width,
+W = 2F where gated and F where not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+Way = Literal["loop", "product"]
+
+
+def mix(
+    h_TD: torch.Tensor,
+    expert_TK: torch.Tensor,
+    gate_TK: torch.Tensor,
+    w_in_EWD: torch.Tensor,
+    w_out_EDF: torch.Tensor,
+    b_in_EW: torch.Tensor | None = None,
+    b_out_ED: torch.Tensor | None = None,
+    *,
+    gated: bool,
+    way: Way | None = None,
+) -> torch.Tensor:
+    """sum over k of gate[t, k] * f_expert[t, k](h_t).
+
+    Args:
+        h_TD: Tokens.
+        expert_TK: Which experts work on each, int64.
+        gate_TK: With what weight.
+        w_in_EWD: First matrices, gate rows before up rows where gated.
+        w_out_EDF: Second matrices.
+        b_in_EW: Biases of the first.
+        b_out_ED: Biases of the second.
+        gated: SwiGLU; else a plain SiLU.
+        way: Forces one of the two ways; None takes the grouped product where it can.
+
+    Returns:
+        (T, D) in the dtype that autocast asks for, else in that of `h_TD`.
+    """
+    kind, num_experts = h_TD.device.type, w_in_EWD.shape[0]
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else h_TD.dtype
+    order_P = expert_TK.flatten().argsort(stable=True)
+    counts_E = torch.bincount(expert_TK.flatten(), minlength=num_experts)
+    if way is None:
+        way = "product" if len(order_P) and has_grouped_product(h_TD.device, dtype, w_in_EWD, w_out_EDF) else "loop"
+    with torch.autocast(kind, enabled=False):
+        if way == "loop":
+            token_P = order_P // expert_TK.shape[1]
+            gate_P = gate_TK.flatten().index_select(0, order_P)
+            return GroupedExperts.apply(
+                h_TD, gate_P, w_in_EWD, w_out_EDF, b_in_EW, b_out_ED, token_P, counts_E.tolist(), gated, dtype
+            )
+        return _by_product(h_TD, gate_TK, order_P, counts_E, w_in_EWD, w_out_EDF, b_in_EW, b_out_ED, gated, dtype)
+
+
+def has_grouped_product(device: torch.device, dtype: torch.dtype, *weights: torch.Tensor) -> bool:
+    """Whether the device multiplies all experts' tokens in one kernel.
+
+    A CPU takes `grouped_mm` too, but as a loop of its own that is slower than ours.
+    """
+    if device.type != "cuda" or dtype != torch.bfloat16 or torch.cuda.get_device_capability(device) < (8, 0):
+        return False
+    # Rows must start at multiples of 16 bytes.
+    return all(side % 8 == 0 for weight in weights for side in weight.shape[1:])
+
+
+def _by_product(
+    h_TD: torch.Tensor,
+    gate_TK: torch.Tensor,
+    order_P: torch.Tensor,
+    counts_E: torch.Tensor,
+    w_in_EWD: torch.Tensor,
+    w_out_EDF: torch.Tensor,
+    b_in_EW: torch.Tensor | None,
+    b_out_ED: torch.Tensor | None,
+    gated: bool,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    num, width = h_TD.shape
+    choices = gate_TK.shape[1]
+    ends_E = counts_E.cumsum(0).to(torch.int32)
+    # Repeated first and then permuted, both ways: every index occurs once, so no sum depends on the order of threads.
+    pairs_PD = h_TD.to(dtype).unsqueeze(1).expand(num, choices, width).reshape(-1, width).index_select(0, order_P)
+    pre_PW = F.grouped_mm(pairs_PD, w_in_EWD.to(dtype).transpose(-2, -1), offs=ends_E)
+    expert_P = torch.repeat_interleave(counts_E, output_size=len(order_P))
+    if b_in_EW is not None:
+        pre_PW = pre_PW + b_in_EW.to(dtype).index_select(0, expert_P)
+    if gated:
+        gate_PF, up_PF = pre_PW.chunk(2, dim=-1)
+        act_PF = F.silu(gate_PF) * up_PF
+    else:
+        act_PF = F.silu(pre_PW)
+    out_PD = F.grouped_mm(act_PF, w_out_EDF.to(dtype).transpose(-2, -1), offs=ends_E)
+    if b_out_ED is not None:
+        out_PD = out_PD + b_out_ED.to(dtype).index_select(0, expert_P)
+    back_P = torch.empty_like(order_P).scatter_(0, order_P, torch.arange(len(order_P), device=order_P.device))
+    out_TKD = out_PD.index_select(0, back_P).view(num, choices, width)
+    return (out_TKD.float() * gate_TK.float().unsqueeze(-1)).sum(dim=1).to(dtype)
+
+
+class GroupedExperts(torch.autograd.Function):
+    """The loop over experts, forward and backward; see `mix` for the arguments.
+
+    Keeps the pre-activations alone and takes the activations anew in backward: a third less memory for one
+    multiplication in cache. Matrices of another dtype than the computation's are cast one expert at a time.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        h_TD: torch.Tensor,
+        gate_P: torch.Tensor,
+        w_in_EWD: torch.Tensor,
+        w_out_EDF: torch.Tensor,
+        b_in_EW: torch.Tensor | None,
+        b_out_ED: torch.Tensor | None,
+        token_P: torch.Tensor,
+        counts: list[int],
+        gated: bool,
+        dtype: torch.dtype,
+    ) -> torch.Tensor:
+        pre_PW = h_TD.new_empty((len(token_P), w_in_EWD.shape[1]), dtype=dtype)
+        y_TD = torch.zeros_like(h_TD, dtype=_sum_dtype(dtype))
+        for expert, rows in _groups(counts):
+            token_N = token_P[rows]
+            pre_NW = pre_PW[rows]
+            h_ND = h_TD.index_select(0, token_N).to(dtype)
+            torch.mm(h_ND, w_in_EWD[expert].to(dtype).t(), out=pre_NW)
+            if b_in_EW is not None:
+                pre_NW.add_(b_in_EW[expert])
+            out_ND = torch.mm(_activate(pre_NW, gated), w_out_EDF[expert].to(dtype).t())
+            if b_out_ED is not None:
+                out_ND.add_(b_out_ED[expert])
+            y_TD.index_add_(0, token_N, out_ND.to(y_TD.dtype).mul_(gate_P[rows].unsqueeze(-1)))
+        ctx.save_for_backward(h_TD, gate_P, w_in_EWD, w_out_EDF, b_in_EW, b_out_ED, token_P, pre_PW)
+        ctx.counts, ctx.gated, ctx.dtype = counts, gated, dtype
+        return y_TD.to(dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy_TD: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        h_TD, gate_P, w_in_EWD, w_out_EDF, b_in_EW, b_out_ED, token_P, pre_PW = ctx.saved_tensors
+        dtype, gated = ctx.dtype, ctx.gated
+        wants_h, wants_gate, wants_in, wants_out, wants_b_in, wants_b_out = ctx.needs_input_grad[:6]
+        dh_TD = torch.zeros_like(h_TD, dtype=_sum_dtype(dtype)) if wants_h else None
+        dgate_P = torch.empty_like(gate_P) if wants_gate else None
+        dw_in_EWD, dw_out_EDF, db_in_EW, db_out_ED = (
+            _for_gradient(weight, ctx.counts) if wanted else None
+            for weight, wanted in (
+                (w_in_EWD, wants_in),
+                (w_out_EDF, wants_out),
+                (b_in_EW, wants_b_in),
+                (b_out_ED, wants_b_out),
+            )
+        )
+        wants_pre = wants_h or wants_in or wants_b_in
+        with torch.autocast(h_TD.device.type, enabled=False):
+            for expert, rows in _groups(ctx.counts):
+                token_N, gate_N1, pre_NW = token_P[rows], gate_P[rows].unsqueeze(-1), pre_PW[rows]
+                act_NF = _activate(pre_NW, gated)
+                dy_ND = dy_TD.index_select(0, token_N).to(dtype)
+                dact_NF = torch.mm(dy_ND, w_out_EDF[expert].to(dtype))
+                if dgate_P is not None:
+                    dgate_N = (dact_NF * act_NF).sum(dim=1, dtype=dgate_P.dtype)
+                    if b_out_ED is not None:
+                        dgate_N = dgate_N + dy_ND.to(dgate_P.dtype) @ b_out_ED[expert].to(dgate_P.dtype)
+                    dgate_P[rows] = dgate_N
+                # From here on dy and dact carry the gate.
+                if dw_out_EDF is not None or db_out_ED is not None:
+                    dy_ND.mul_(gate_N1)
+                if dw_out_EDF is not None:
+                    _product_into(dw_out_EDF[expert], dy_ND.t(), act_NF)
+                if db_out_ED is not None:
+                    db_out_ED[expert] = dy_ND.sum(dim=0)
+                if not wants_pre:
+                    continue
+                dpre_NW = _before_activation(dact_NF.mul_(gate_N1), pre_NW, gated)
+                if dw_in_EWD is not None:
+                    _product_into(dw_in_EWD[expert], dpre_NW.t(), h_TD.index_select(0, token_N).to(dtype))
+                if db_in_EW is not None:
+                    db_in_EW[expert] = dpre_NW.sum(dim=0)
+                if dh_TD is not None:
+                    dh_TD.index_add_(0, token_N, torch.mm(dpre_NW, w_in_EWD[expert].to(dtype)).to(dh_TD.dtype))
+        dh_TD = None if dh_TD is None else dh_TD.to(h_TD.dtype)
+        return dh_TD, dgate_P, dw_in_EWD, dw_out_EDF, db_in_EW, db_out_ED, None, None, None, None
+
+
+def _groups(counts: list[int]) -> list[tuple[int, slice]]:
+    """Experts with work, and the places of their pairs."""
+    groups, start = [], 0
+    for expert, count in enumerate(counts):
+        if count:
+            groups.append((expert, slice(start, start + count)))
+        start += count
+    return groups
+
+
+def _activate(pre_NW: torch.Tensor, gated: bool) -> torch.Tensor:
+    if not gated:
+        return F.silu(pre_NW)
+    gate_NF, up_NF = pre_NW.chunk(2, dim=-1)
+    return F.silu(gate_NF).mul_(up_NF)
+
+
+def _before_activation(dact_NF: torch.Tensor, pre_NW: torch.Tensor, gated: bool) -> torch.Tensor:
+    """Gradient before the activation; uses `dact_NF` up."""
+    silu_backward = torch.ops.aten.silu_backward
+    if not gated:
+        return silu_backward(dact_NF, pre_NW)
+    gate_NF, up_NF = pre_NW.chunk(2, dim=-1)
+    dpre_NW = torch.empty_like(pre_NW)
+    dgate_NF, dup_NF = dpre_NW.chunk(2, dim=-1)
+    torch.mul(dact_NF, F.silu(gate_NF), out=dup_NF)
+    silu_backward.grad_input(dact_NF.mul_(up_NF), gate_NF, grad_input=dgate_NF)
+    return dpre_NW
+
+
+def _for_gradient(weight: torch.Tensor, counts: list[int]) -> torch.Tensor:
+    """Room for a stacked gradient; zero where an expert had no token, the rest yet to be written."""
+    gradient = torch.empty_like(weight)
+    for expert, count in enumerate(counts):
+        if not count:
+            gradient[expert].zero_()
+    return gradient
+
+
+def _product_into(out: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+    if out.dtype == left.dtype:
+        torch.mm(left, right, out=out)
+    else:
+        out.copy_(torch.mm(left, right))
+
+
+def _sum_dtype(dtype: torch.dtype) -> torch.dtype:
+    """At least float32: a token's choices are added up one by one."""
+    return torch.promote_types(dtype, torch.float32)

@@ -1,0 +1,52 @@
+"""Put guided experts, or their dense twins, where a decoder's FFNs were."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from catalog import ModelError
+from models.config import MoeConfig
+from models.moe.dense_twin import DenseTwin
+from models.moe.guided import GuidedMoe
+from models.moe.in_view import TypesInView
+
+
+def upcycle(
+    layers: nn.ModuleList, ffn_name: str, width: int, config: MoeConfig, in_view: TypesInView
+) -> list[GuidedMoe]:
+    """Replace the FFN of the chosen layers, in place; every output stays what it was.
+
+    Args:
+        layers: The decoder's.
+        ffn_name: Attribute of a layer that is its FFN.
+        width: Width of the hidden states.
+        config: Which layers, and what comes there; empty layers leave the decoder as it is.
+        in_view: Where the new modules will find the token types.
+
+    Returns:
+        The guided modules, in the order of the layers; none for dense twins.
+
+    Raises:
+        ModelError: A layer is named that the decoder has not, or full experts meet an FFN that is not a SwiGLU.
+    """
+    num = len(layers)
+    for index in config.layers:
+        if not -num <= index < num:
+            raise ModelError(
+                "the mixture of experts is asked for in a layer that the decoder has not",
+                where="model.moe.layers",
+                got=str(index),
+                allowed=f"{-num} to {num - 1}: the decoder has {num} layers",
+                fix="name other layers in model.moe.layers, or keep more of the decoder's",
+            )
+    made = []
+    for index in sorted({layer % num for layer in config.layers}):
+        layer = layers[index]
+        ffn = getattr(layer, ffn_name)
+        if config.kind == "dense":
+            setattr(layer, ffn_name, DenseTwin(ffn, width, config))
+            continue
+        moe = GuidedMoe(ffn, width, config, in_view)
+        setattr(layer, ffn_name, moe)
+        made.append(moe)
+    return made
