@@ -29,26 +29,54 @@ class Signals:
 
 
 class RawSignal(nn.Module):
-    """A gated linear map of a signal that reaches the embedding past the decoder.
+    """A gated affine map of a signal that reaches the embedding past the decoder.
 
     Args:
         width: Width of the signal.
         dims: Width of what it adds to.
-        starts_at_zero: Whether it adds nothing before anything was learnt.
+        start: `zero`: it adds nothing before anything was learnt. `open`: a random map. `whitened`: random too, until
+            `start_whitened` is given the train side's signals.
     """
 
-    def __init__(self, width: int, dims: int, starts_at_zero: bool) -> None:
+    def __init__(self, width: int, dims: int, start: str) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.project = nn.Linear(width, dims, bias=False)
+        self.project = nn.Linear(width, dims)
         self.gate = nn.Parameter(torch.ones(()))
-        if starts_at_zero:
+        nn.init.zeros_(self.project.bias)
+        if start == "zero":
             nn.init.zeros_(self.project.weight)
 
     def forward(self, signal_BX: torch.Tensor, present_B: torch.Tensor) -> torch.Tensor:
         """(B, dims); zero for an item without the signal."""
         added = self.gate * self.project(self.norm(signal_BX))
         return added * present_B.unsqueeze(-1).to(added.dtype)
+
+    @torch.no_grad()
+    def start_whitened(self, signals_NX: torch.Tensor, ridge: float = 0.1) -> None:
+        """Start as the whitened principal components of real signals, of about unit variance each.
+
+        Raw signals of any pictures, or of any texts, are much alike: the few directions in which all vary drown those
+        that tell items apart. Whitening makes them count the same.
+
+        Args:
+            signals_NX: Signals of the train side, at least two.
+            ridge: Share of the mean variance added to each, so that directions of noise are not blown up.
+
+        Source: Jegou and Chum, Negative evidences and co-occurences in image retrieval, ECCV 2012.
+        """
+        dims = self.project.out_features
+        normed_NX = self.norm(signals_NX.float()).double()
+        mean_X = normed_NX.mean(dim=0)
+        _, spread, axes = torch.linalg.svd(normed_NX - mean_X, full_matrices=False)
+        kept = min(dims, len(spread))
+        variance = spread[:kept].square() / len(signals_NX)
+        scale = (variance + ridge * variance.mean()).rsqrt()
+        weight = scale.unsqueeze(1) * axes[:kept]
+        self.project.weight.zero_()
+        self.project.weight[:kept] = weight.to(self.project.weight.dtype)
+        self.project.bias.zero_()
+        self.project.bias[:kept] = -(weight @ mean_X).to(self.project.bias.dtype)
 
 
 class FusedHead(nn.Module):
@@ -87,20 +115,22 @@ class FusedHead(nn.Module):
                 (i / width, k, start + i) for k, (start, width) in enumerate(_spans(widths)) for i in range(width)
             ]
             self.order = torch.tensor([place for _, _, place in sorted(places)])
-        zero = config.residual_start == "zero"
+        start = config.residual_start
         shared = config.head == "sum"
         spans = _spans(widths)
         self.vision_span = slice(None) if shared or not config.vision_residual else _slice(spans[1])
         self.word_span = slice(None) if shared or not config.word_residual else _slice(spans[-1])
         dims = config.embedding_dims
         self.vision = (
-            RawSignal(vision_size, len(range(*self.vision_span.indices(dims))), False)
+            RawSignal(vision_size, _length(self.vision_span, dims), "open" if start == "zero" else start)
             if config.vision_residual
             else None
         )
-        self.words = (
-            RawSignal(hidden_size, len(range(*self.word_span.indices(dims))), zero) if config.word_residual else None
-        )
+        self.words = RawSignal(hidden_size, _length(self.word_span, dims), start) if config.word_residual else None
+        if config.head == "heads":
+            # What the fused state expects in a residual's dimensions is learnt: at first it would only blur them.
+            with torch.no_grad():
+                self.project.weight[widths[0] :] = 0.0
 
     def forward(self, signals: Signals) -> torch.Tensor:
         """Returns (B, E) float32, L2-normalised."""
@@ -120,7 +150,7 @@ class FusedHead(nn.Module):
 class LateHead(nn.Module):
     """The dual encoder's join: each tower to a unit vector, then a weighted sum of those that are there.
 
-        z = a_v norm(M(v)) + a_t norm(W_h norm(h) + g_w W_w norm(w))
+        z = a_v norm(g_v W_v norm(v) + M(v)) + a_t norm(W_h norm(h) + g_w W_w norm(w))
 
     M is an MLP over the pooled vision tower, h the decoder over the words alone; a_v and a_t are learnt, and one at
     the start.
@@ -138,14 +168,14 @@ class LateHead(nn.Module):
         dims = config.embedding_dims
         self.norm = nn.LayerNorm(hidden_size)
         self.project = nn.Linear(hidden_size, dims, bias=False)
-        self.vision = nn.Sequential(
+        self.vision = RawSignal(vision_size, dims, "open" if config.residual_start == "zero" else config.residual_start)
+        self.vision_change = nn.Sequential(
             nn.LayerNorm(vision_size),
             nn.Linear(vision_size, config.late_hidden_size),
             nn.GELU(),
             nn.Linear(config.late_hidden_size, dims),
         )
-        self.vision_skip = nn.Linear(vision_size, dims, bias=False)
-        self.words = RawSignal(hidden_size, dims, config.residual_start == "zero") if config.word_residual else None
+        self.words = RawSignal(hidden_size, dims, config.residual_start) if config.word_residual else None
         self.log_weights = nn.Parameter(torch.zeros(2))
 
     def forward(self, signals: Signals) -> torch.Tensor:
@@ -153,7 +183,7 @@ class LateHead(nn.Module):
         text_BE = self.project(self.norm(signals.hidden_BD))
         if self.words is not None:
             text_BE = text_BE + self.words(signals.words_BD, signals.has_words_B)
-        vision_BE = self.vision(signals.vision_BP) + self.vision_skip(self.vision[0](signals.vision_BP))
+        vision_BE = self.vision(signals.vision_BP, signals.has_picture_B) + self.vision_change(signals.vision_BP)
         vision, text = (F.normalize(one.float(), dim=-1) for one in (vision_BE, text_BE))
         weights = self.log_weights.exp()
         # Where there is neither picture nor word, the template's own vector stands for the item.
@@ -187,6 +217,10 @@ def _head_widths(config: ModelConfig) -> list[int]:
 def _spans(widths: list[int]) -> list[tuple[int, int]]:
     starts = [sum(widths[:index]) for index in range(len(widths))]
     return list(zip(starts, widths, strict=True))
+
+
+def _length(span: slice, dims: int) -> int:
+    return len(range(*span.indices(dims)))
 
 
 def _slice(span: tuple[int, int]) -> slice:

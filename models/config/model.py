@@ -57,8 +57,10 @@ class ModelConfig(Section):
         description="equal: every token of a field counts the same; rare: a token frequent in the train side's "
         "texts counts less.",
     )
-    residual_start: Literal["zero", "open"] = Field(
-        default="zero", description="Whether the word residual starts at zero, or open as the vision residual does."
+    residual_start: Literal["zero", "open", "whitened"] = Field(
+        default="zero",
+        description="How the residuals start. zero: the words' at zero, the pictures' as a random map; open: both as "
+        "random maps; whitened: both as the whitened principal components of the train side's raw signals.",
     )
     head: Literal["sum", "heads"] = Field(
         default="sum",

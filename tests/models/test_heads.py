@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from models.heads import FusedHead, LateHead, Signals, matryoshka
+from models.heads import FusedHead, LateHead, RawSignal, Signals, matryoshka
 from tests.models import shop
 
 WIDTH, VISION = 6, 4
@@ -91,3 +91,24 @@ def test_matryoshka_prefixes_are_unit_vectors() -> None:
     assert short.shape == (5, 4)
     assert torch.allclose(short.norm(dim=-1), torch.ones(5))
     assert torch.allclose(F.cosine_similarity(short, vectors[:, :4]), torch.ones(5))
+
+
+def test_a_whitened_start_gives_uncorrelated_dimensions_of_unit_variance() -> None:
+    torch.manual_seed(0)
+    raw = RawSignal(20, 6, "whitened")
+    signals = torch.randn(400, 20) @ torch.randn(20, 20) + 3.0
+    raw.start_whitened(signals, ridge=0.0)
+    with torch.no_grad():
+        made = raw(signals, torch.ones(400, dtype=torch.bool))
+    assert torch.allclose(made.mean(dim=0), torch.zeros(6), atol=1e-4)
+    assert torch.allclose(made.T @ made / 400, torch.eye(6), atol=1e-3)
+
+
+def test_fewer_signals_than_dimensions_leave_the_rest_silent() -> None:
+    raw = RawSignal(20, 8, "whitened")
+    signals = torch.randn(4, 20, generator=torch.Generator().manual_seed(1))
+    raw.start_whitened(signals)
+    with torch.no_grad():
+        made = raw(signals, torch.ones(4, dtype=torch.bool))
+    assert torch.isfinite(made).all()
+    assert float(made[:, 4:].abs().max()) == 0.0

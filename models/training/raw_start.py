@@ -1,0 +1,85 @@
+"""Where the residuals begin: raw signals of the train side, whitened."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from models.batch import collate
+from models.heads import RawSignal
+from models.moon import MoonModel
+from models.pooling import word_pool
+from models.training.data import Picture, TrainSet
+
+_log = logging.getLogger(__name__)
+Item = TypeVar("Item")
+MAX_SIGNALS = 8192
+BATCH = 64
+
+
+@torch.no_grad()
+def start_residuals(moon: MoonModel, dataset: TrainSet) -> None:
+    """Whiten the residuals by what the pictures and words of the train side look like before training.
+
+    Args:
+        moon: Its head gets the start, in place; a head without residuals is left alone.
+        dataset: Of the training: its products, queries and pictures.
+    """
+    was_training = moon.training
+    moon.eval()
+    head = moon.head
+    if head.vision is not None:
+        _start(head.vision, _pooled_pictures(moon, dataset), "pictures")
+    if head.words is not None:
+        _start(head.words, _pooled_words(moon, dataset), "texts")
+    moon.train(was_training)
+
+
+def _start(raw: RawSignal, signals_NX: torch.Tensor, what: str) -> None:
+    if len(signals_NX) < 2:
+        _log.warning("fewer than two %s: their residual starts as a random map", what)
+        return
+    raw.start_whitened(signals_NX)
+
+
+def _pooled_pictures(moon: MoonModel, dataset: TrainSet) -> torch.Tensor:
+    """(N, P): the pooled vision signal of the plain pictures."""
+    views = 2 if moon.config.use_crops else 1
+    pictures = [Picture(shot, view, False) for shot in dataset.shots() for view in range(views)]
+    pictures = _spread(list({(one.shot.key, one.view): one for one in pictures}.values()))
+    parts = []
+    for start in range(0, len(pictures), BATCH):
+        some = pictures[start : start + BATCH]
+        if dataset.features is not None:
+            # The plain picture is variant 0 of every store.
+            parts.append(dataset.features(some, np.zeros(len(some), dtype=np.int64)).pooled_NP)
+            continue
+        squares = [dataset.store.squares(one.shot)[one.view] for one in some]
+        parts.append(moon.backbone.see(dataset.processor.pixels(squares)).pooled_NP)
+    return torch.cat(parts) if parts else torch.zeros((0, moon.backbone.vision_size))
+
+
+def _pooled_words(moon: MoonModel, dataset: TrainSet) -> torch.Tensor:
+    """(N, D): the pooled words of products, of queries, and of label texts."""
+    processor = dataset.processor
+    sequences = [processor.product_sequence(product, 0) for product in dataset.products.values()]
+    texts = [pair.text for pair in dataset.table.pairs() if pair.text]
+    texts += [text for field in dataset.fields for text in field.texts]
+    sequences += [processor.query_sequence(text, 0) for text in dict.fromkeys(texts)]
+    parts = []
+    sequences = _spread(sequences)
+    for start in range(0, len(sequences), BATCH):
+        batch = collate(sequences[start : start + BATCH], (), pad_id=processor.template.pad_id)
+        weights = moon.token_weights[batch.ids_BL] if moon.config.word_weights == "rare" else None
+        parts.append(word_pool(moon.backbone.embed_tokens(batch.ids_BL), batch.types_BL, weights).float())
+    return torch.cat(parts) if parts else torch.zeros((0, moon.backbone.hidden_size))
+
+
+def _spread(items: Sequence[Item]) -> Sequence[Item]:
+    """At most `MAX_SIGNALS`, evenly out of all."""
+    step = -(-len(items) // MAX_SIGNALS)
+    return items[::step] if items else items
