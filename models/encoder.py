@@ -150,7 +150,7 @@ class MoonEncoder:
         known = self._seen.get(keys)
         missing = {key: square for key, square in zip(keys, squares, strict=True) if key not in known}
         if missing or not squares:
-            made = self.model.backbone.see(self.processor.pixels(list(missing.values())).to(self.device))
+            made = self.model.see(self.processor.pixels(list(missing.values())).to(self.device))
             if not squares:
                 return self.model.project(made)
             fresh = {key: made.map(lambda one, row=row: one[row].clone()) for row, key in enumerate(missing)}

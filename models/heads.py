@@ -11,7 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from models.colours import NUM_CELLS
 from models.config import ModelConfig
+
+VISION, COLOURS, WORDS = "vision", "colours", "words"
+"""Raw signals, each with its residual."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,20 @@ class Signals:
     """Pooled hidden states after the final norm."""
     vision_BP: torch.Tensor
     """Mean of the pooled vision signals of the item's pictures; zero without any."""
+    colours_BC: torch.Tensor
+    """Mean of the pictures' colours; no columns where the model takes none."""
     has_picture_B: torch.Tensor
     words_BD: torch.Tensor
     """Pooled token embeddings of the item's words; zero without any."""
     has_words_B: torch.Tensor
+
+    def raw(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """A raw signal and which items have it."""
+        return {
+            VISION: (self.vision_BP, self.has_picture_B),
+            COLOURS: (self.colours_BC, self.has_picture_B),
+            WORDS: (self.words_BD, self.has_words_B),
+        }[name]
 
 
 class RawSignal(nn.Module):
@@ -82,12 +96,13 @@ class RawSignal(nn.Module):
 class FusedHead(nn.Module):
     """Fused hidden state, plus residuals of the raw signals, to a unit vector.
 
-        sum      z = W_h norm(h) + g_v W_v norm(v) + g_w W_w norm(w)
-        heads    z = interleave(W_1 norm(h), W_2 norm(h) + g_v W_v norm(v), W_3 norm(h) + g_w W_w norm(w))
+        sum      z = W_h norm(h) + sum_r g_r W_r norm(r)                                  r in {v, c, w}
+        heads    z = interleave(W_h norm(h), W_hv norm(h) + g_v W_v norm(v), .. c, .. w)
 
-    v is the pooled vision tower. Its gate is learnt and starts open, at one: with a small backbone the fused path loses
-    visual detail, and the residual carries it past the decoder. w are the pooled token embeddings: the very words of a
-    query and of a title, which a small decoder blurs. A residual is zero for an item without the signal.
+    v is the pooled vision tower: with a small backbone the fused path loses visual detail, and the residual carries it
+    past the decoder. c are the colours of the pictures, which a tower trained to name objects has mostly forgotten and
+    which tell variants apart. w are the pooled token embeddings: the very words of a query and of a title, which a
+    small decoder blurs. The gates g are learnt and start at one. A residual is zero for an item without the signal.
 
     `sum` lets all signals share all dimensions. `heads` gives each residual dimensions of its own, in which an item
     without the signal is placed by its fused state alone: what a text query expects to see, say. The dimensions are
@@ -105,7 +120,8 @@ class FusedHead(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(hidden_size)
         self.project = nn.Linear(hidden_size, config.embedding_dims, bias=False)
-        widths = _head_widths(config)
+        raw = _raw_signals(hidden_size, vision_size, config)
+        widths = _head_widths(config.embedding_dims, 1 + len(raw))
         order = torch.arange(config.embedding_dims)
         self.register_buffer("order", order, persistent=False)
         self.order: torch.Tensor
@@ -115,18 +131,15 @@ class FusedHead(nn.Module):
                 (i / width, k, start + i) for k, (start, width) in enumerate(_spans(widths)) for i in range(width)
             ]
             self.order = torch.tensor([place for _, _, place in sorted(places)])
-        start = config.residual_start
-        shared = config.head == "sum"
-        spans = _spans(widths)
-        self.vision_span = slice(None) if shared or not config.vision_residual else _slice(spans[1])
-        self.word_span = slice(None) if shared or not config.word_residual else _slice(spans[-1])
         dims = config.embedding_dims
-        self.vision = (
-            RawSignal(vision_size, _length(self.vision_span, dims), "open" if start == "zero" else start)
-            if config.vision_residual
-            else None
+        spans = {
+            name: slice(None) if config.head == "sum" else _slice(span)
+            for name, span in zip(raw, _spans(widths)[1:], strict=True)
+        }
+        self.spans = spans
+        self.residuals = nn.ModuleDict(
+            {name: RawSignal(width, _length(spans[name], dims), start) for name, (width, start) in raw.items()}
         )
-        self.words = RawSignal(hidden_size, _length(self.word_span, dims), start) if config.word_residual else None
         if config.head == "heads":
             # What the fused state expects in a residual's dimensions is learnt: at first it would only blur them.
             with torch.no_grad():
@@ -135,22 +148,19 @@ class FusedHead(nn.Module):
     def forward(self, signals: Signals) -> torch.Tensor:
         """Returns (B, E) float32, L2-normalised."""
         z_BE = self.project(self.norm(signals.hidden_BD))
-        if self.vision is not None:
-            z_BE = _added(z_BE, self.vision(signals.vision_BP, signals.has_picture_B), self.vision_span)
-        if self.words is not None:
-            z_BE = _added(z_BE, self.words(signals.words_BD, signals.has_words_B), self.word_span)
+        for name, raw in self.residuals.items():
+            z_BE = _added(z_BE, raw(*signals.raw(name)), self.spans[name])
         return F.normalize(z_BE.float()[:, self.order], dim=-1)
 
     def gates(self) -> dict[str, float]:
         """Gates of the residuals, for the curves."""
-        found = {"vision": self.vision, "words": self.words}
-        return {f"gate/{name}": float(raw.gate.detach()) for name, raw in found.items() if raw is not None}
+        return {f"gate/{name}": float(raw.gate.detach()) for name, raw in self.residuals.items()}
 
 
 class LateHead(nn.Module):
     """The dual encoder's join: each tower to a unit vector, then a weighted sum of those that are there.
 
-        z = a_v norm(g_v W_v norm(v) + M(v)) + a_t norm(W_h norm(h) + g_w W_w norm(w))
+        z = a_v norm(g_v W_v norm(v) + g_c W_c norm(c) + M(v)) + a_t norm(W_h norm(h) + g_w W_w norm(w))
 
     M is an MLP over the pooled vision tower, h the decoder over the words alone; a_v and a_t are learnt, and one at
     the start.
@@ -168,22 +178,25 @@ class LateHead(nn.Module):
         dims = config.embedding_dims
         self.norm = nn.LayerNorm(hidden_size)
         self.project = nn.Linear(hidden_size, dims, bias=False)
-        self.vision = RawSignal(vision_size, dims, "open" if config.residual_start == "zero" else config.residual_start)
+        raw = _raw_signals(hidden_size, vision_size, config.model_copy(update={"vision_residual": True}))
+        self.residuals = nn.ModuleDict({name: RawSignal(width, dims, start) for name, (width, start) in raw.items()})
         self.vision_change = nn.Sequential(
             nn.LayerNorm(vision_size),
             nn.Linear(vision_size, config.late_hidden_size),
             nn.GELU(),
             nn.Linear(config.late_hidden_size, dims),
         )
-        self.words = RawSignal(hidden_size, dims, config.residual_start) if config.word_residual else None
         self.log_weights = nn.Parameter(torch.zeros(2))
 
     def forward(self, signals: Signals) -> torch.Tensor:
         """Returns (B, E) float32, L2-normalised."""
         text_BE = self.project(self.norm(signals.hidden_BD))
-        if self.words is not None:
-            text_BE = text_BE + self.words(signals.words_BD, signals.has_words_B)
-        vision_BE = self.vision(signals.vision_BP, signals.has_picture_B) + self.vision_change(signals.vision_BP)
+        vision_BE = self.vision_change(signals.vision_BP)
+        for name, raw in self.residuals.items():
+            if name == WORDS:
+                text_BE = text_BE + raw(*signals.raw(name))
+            else:
+                vision_BE = vision_BE + raw(*signals.raw(name))
         vision, text = (F.normalize(one.float(), dim=-1) for one in (vision_BE, text_BE))
         weights = self.log_weights.exp()
         # Where there is neither picture nor word, the template's own vector stands for the item.
@@ -208,9 +221,21 @@ def matryoshka(vectors_BE: torch.Tensor, dims: int) -> torch.Tensor:
     return F.normalize(vectors_BE[:, :dims], dim=-1)
 
 
-def _head_widths(config: ModelConfig) -> list[int]:
-    num = 1 + config.vision_residual + config.word_residual
-    share, rest = divmod(config.embedding_dims, num)
+def _raw_signals(hidden_size: int, vision_size: int, config: ModelConfig) -> dict[str, tuple[int, str]]:
+    """Width and start of every residual that is on, in a fixed order."""
+    start = config.residual_start
+    # Pictures have no head start that an untrained encoder should not have: a random map of them matches nothing.
+    of_pictures = "open" if start == "zero" else start
+    signals = {
+        VISION: (config.vision_residual, vision_size, of_pictures),
+        COLOURS: (config.colour_residual, NUM_CELLS, of_pictures),
+        WORDS: (config.word_residual, hidden_size, start),
+    }
+    return {name: (width, how) for name, (on, width, how) in signals.items() if on}
+
+
+def _head_widths(dims: int, num: int) -> list[int]:
+    share, rest = divmod(dims, num)
     return [share + (index < rest) for index in range(num)]
 
 

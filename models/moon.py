@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from models.backbones import Backbone, PictureFeatures, SeenPictures, build_backbone
+from models.backbones import Backbone, PictureFeatures, SeenPictures, build_backbone, picture_layout
 from models.batch import Batch
+from models.colours import colours
 from models.config import ModelConfig
 from models.heads import Signals, build_head
 from models.moe import GuidedMoe, RouterStats, TypesInView, upcycle
@@ -49,6 +51,12 @@ class MoonModel(nn.Module):
         """(vocabulary,) what a token counts in the word residual."""
         if config.word_weights == "rare":
             self.register_buffer("token_weights", torch.ones(vocab_size))
+        if config.colour_residual:
+            layout = picture_layout(config, self.backbone.spec())
+            for name, value in (("pixel_mean", layout.mean), ("pixel_std", layout.std)):
+                self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
+        self.pixel_mean: torch.Tensor
+        self.pixel_std: torch.Tensor
         self.head = build_head(width, self.backbone.vision_size, config)
 
     @classmethod
@@ -67,7 +75,18 @@ class MoonModel(nn.Module):
 
     def encode_pictures(self, pixels_NCHW: torch.Tensor) -> PictureFeatures:
         """Run the vision tower alone: what it made of a picture may be used in several sequences."""
-        return self.backbone.project(self.backbone.see(pixels_NCHW))
+        return self.project(self.see(pixels_NCHW))
+
+    def see(self, pixels_NCHW: torch.Tensor) -> SeenPictures:
+        """What the tower makes of normalised pixels; their colours follow the pooled signal where the model takes them.
+
+        Nothing here learns where the tower is frozen, so it may be kept.
+        """
+        seen = self.backbone.see(pixels_NCHW)
+        if not self.config.colour_residual:
+            return seen
+        own = colours(pixels_NCHW * self.pixel_std + self.pixel_mean)
+        return replace(seen, pooled_NP=torch.cat((seen.pooled_NP, own.to(seen.pooled_NP.dtype)), dim=1))
 
     def project(self, seen: SeenPictures) -> PictureFeatures:
         """Pictures whose tower features are at hand, as the decoder takes them."""
@@ -92,10 +111,14 @@ class MoonModel(nn.Module):
         embeds_BLD = self.backbone.embed_tokens(batch.ids_BL)
         hidden_BLD = self.hidden_states(batch, pictures, embeds_BLD)
         num_rows = len(batch)
+        # The tower's signal, then the colours.
+        pooled_BP = mean_by_row(pictures.pooled_NP[batch.slot_picture_S], batch.slot_row_S, num_rows)
+        width = self.backbone.vision_size
         weights_BL = self.token_weights[batch.ids_BL] if self.config.word_weights == "rare" else None
         return Signals(
             hidden_BD=pool(hidden_BLD, batch.types_BL, self.config.pooling),
-            vision_BP=mean_by_row(pictures.pooled_NP[batch.slot_picture_S], batch.slot_row_S, num_rows),
+            vision_BP=pooled_BP[:, :width],
+            colours_BC=pooled_BP[:, width:],
             has_picture_B=torch.bincount(batch.slot_row_S, minlength=num_rows) > 0,
             words_BD=word_pool(embeds_BLD, batch.types_BL, weights_BL),
             has_words_B=torch.isin(batch.types_BL, torch.tensor(WORD_TYPES, device=batch.types_BL.device)).any(dim=1),

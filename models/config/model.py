@@ -51,6 +51,9 @@ class ModelConfig(Section):
         description="mean: over all tokens; balanced: over the means of the token types present; last: the last token.",
     )
     vision_residual: bool = Field(default=True, description="Add the gated pooled vision tower to the embedding.")
+    colour_residual: bool = Field(
+        default=False, description="Add the colours of the pictures to the embedding: they tell variants apart."
+    )
     word_residual: bool = Field(default=True, description="Add the pooled token embeddings to the embedding.")
     word_weights: Literal["equal", "rare"] = Field(
         default="equal",

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from models.batch import collate
-from models.heads import RawSignal
+from models.heads import COLOURS, VISION, WORDS, RawSignal
 from models.moon import MoonModel
 from models.pooling import word_pool
 from models.training.data import Picture, TrainSet
@@ -32,16 +32,18 @@ def start_residuals(moon: MoonModel, dataset: TrainSet) -> None:
     was_training = moon.training
     moon.eval()
     head = moon.head
-    if head.vision is not None:
-        _start(head.vision, _pooled_pictures(moon, dataset), "pictures")
-    if head.words is not None:
-        _start(head.words, _pooled_words(moon, dataset), "texts")
+    width = moon.backbone.vision_size
+    pictures_NP = _pooled_pictures(moon, dataset)
+    found = {VISION: pictures_NP[:, :width], COLOURS: pictures_NP[:, width:], WORDS: _pooled_words(moon, dataset)}
+    for name, raw in head.residuals.items():
+        assert isinstance(raw, RawSignal)
+        _start(raw, found[name], name)
     moon.train(was_training)
 
 
 def _start(raw: RawSignal, signals_NX: torch.Tensor, what: str) -> None:
     if len(signals_NX) < 2:
-        _log.warning("fewer than two %s: their residual starts as a random map", what)
+        _log.warning("fewer than two items with %s: their residual starts as a random map", what)
         return
     raw.start_whitened(signals_NX)
 
@@ -59,8 +61,8 @@ def _pooled_pictures(moon: MoonModel, dataset: TrainSet) -> torch.Tensor:
             parts.append(dataset.features(some, np.zeros(len(some), dtype=np.int64)).pooled_NP)
             continue
         squares = [dataset.store.squares(one.shot)[one.view] for one in some]
-        parts.append(moon.backbone.see(dataset.processor.pixels(squares)).pooled_NP)
-    return torch.cat(parts) if parts else torch.zeros((0, moon.backbone.vision_size))
+        parts.append(moon.see(dataset.processor.pixels(squares)).pooled_NP)
+    return torch.cat(parts) if parts else torch.zeros((0, 0))
 
 
 def _pooled_words(moon: MoonModel, dataset: TrainSet) -> torch.Tensor:

@@ -156,10 +156,13 @@ def test_another_schema_version_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda tensors: tensors.pop("head.vision.gate"), "missing: head.vision.gate"),
+        (lambda tensors: tensors.pop("head.residuals.vision.gate"), "missing: head.residuals.vision.gate"),
         (lambda tensors: tensors.update(extra=torch.zeros(1)), "unknown: extra"),
-        (lambda tensors: tensors.update({"head.vision.gate": torch.zeros(2)}), r"head.vision.gate: \(2,\) instead of \(\)"),
-        (lambda tensors: tensors["head.vision.gate"].fill_(float("nan")), "not finite"),
+        (
+            lambda tensors: tensors.update({"head.residuals.vision.gate": torch.zeros(2)}),
+            r"head.residuals.vision.gate: \(2,\) instead of \(\)",
+        ),
+        (lambda tensors: tensors["head.residuals.vision.gate"].fill_(float("nan")), "not finite"),
     ],
 )
 def test_tensors_that_do_not_fit_are_named(tmp_path: Path, change, told: str) -> None:  # type: ignore[no-untyped-def]

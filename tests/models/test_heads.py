@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from models.colours import NUM_CELLS
 from models.heads import FusedHead, LateHead, RawSignal, Signals, matryoshka
 from tests.models import shop
 
@@ -19,6 +20,7 @@ def _signals(seed: int = 0, has_picture: bool = True, has_words: bool = True) ->
     return Signals(
         torch.randn(3, WIDTH, generator=draw),
         torch.randn(3, VISION, generator=draw),
+        torch.rand(3, NUM_CELLS, generator=draw),
         torch.full((3,), has_picture),
         torch.randn(3, WIDTH, generator=draw),
         torch.full((3,), has_words),
@@ -37,9 +39,8 @@ def test_the_gate_decides_about_the_vision_residual(kind: str) -> None:
     assert not torch.allclose(head(signals), _plain(head, signals), atol=1e-3)
     nowhere = replace(signals, has_picture_B=torch.tensor([False] * 3))
     assert torch.allclose(head(nowhere), _plain(head, signals), atol=1e-6)
-    assert head.vision is not None
     with torch.no_grad():
-        head.vision.gate.zero_()
+        head.residuals["vision"].gate.zero_()
     assert torch.allclose(head(signals), _plain(head, signals), atol=1e-6)
 
 
@@ -56,7 +57,7 @@ def test_heads_have_dimensions_of_their_own_and_each_prefix_its_share() -> None:
     torch.manual_seed(0)
     head = FusedHead(WIDTH, VISION, shop.tiny_model(head="heads", embedding_dims=24, residual_start="open"))
     one, other = _signals(1), replace(_signals(1), vision_BP=_signals(2).vision_BP)
-    raw_one, raw_other = (head.vision(s.vision_BP, s.has_picture_B) for s in (one, other))  # type: ignore[misc]
+    raw_one, raw_other = (head.residuals["vision"](*s.raw("vision")) for s in (one, other))
     assert not torch.allclose(raw_one, raw_other)
     # Undo the normalisation by a dimension that the pictures cannot reach: the first of the fused head.
     a, b = (head(s) / head(s)[:, :1] for s in (one, other))
@@ -112,3 +113,12 @@ def test_fewer_signals_than_dimensions_leave_the_rest_silent() -> None:
         made = raw(signals, torch.ones(4, dtype=torch.bool))
     assert torch.isfinite(made).all()
     assert float(made[:, 4:].abs().max()) == 0.0
+
+
+def test_colours_are_heard_where_the_model_takes_them() -> None:
+    torch.manual_seed(0)
+    for fusion, kind in (("decoder", FusedHead), ("late", LateHead)):
+        for on in (False, True):
+            head = kind(WIDTH, VISION, shop.tiny_model(fusion=fusion, colour_residual=on))
+            other = replace(_signals(), colours_BC=_signals(5).colours_BC)
+            assert torch.equal(head(_signals()), head(other)) is not on

@@ -59,7 +59,7 @@ def test_every_weight_is_reached(dataset) -> None:  # type: ignore[no-untyped-de
     # B of a low-rank change and W_w of the word residual start at zero, so what comes before them has no gradient in
     # the very first step; everything else has one.
     silent = {name for name, p in objective.named_parameters() if p.grad is None or float(p.grad.abs().max()) == 0.0}
-    late = (".w_in", "head.words.norm.weight", "head.words.norm.bias", "head.words.gate")
+    late = (".w_in", *(f"head.residuals.words.{name}" for name in ("norm.weight", "norm.bias", "gate")))
     assert all(name.endswith(late) for name in silent), silent
 
 
