@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def batch(kind: str, padding: Any = "right", **changes: Any) -> Batch:
 def hidden(backbone: QwenBackbone, given: Batch) -> torch.Tensor:
     features = backbone.project(backbone.see(given.pixels_NCHW))
     embeds = backbone.embed_tokens(given.ids_BL)
-    tokens = features.tokens_NKD[given.slot_picture_S]
+    tokens = features.tokens_NKD[given.slot_picture_S].to(embeds.dtype)
     embeds = embeds.masked_scatter(given.picture_mask_BL.unsqueeze(-1), tokens)
     deep = tuple(one[given.slot_picture_S] for one in features.deep)
     return backbone.decode(embeds, given.mask_BL, given.positions_3BL, given.picture_mask_BL, deep)
@@ -415,6 +416,40 @@ def test_a_tokenizer_of_another_model(tmp_path: Path, kind: str) -> None:
         KINDS[kind].load(config(kind, weights=str(tmp_path / "weights")))
     assert str(VOCAB) in str(caught.value)
     assert str(VOCAB + len(SPECIAL) - 1) in str(caught.value)
+
+
+def test_a_shard_is_missing(tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    write_folder(folder, "qwen3_vl")
+    tensors = load_file(folder / "model.safetensors")
+    index = {name: f"model-0000{1 + row % 2}-of-00002.safetensors" for row, name in enumerate(tensors)}
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    with pytest.raises(ModelError, match=r"model-00002-of-00002\.safetensors"):
+        qwen3_vl.load(config("qwen3_vl", weights=str(folder)))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", KINDS)
+def test_bf16_stays_close(kind: str) -> None:
+    backbone, given = make(kind), batch(kind)
+    exact = hidden(backbone, given)[given.mask_BL]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = hidden(backbone, given)[given.mask_BL].float()
+    half = hidden(copy.deepcopy(backbone).to(torch.bfloat16), given)[given.mask_BL].float()
+    for rough in (mixed, half):
+        assert float(torch.cosine_similarity(exact, rough, dim=1).min()) >= 0.995
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradient_checkpointing_changes_nothing(kind: str) -> None:
+    plain, saving = make(kind).train(), make(kind).train()
+    saving.qwen.activation_checkpointing_enable()
+    given = batch(kind)
+    for backbone in (plain, saving):
+        (hidden(backbone, given)[given.mask_BL] ** 3).sum().backward()
+    for one, two in zip(plain.parameters(), saving.parameters(), strict=True):
+        assert torch.allclose(one.grad, two.grad, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
