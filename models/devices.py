@@ -1,7 +1,10 @@
-"""Which device and number format, and why."""
+"""Which device and number format, and why; and what the device offers."""
 
 from __future__ import annotations
 
+import itertools
+import resource
+import time
 from pathlib import Path
 
 import torch
@@ -15,6 +18,7 @@ Forward and backward of two Llama layers, 16 x 96 tokens, one thread of a CPU wi
 fp32 at width 64, 1.0 at 128, 1.3 at 192, 1.5 at 256, 1.7 at 576.
 """
 _CPU_INFO = Path("/proc/cpuinfo")
+_CGROUP_LIMIT, _CGROUP_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 _UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16", "sve_bf16": "SVE-BF16", "bf16": "NEON-BF16"}
 
 
@@ -80,3 +84,59 @@ def _cpu_features() -> frozenset[str]:
     return frozenset(
         flag for name, _, flags in lines if name.strip() in ("flags", "Features") for flag in flags.split()
     )
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that may still be used there: of the GPU, or of this machine within the container's limit."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit = _CGROUP_LIMIT.read_text(encoding="utf-8").strip()
+        used = int(_CGROUP_USED.read_text(encoding="utf-8"))
+    except OSError:
+        return free
+    return free if limit == "max" else min(free, max(int(limit) - used, 0))
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Most memory that this process has held: on the GPU by torch, else of the machine in all."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@torch.no_grad()
+def product_rate(
+    device: torch.device, precision: str, rows: int = 2048, width: int = 512, inner: int = 1536, seconds: float = 0.2
+) -> float:
+    """Operations a second of a bare matrix product, the best of several.
+
+    Args:
+        device: Where.
+        precision: `fp32` or `bf16`.
+        rows: Positions of the product.
+        width: Width of the model.
+        inner: Inner width of its FFN.
+        seconds: Time to spend.
+    """
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    left, right = (
+        torch.ones((rows, width), device=device, dtype=dtype),
+        torch.ones((width, inner), device=device, dtype=dtype),
+    )
+    best, until = float("inf"), time.perf_counter() + seconds
+    for trial in itertools.count():
+        started = time.perf_counter()
+        left @ right
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        ended = time.perf_counter()
+        # The first call finds its kernel.
+        if trial:
+            best = min(best, ended - started)
+        if trial and ended >= until:
+            break
+    return 2.0 * rows * width * inner / best
