@@ -46,7 +46,7 @@ class MoonModel(nn.Module):
         self.moes: list[GuidedMoe] = upcycle(
             self.backbone.decoder_layers(), self.backbone.ffn_name, width, config.moe, self._in_view
         )
-        self.slots = nn.Parameter(self._slot_start()) if config.slots else None
+        self.slots = nn.Parameter(self._slot_start(vocab_size)) if config.slots else None
         self.token_weights: torch.Tensor
         """(vocabulary,) what a token counts in the word residual."""
         if config.word_weights == "rare":
@@ -156,8 +156,9 @@ class MoonModel(nn.Module):
             if not name.startswith("shared.")
         ]
 
-    def _slot_start(self) -> torch.Tensor:
+    def _slot_start(self, vocab_size: int) -> torch.Tensor:
         """As long as the tokens that the decoder knows, so that neither drowns the other."""
         with torch.no_grad():
-            known = self.backbone.embed_tokens(torch.arange(256).unsqueeze(0))
-            return torch.randn(len(SLOT_TYPES), self.backbone.hidden_size) * known.float().std()
+            device = next(self.parameters()).device
+            known = self.backbone.embed_tokens(torch.arange(min(256, vocab_size), device=device).unsqueeze(0))
+            return torch.randn((len(SLOT_TYPES), self.backbone.hidden_size), device=device) * known.float().std()

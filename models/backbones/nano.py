@@ -90,7 +90,7 @@ class NanoBackbone(nn.Module):
         return list(self.qwen.visual.parameters())
 
     def spec(self) -> dict[str, Any]:
-        return {"vocab_size": self.qwen.config.text_config.vocab_size}
+        return {"vocab_size": int(self.qwen.language_model.embed_tokens.num_embeddings)}
 
 
 def fresh(config: ModelConfig, vocab_size: int, spec: dict[str, Any] | None) -> NanoBackbone:
