@@ -121,7 +121,7 @@ class FusedHead(nn.Module):
         self.norm = nn.LayerNorm(hidden_size)
         self.project = nn.Linear(hidden_size, config.embedding_dims, bias=False)
         raw = _raw_signals(hidden_size, vision_size, config)
-        widths = _head_widths(config.embedding_dims, 1 + len(raw))
+        widths = _head_widths(config, list(raw))
         order = torch.arange(config.embedding_dims)
         self.register_buffer("order", order, persistent=False)
         self.order: torch.Tensor
@@ -234,9 +234,11 @@ def _raw_signals(hidden_size: int, vision_size: int, config: ModelConfig) -> dic
     return {name: (width, how) for name, (on, width, how) in signals.items() if on}
 
 
-def _head_widths(dims: int, num: int) -> list[int]:
-    share, rest = divmod(dims, num)
-    return [share + (index < rest) for index in range(num)]
+def _head_widths(config: ModelConfig, raw: list[str]) -> list[int]:
+    """Dimensions of the fused head and of each raw signal's; at least one each, and the sum is the embedding's."""
+    shares = [config.head_shares.fused, *(float(getattr(config.head_shares, name)) for name in raw)]
+    ends = [round(config.embedding_dims * sum(shares[: index + 1]) / sum(shares)) for index in range(len(shares))]
+    return [max(1, end - start) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _spans(widths: list[int]) -> list[tuple[int, int]]:

@@ -1,7 +1,7 @@
 """The model's and the training's sections of the configuration tree."""
 
 from models.config.backbone import BackboneKind, ComposedConfig, NanoConfig, PretrainedConfig
-from models.config.model import ModelConfig
+from models.config.model import HeadShares, ModelConfig
 from models.config.moe import MoeConfig
 from models.config.parameters import LoraConfig, ParametersConfig
 from models.config.train import (
@@ -22,6 +22,7 @@ __all__ = [
     "ComposedConfig",
     "DropoutConfig",
     "FilterConfig",
+    "HeadShares",
     "LoraConfig",
     "ModalityConfig",
     "ModelConfig",

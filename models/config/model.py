@@ -11,6 +11,15 @@ from models.config.backbone import BackboneKind, ComposedConfig, NanoConfig, Pre
 from models.config.moe import MoeConfig
 
 
+class HeadShares(Section):
+    """head heads: how the dimensions are shared out, as parts of their sum over the signals that are on."""
+
+    fused: float = Field(default=2.0, gt=0, le=100, description="The fused state.")
+    vision: float = Field(default=2.0, gt=0, le=100, description="The pooled vision tower.")
+    colours: float = Field(default=1.0, gt=0, le=100, description="The colours.")
+    words: float = Field(default=3.0, gt=0, le=100, description="The words: few dimensions mistake one for another.")
+
+
 class ModelConfig(Section):
     """What the model is: together with the weights and the tokenizer this decides every vector."""
 
@@ -69,6 +78,7 @@ class ModelConfig(Section):
         default="sum",
         description="sum: raw signals are added to the fused one; heads: each has dimensions of its own, interleaved.",
     )
+    head_shares: HeadShares = HeadShares()
     embedding_dims: int = Field(default=128, ge=8, le=4096, description="Length of an embedding.")
     matryoshka_dims: tuple[int, ...] = Field(
         default=(), description="Shorter prefixes trained to be embeddings of their own; each below embedding_dims."

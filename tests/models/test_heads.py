@@ -55,13 +55,20 @@ def test_the_word_residual_starts_as_configured_and_only_where_words_are(start: 
 
 def test_heads_have_dimensions_of_their_own_and_each_prefix_its_share() -> None:
     torch.manual_seed(0)
-    head = FusedHead(WIDTH, VISION, shop.tiny_model(head="heads", embedding_dims=24, residual_start="open"))
+    head = FusedHead(
+        WIDTH,
+        VISION,
+        shop.tiny_model(
+            head="heads", embedding_dims=24, residual_start="open", head_shares={"fused": 2, "vision": 2, "words": 2}
+        ),
+    )
     one, other = _signals(1), replace(_signals(1), vision_BP=_signals(2).vision_BP)
     raw_one, raw_other = (head.residuals["vision"](*s.raw("vision")) for s in (one, other))
     assert not torch.allclose(raw_one, raw_other)
     # Undo the normalisation by a dimension that the pictures cannot reach: the first of the fused head.
     a, b = (head(s) / head(s)[:, :1] for s in (one, other))
     moved = ((a - b).abs() > 1e-4).any(dim=0)
+    # Two parts fused, two vision, two words.
     assert int(moved.sum()) == 8
     assert [int(moved[:prefix].sum()) for prefix in (6, 12, 18)] == [2, 4, 6]
 
@@ -122,3 +129,10 @@ def test_colours_are_heard_where_the_model_takes_them() -> None:
             head = kind(WIDTH, VISION, shop.tiny_model(fusion=fusion, colour_residual=on))
             other = replace(_signals(), colours_BC=_signals(5).colours_BC)
             assert torch.equal(head(_signals()), head(other)) is not on
+
+
+def test_dimensions_are_shared_out_as_configured() -> None:
+    head = FusedHead(WIDTH, VISION, shop.tiny_model(head="heads", embedding_dims=64, colour_residual=True))
+    widths = {name: raw.project.out_features for name, raw in head.residuals.items()}
+    assert widths == {"vision": 16, "colours": 8, "words": 24}
+    assert head.spans["words"] == slice(40, 64)
