@@ -1,0 +1,106 @@
+"""How many photographs a product needs: the scores of one model with 1, 2, 3, .. of them.
+
+    python -m benchmarks.num_images --recipe configs/train_moon/demo.yaml --model FOLDER
+
+Judges the recipe's held-out products again and again, each time with no more than so many photographs a product; the
+queries stay the same. Products that have fewer keep what they have, so the curve is read together with the share that
+has enough. Prints a table and writes benchmarks/results/num_images.json.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.ablation.machine import commit, machine
+from benchmarks.ablation.places import limits_of, region_store, take_in
+from benchmarks.ablation.protocol import PROJECT_ROOT
+from catalog import ProductItem, QueryItem, split_catalog
+from models.encoder import MoonEncoder
+from moon.config import MoonConfig
+from moon.recipes import RecipeSchema, check_recipe
+from validation.benchmark import MAIN_METRICS, build_eval_set, main_score, run_benchmark
+
+SCHEMA = RecipeSchema({"parameters", "steps", "enable_cache", "settings"}, set(), {"config": MoonConfig}, {})
+SHOWN = (*MAIN_METRICS, "image_to_product/recall@10")
+
+
+class FewPhotos:
+    """An encoder that is shown the first photographs of a product only.
+
+    Args:
+        encoder: The encoder itself; its limit of photographs is lifted to `most`.
+        most: Photographs a product.
+    """
+
+    modalities = MoonEncoder.modalities
+
+    def __init__(self, encoder: MoonEncoder, most: int) -> None:
+        self.encoder, self.most = encoder, most
+        self.name, self.dims = f"{encoder.name}, {most} photos", encoder.dims
+        self.digest = f"{encoder.digest}:{most}"
+        encoder.processor.config = encoder.processor.config.model_copy(update={"max_images": most})
+
+    def embed_products(self, items: Iterable[ProductItem], hide: frozenset[str] = frozenset()) -> np.ndarray:
+        return self.encoder.embed_products((replace(item, photos=item.photos[: self.most]) for item in items), hide)
+
+    def embed_queries(self, items: Iterable[QueryItem]) -> np.ndarray:
+        return self.encoder.embed_queries(items)
+
+    def embed_labels(self, texts: Iterable[str]) -> np.ndarray:
+        return self.encoder.embed_labels(texts)
+
+
+def main(
+    recipe: Annotated[Path, typer.Option(help="Recipe that the model was trained with.")],
+    model: Annotated[Path, typer.Option(help="Model folder.")],
+    most: Annotated[int, typer.Option(min=1, max=16, help="Longest list of photographs.")] = 4,
+    results: Annotated[Path, typer.Option(help="Where the figures go.")] = PROJECT_ROOT / "benchmarks/results",
+) -> None:
+    """Scores of one model by the number of photographs a product is shown with."""
+    config: MoonConfig = check_recipe(recipe, SCHEMA)["config"]
+    with tempfile.TemporaryDirectory() as work:
+        catalog, places = take_in(config, Path(work))
+        limits = limits_of(catalog)
+        encoder = MoonEncoder.load(model, store=region_store(places, config.regions), limits=limits)
+        eval_set = build_eval_set(catalog, split_catalog(catalog, config.catalog.split), config.benchmark)
+        photos = [len(item.photos) for item in eval_set.gallery]
+        rows = []
+        for number in range(1, most + 1):
+            record = run_benchmark(FewPhotos(encoder, number), eval_set, config.benchmark)
+            scores = {key: record.scores[key] for key in SHOWN if key in record.scores}
+            rows.append(
+                {
+                    "photos": number,
+                    "products_with_as_many": sum(own >= number for own in photos),
+                    "main_score": main_score(record),
+                    "scores": {key: [one.value, one.low, one.high, one.n] for key, one in scores.items()},
+                }
+            )
+    table = Table("photos", "products with as many", "mean of five", *SHOWN)
+    for row in rows:
+        shares = [f"{100 * row['scores'][key][0]:.1f}" if key in row["scores"] else "n/a" for key in SHOWN]
+        table.add_row(str(row["photos"]), str(row["products_with_as_many"]), f"{100 * row['main_score']:.1f}", *shares)
+    Console(width=240).print(table)
+    results.mkdir(parents=True, exist_ok=True)
+    told = {
+        "model": encoder.digest,
+        "num_products": len(photos),
+        "commit": commit(),
+        "machine": machine(),
+        "rows": rows,
+    }
+    (results / "num_images.json").write_text(json.dumps(stands_on | {"rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
