@@ -99,7 +99,7 @@ def main(
         "machine": machine(),
         "rows": rows,
     }
-    (results / "num_images.json").write_text(json.dumps(stands_on | {"rows": rows}, indent=1) + "\n")
+    (results / "num_images.json").write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":
