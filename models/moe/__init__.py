@@ -8,7 +8,7 @@ from models.moe.load_figure import draw_load
 from models.moe.recording import Fired, recording
 from models.moe.size import moe_parameters
 from models.moe.stats import RouterStats, aux_loss, load_balance_loss, router_z_loss
-from models.moe.upcycle import upcycle
+from models.moe.upcycle import own_parameters, upcycle
 
 __all__ = [
     "DenseTwin",
@@ -22,6 +22,7 @@ __all__ = [
     "load_balance_loss",
     "load_table",
     "moe_parameters",
+    "own_parameters",
     "recording",
     "router_z_loss",
     "upcycle",

@@ -50,3 +50,14 @@ def upcycle(
         setattr(layer, ffn_name, moe)
         made.append(moe)
     return made
+
+
+def own_parameters(decoder: nn.Module) -> list[nn.Parameter]:
+    """What came with guided experts or dense twins: all of them but the FFN that stays as a shared part."""
+    return [
+        parameter
+        for module in decoder.modules()
+        if isinstance(module, GuidedMoe | DenseTwin)
+        for name, parameter in module.named_parameters()
+        if not name.startswith("shared.")
+    ]

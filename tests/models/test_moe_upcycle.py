@@ -15,7 +15,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2MLP
 
 from catalog import ModelError
 from models.config import MoeConfig
-from models.moe import DenseTwin, GuidedMoe, TypesInView, moe_parameters, upcycle
+from models.moe import DenseTwin, GuidedMoe, TypesInView, moe_parameters, own_parameters, upcycle
 from models.tokens import TokenType
 from tests.models.moe_layers import FORMS, INNER, WIDTH, Ffn, make, name_of
 
@@ -31,8 +31,8 @@ def _layers(num: int = 3) -> nn.ModuleList:
 
 def _trainable(module: nn.Module, config: MoeConfig) -> int:
     """Parameters besides the decoder's own FFN where low-rank changes stand beside it."""
-    own = module.shared if config.expert == "low_rank" else nn.Module()
-    return sum(one.numel() for one in module.parameters()) - sum(one.numel() for one in own.parameters())
+    own = own_parameters(module) if config.expert == "low_rank" else list(module.parameters())
+    return sum(one.numel() for one in own)
 
 
 def test_upcycling_touches_the_chosen_layers_only() -> None:
@@ -109,8 +109,8 @@ def test_noise_at_the_start_parts_full_experts_by_its_share_of_the_matrix() -> N
     dense, moe, _ = make({"combination": "additive", "expert": "full"}, num_experts=64, init_noise_std=0.1)
     assert torch.equal(moe.guided.w_in[0, :INNER], dense.gate_proj.weight)
     noise = moe.experts.w_in - torch.cat([dense.gate_proj.weight, dense.up_proj.weight])
-    expected = 0.1 * float(torch.cat([dense.gate_proj.weight, dense.up_proj.weight]).std())
-    assert float(noise.std()) == pytest.approx(expected, rel=0.05)
+    expected = 0.1 * float(torch.cat([dense.gate_proj.weight, dense.up_proj.weight]).detach().std())
+    assert float(noise.detach().std()) == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("form", FORMS, ids=name_of)
@@ -123,19 +123,25 @@ def test_the_count_made_beforehand_is_the_count_of_the_module(form: dict[str, An
     assert counted["active"] == counted["total"] - one - sum(each.numel() for each in moe.guided.parameters())
 
 
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("form", FORMS, ids=name_of)
-def test_the_dense_twin_has_as_many_trainable_parameters_and_starts_as_the_dense_ffn(form: dict[str, Any]) -> None:
-    dense, moe, _ = make(form, rank=6, num_experts=7)
+def test_the_dense_twin_has_as_many_trainable_parameters_and_starts_as_the_dense_ffn(
+    form: dict[str, Any], bias: bool
+) -> None:
+    dense, moe, _ = make(form, bias=bias, rank=6, num_experts=7)
     layers = _layers(1)
     layers[0].mlp = copy.deepcopy(dense)
     config = moe.config.model_copy(update={"kind": "dense", "layers": (0,)})
     assert upcycle(layers, "mlp", WIDTH, config, TypesInView()) == []
     twin = layers[0].mlp
     assert isinstance(twin, DenseTwin)
-    assert _trainable(twin, config) == pytest.approx(_trainable(moe, moe.config), rel=0.01)
-    counted = moe_parameters(config, WIDTH, INNER)
-    assert counted["total"] == counted["active"] == sum(one.numel() for one in twin.parameters())
-    assert counted["trainable"] == _trainable(twin, config)
+    if not bias:  # biases are not counted
+        assert _trainable(twin, config) == pytest.approx(_trainable(moe, moe.config), rel=0.01)
+        learnt_alone = [sum(one.numel() for one in own_parameters(module)) for module in (twin, moe)]
+        assert learnt_alone[0] == pytest.approx(learnt_alone[1], rel=0.01)
+        counted = moe_parameters(config, WIDTH, INNER)
+        assert counted["total"] == counted["active"] == sum(one.numel() for one in twin.parameters())
+        assert counted["trainable"] == _trainable(twin, config)
     h = torch.randn(2, 5, WIDTH)
     assert torch.allclose(twin(h), dense(h), atol=1e-6)
 
@@ -149,9 +155,9 @@ def test_low_rank_twins_of_real_widths_are_within_one_percent(num_experts: int, 
     assert abs(got - wanted) <= max(0.01 * wanted, 576 / 2)
 
 
-@pytest.mark.parametrize("expert", ["full", "low_rank"])
-def test_every_part_of_the_twin_learns(expert: str) -> None:
-    twin = DenseTwin(Ffn(), WIDTH, MoeConfig.model_validate({"expert": expert}))
+@pytest.mark.parametrize("options", [{"expert": "full"}, {"expert": "full", "shared_expert": True}, {}])
+def test_every_part_of_the_twin_learns(options: dict[str, Any]) -> None:
+    twin = DenseTwin(Ffn(), WIDTH, MoeConfig.model_validate(options))
     h = torch.randn(4, 3, WIDTH)
     optimiser = torch.optim.SGD(twin.parameters(), lr=0.1)
     for _ in range(2):
