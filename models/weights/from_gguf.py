@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from catalog import ModelError
 from models.weights.folder import TOKENIZER, WEIGHTS
+from models.weights.pair import check_pair
 
 LOADER_ENTRY = "quantization_config"
 """Of the configuration: with the entries that begin with a line it describes the GGUF file, not the model."""
@@ -28,7 +31,8 @@ def convert_gguf(gguf: Path, out: Path) -> None:
         out: Folder to write into; it exists.
 
     Raises:
-        ModelError: transformers cannot read the file, or a weight is not finite in float16.
+        ModelError: transformers cannot read the file, a weight is not finite in float16, or the file's tokenizer and
+            its embeddings disagree.
     """
     import torch
     from safetensors.torch import save_file
@@ -63,6 +67,8 @@ def convert_gguf(gguf: Path, out: Path) -> None:
     tokenizer.save_pretrained(out)
     if _pre_tokenizer(gguf) in DIGIT_BY_DIGIT:
         _split_digits(out / TOKENIZER)
+    # transformers adds tokens where a GGUF names no end or unknown token: better told now than at the first row.
+    check_pair(config.to_dict(), Tokenizer.from_file(str(out / TOKENIZER)), config.model_type)
 
 
 def _pre_tokenizer(gguf: Path) -> str:

