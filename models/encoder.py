@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -153,7 +154,8 @@ class MoonEncoder:
             made = self.model.see(self.processor.pixels(list(missing.values())).to(self.device))
             if not squares:
                 return self.model.project(made)
-            fresh = {key: made.map(lambda one, row=row: one[row].clone()) for row, key in enumerate(missing)}
+            # A clone of a row, so that one kept picture does not hold its whole batch in memory.
+            fresh = {key: made.map(partial(_row, row=row)) for row, key in enumerate(missing)}
             self._seen.put(fresh)
             known |= fresh
         kept = [known[key] for key in keys]
@@ -164,6 +166,10 @@ class MoonEncoder:
                 tuple(torch.stack(level) for level in zip(*(one.deep for one in kept), strict=True)),
             )
         )
+
+
+def _row(values: torch.Tensor, row: int) -> torch.Tensor:
+    return values[row].clone()
 
 
 def core_regions(

@@ -154,7 +154,8 @@ class FusedHead(nn.Module):
 
     def gates(self) -> dict[str, float]:
         """Gates of the residuals, for the curves."""
-        return {f"gate/{name}": float(raw.gate.detach()) for name, raw in self.residuals.items()}
+        residuals = {name: raw for name, raw in self.residuals.items() if isinstance(raw, RawSignal)}
+        return {f"gate/{name}": float(raw.gate.detach()) for name, raw in residuals.items()}
 
 
 class LateHead(nn.Module):

@@ -186,7 +186,9 @@ class TrainConfig(Section):
     checkpoint_every_steps: int = Field(default=50, ge=1, description="Steps between two resume checkpoints.")
     log_every_steps: int = Field(default=5, ge=1, description="Steps between two points of the logged curves.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto", description="auto: bf16 on a GPU that has it, fp32 elsewhere."
+        default="auto",
+        description="auto: bf16 on a GPU that has it, and on a CPU with bf16 units where the decoder is at least 256 "
+        "wide; fp32 elsewhere.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU if there is one.")
     num_workers: int = Field(default=0, ge=0, le=256, description="Processes that assemble batches; 0: this one.")

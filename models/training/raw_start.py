@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -81,7 +80,7 @@ def _pooled_words(moon: MoonModel, dataset: TrainSet) -> torch.Tensor:
     return torch.cat(parts) if parts else torch.zeros((0, moon.backbone.hidden_size))
 
 
-def _spread(items: Sequence[Item]) -> Sequence[Item]:
+def _spread(items: list[Item]) -> list[Item]:
     """At most `MAX_SIGNALS`, evenly out of all."""
     step = -(-len(items) // MAX_SIGNALS)
     return items[::step] if items else items
