@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,8 @@ from moon.quiet import share_the_cores, switch_off_telemetry
 
 if TYPE_CHECKING:
     from benchmarks.ablation.children import Children
-    from benchmarks.ablation.protocol import Protocol, Recipe
+    from benchmarks.ablation.planning import Origin
+    from benchmarks.ablation.protocol import Protocol
     from benchmarks.ablation.runs import Job
 
 
@@ -123,20 +124,18 @@ def run(
 
     known = (*ARMS, *(read_arms(arms_file) if arms_file else ()))
     with _harness(data, recipe, work, results, keep_models) as harness:
-        protocol = harness.protocol
+        protocol = harness.origin.protocol
         named = arms != "all"
         own = [name.strip() for name in arms.split(",") if name.strip()] if named else [*protocol.arms]
         if arms_file and not named:
             own += [arm.name for arm in known[len(ARMS) :]]
-        rates = chosen_rates(Rows(results / f"lr-{data}.jsonl").read(), harness.recipe_digest)
+        rates = chosen_rates(Rows(results / f"lr-{data}.jsonl").read(), harness.origin.digest)
         for name, (factor, tried) in rates.items():
             typer.echo(f"{name}: the recipe's learning rates x {factor:g}, the best of {tried} tried")
         jobs = arm_jobs(
-            harness.recipe,
-            protocol,
+            harness.origin,
             choose_arms(own, known),
             _seeds(seeds, protocol),
-            harness.data_digest,
             rates,
             harness.children.match,
             named=named,
@@ -168,8 +167,7 @@ def lr(
     if not factors or factors[0] <= 0:
         raise ConfigError("factors of a learning rate are above 0", where="--grid", got=grid)
     with _harness(data, recipe, work, results, False) as harness:
-        match = harness.children.match
-        jobs = lr_jobs(harness.recipe, harness.protocol, ARMS, factors, harness.data_digest, match)
+        jobs = lr_jobs(harness.origin, ARMS, factors, harness.children.match)
         harness.go(jobs, results / f"lr-{data}.jsonl", budget_minutes, dry_run)
 
 
@@ -190,8 +188,7 @@ def baselines(
     from benchmarks.ablation.planning import baseline_jobs
 
     with _harness(data, recipe, work, results, False) as harness:
-        own = _seeds(seeds, harness.protocol)
-        jobs = baseline_jobs(harness.recipe, harness.protocol, own, harness.data_digest)
+        jobs = baseline_jobs(harness.origin, _seeds(seeds, harness.origin.protocol))
         harness.go(jobs, results / f"{data}.jsonl", budget_minutes, dry_run)
 
 
@@ -228,22 +225,19 @@ def report(
 class _Harness:
     """A recipe, its data, and the means to run it."""
 
-    protocol: Protocol
-    recipe: Recipe
-    data_digest: str
-    recipe_digest: str
+    origin: Origin
     children: Children
     results: Path
-    record: dict[str, Any]
-    """The resolved recipe, kept beside the rows."""
+    known: Mapping[str, Mapping[str, Any]]
+    """Recipes that rows stand under, by digest."""
 
     def go(self, jobs: Sequence[Job], file: Path, budget_minutes: float | None, dry_run: bool) -> None:
-        from benchmarks.ablation.results import Rows, write_json
+        from benchmarks.ablation.results import Rows
         from benchmarks.ablation.runs import changed, missing, run_jobs
 
         rows = Rows(file)
         there = rows.read()
-        for line in changed(jobs, there, self._recipes()):
+        for line in changed(jobs, there, {digest: one["setup"] for digest, one in self.known.items()}):
             typer.echo(line)
         if dry_run:
             todo = missing(jobs, there)
@@ -252,7 +246,7 @@ class _Harness:
                 typer.echo(f"{'to do' if job in todo else 'done':<6} {job.name:<32} {fold:<7} {job.config_digest}")
             typer.echo(f"{len(jobs)} runs, {len(todo)} to do")
             return
-        write_json(self.results / "recipes" / f"{self.recipe_digest}.json", self.record)
+        self._write_down()
         budget_s = None if budget_minutes is None else 60 * budget_minutes
         summary = run_jobs(jobs, rows, self.results, self.children, budget_s=budget_s, say=typer.echo)
         typer.echo(f"{len(summary.done)} new rows in {file}; next: python -m benchmarks.ablation report")
@@ -260,9 +254,16 @@ class _Harness:
             typer.echo(f"failed: {', '.join(summary.failed)}", err=True)
             raise typer.Exit(1)
 
-    def _recipes(self) -> dict[str, dict[str, Any]]:
-        folder = self.results / "recipes"
-        return {path.stem: json.loads(path.read_text("utf-8"))["setup"] for path in sorted(folder.glob("*.json"))}
+    def _write_down(self) -> None:
+        """Keep the resolved recipe beside its rows; the first to be written down stays."""
+        from benchmarks.ablation.planning import recipe_setup
+        from benchmarks.ablation.results import write_json
+
+        own = self.origin
+        if own.digest not in self.known:
+            setup = recipe_setup(own.recipe, own.protocol).plain()
+            record = {"data": own.protocol.data, "recipe": own.recipe.path, "data_digest": own.data_digest}
+            write_json(self.results / "recipes" / f"{own.digest}.json", record | {"setup": setup})
 
 
 @contextmanager
@@ -270,7 +271,7 @@ def _harness(data: str, path: str | None, work: Path | None, results: Path, keep
     """Take the data in and hold the working folder until the block ends."""
     from benchmarks.ablation.children import Children
     from benchmarks.ablation.places import take_in
-    from benchmarks.ablation.planning import recipe_setup
+    from benchmarks.ablation.planning import origin_of
     from benchmarks.ablation.protocol import read_recipe
     from models.training.workdir import locked
     from steps.workdir import work_root
@@ -280,13 +281,14 @@ def _harness(data: str, path: str | None, work: Path | None, results: Path, keep
     root = (work or work_root() / "ablation").absolute()
     with locked(root):
         catalog, places = take_in(recipe.config, root)
-        setup = recipe_setup(recipe, protocol)
-        digest = setup.digest(catalog.digest)
-        typer.echo(
-            f"{data}: {len(catalog.products)} products, digest {catalog.digest[:12]}; {recipe.path}, digest {digest}"
-        )
-        record = {"data": data, "recipe": recipe.path, "data_digest": catalog.digest, "setup": setup.plain()}
-        yield _Harness(protocol, recipe, catalog.digest, digest, Children(places, keep_models), results, record)
+        folder = results / "recipes"
+        known = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))}
+        origin = origin_of(recipe, protocol, catalog.digest, known)
+        typer.echo(f"{data}: {len(catalog.products)} products, digest {catalog.digest[:12]}")
+        typer.echo(f"{recipe.path}: digest {origin.digest}" + (", new" if origin.digest not in known else ""))
+        if origin.new_keys:
+            typer.echo(f"at their default, and younger than its rows: {', '.join(sorted(origin.new_keys))}")
+        yield _Harness(origin, Children(places, keep_models), results, known)
 
 
 def _protocol(data: str) -> Protocol:

@@ -18,7 +18,7 @@ BETTER, WORSE, UNSURE = "#1b6e53", "#b3432b", "#8a8a8a"
 
 
 def draw(sections: Sequence[Section], path: Path) -> bool:
-    """Write a PNG with one panel a data set; nothing where there is nothing to compare.
+    """Write a PNG with one panel a data set, all on one scale; nothing where there is nothing to compare.
 
     Returns:
         Whether there was anything to draw.
@@ -31,9 +31,10 @@ def draw(sections: Sequence[Section], path: Path) -> bool:
         return False
     from matplotlib.figure import Figure
 
-    tallest = max(len(gaps) for _, gaps in panels)
-    figure = Figure(figsize=(1.2 + 5.2 * len(panels), 1.3 + 0.34 * tallest), dpi=130, layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    heights = [len(gaps) + 1.5 for _, gaps in panels]
+    figure = Figure(figsize=(8.0, 0.6 + 0.3 * sum(heights)), dpi=130, layout="constrained")
+    # One column and one scale: a point is a point, whatever the data.
+    axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
     for place, (section, gaps) in zip(axes, panels, strict=True):
         for row, (_, gap) in enumerate(reversed(gaps)):
             colour = BETTER if gap.low > 0 else WORSE if gap.high < 0 else UNSURE
@@ -46,8 +47,9 @@ def draw(sections: Sequence[Section], path: Path) -> bool:
         place.set_axisbelow(True)
         place.spines[["top", "right", "left"]].set_visible(False)
         place.tick_params(axis="y", length=0)
-        place.set_title(section.protocol.data, loc="left", fontweight="bold")
-        place.set_xlabel("full minus arm, mean of five, points (95 % interval)")
+        place.tick_params(axis="x", labelbottom=True)
+        place.set_title(section.protocol.data, loc="left", fontweight="bold", fontsize=11)
+    axes[-1].set_xlabel("full minus arm, mean of the five main metrics, points, 95 % intervals")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from benchmarks.ablation.arms import BASELINES, DUAL, FULL, Arm
 from benchmarks.ablation.matching import Match
@@ -14,6 +16,7 @@ from benchmarks.ablation.protocol import (
     base_setup,
     differences,
     lr_setup,
+    new_since,
 )
 from benchmarks.ablation.results import Row
 from benchmarks.ablation.runs import Job
@@ -21,6 +24,40 @@ from catalog import ConfigError
 
 Matcher = Callable[[Setup, Setup, Arm], Match]
 LR_SEED = 1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A recipe on its data, as rows know it."""
+
+    recipe: Recipe
+    protocol: Protocol
+    data_digest: str
+    digest: str
+    """Of recipe and data."""
+    new_keys: frozenset[str] = frozenset()
+    """Keys of the configuration that are younger than the rows of this recipe."""
+
+
+def origin_of(recipe: Recipe, protocol: Protocol, data_digest: str, known: Mapping[str, Mapping[str, Any]]) -> Origin:
+    """Find the recipe among those that rows stand under, or give it a digest of its own.
+
+    Args:
+        recipe: As read now.
+        protocol: Of the data.
+        data_digest: Of the catalogue.
+        known: Digest -> what was written down of a recipe: `data_digest` and `setup`.
+    """
+    setup = recipe_setup(recipe, protocol)
+    found = {
+        digest: new
+        for digest, record in known.items()
+        if record["data_digest"] == data_digest and (new := new_since(record["setup"], setup)) is not None
+    }
+    if not found:
+        return Origin(recipe, protocol, data_digest, setup.digest(data_digest))
+    digest = min(found, key=lambda one: len(found[one]))
+    return Origin(recipe, protocol, data_digest, digest, found[digest])
 
 
 def recipe_setup(recipe: Recipe, protocol: Protocol) -> Setup:
@@ -53,11 +90,9 @@ def chosen_rates(rows: Iterable[Row], recipe_digest: str) -> dict[str, tuple[flo
 
 
 def arm_jobs(
-    recipe: Recipe,
-    protocol: Protocol,
+    origin: Origin,
     arms: Sequence[Arm],
     seeds: Sequence[int],
-    data_digest: str,
     rates: Mapping[str, tuple[float, int]],
     match: Matcher,
     *,
@@ -67,11 +102,9 @@ def arm_jobs(
     """Every arm once for every seed, seed by seed.
 
     Args:
-        recipe: What full is.
-        protocol: Of the data.
+        origin: What full is, and on which data.
         arms: To be run.
         seeds: Of training, or folds.
-        data_digest: Of the catalogue.
         rates: Factor of the learning rates and number of tries, for full (and all arms like it) and the dual encoder.
         match: Counts parameters of arms that are held to full's.
         named: The arms were asked for by name: one that changes nothing is then an error.
@@ -81,7 +114,7 @@ def arm_jobs(
         ConfigError: An arm changes nothing in this recipe although it was named, or does not fit it.
         ModelError: An arm cannot be given full's number of parameters.
     """
-    digest = recipe_setup(recipe, protocol).digest(data_digest)
+    recipe, protocol = origin.recipe, origin.protocol
     kept = _with_effect(base_setup(recipe, protocol, seeds[0]), arms, named, say) if seeds else []
     jobs = []
     for seed in seeds:
@@ -90,83 +123,64 @@ def arm_jobs(
             factor, tried = rates[DUAL if arm.parameters == "fitted" else FULL]
             own, expected = _matched(base, arm, recipe, protocol, match)
             own = own.with_lr_factor(factor)
-            jobs.append(
-                Job(
-                    kind="arm",
-                    data=protocol.data,
-                    arm=arm.name,
-                    title=arm.title,
-                    seed=seed,
-                    fold=protocol.fold_of(seed),
-                    side="test",
-                    recipe=recipe.path,
-                    recipe_digest=digest,
-                    data_digest=data_digest,
-                    setup=own,
-                    changes=differences(base.plain(), own.plain()),
-                    lr_factor=factor,
-                    lr_tried=tried,
-                    expected_parameters=expected,
-                )
-            )
+            jobs.append(_job(origin, "arm", arm.name, arm.title, seed, base, own, (factor, tried), expected))
     return jobs
 
 
-def lr_jobs(
-    recipe: Recipe, protocol: Protocol, arms: Sequence[Arm], factors: Sequence[float], data_digest: str, match: Matcher
-) -> list[Job]:
+def lr_jobs(origin: Origin, arms: Sequence[Arm], factors: Sequence[float], match: Matcher) -> list[Job]:
     """The same learning rates for full and the dual encoder, factor by factor, judged on a validation side."""
-    digest = recipe_setup(recipe, protocol).digest(data_digest)
+    recipe, protocol = origin.recipe, origin.protocol
     base = lr_setup(recipe, protocol, LR_SEED)
     jobs = []
     for factor in factors:
         for arm in (arm for arm in arms if arm.name in (FULL, DUAL)):
             own, expected = _matched(base, arm, recipe, protocol, match)
             own = own.with_lr_factor(factor)
-            jobs.append(
-                Job(
-                    kind="lr",
-                    data=protocol.data,
-                    arm=arm.name,
-                    title=arm.title,
-                    seed=LR_SEED,
-                    fold=protocol.fold_of(LR_SEED),
-                    side="val",
-                    recipe=recipe.path,
-                    recipe_digest=digest,
-                    data_digest=data_digest,
-                    setup=own,
-                    changes=differences(base.plain(), own.plain()),
-                    lr_factor=factor,
-                    lr_tried=len(factors),
-                    expected_parameters=expected,
-                )
-            )
+            rate = (factor, len(factors))
+            jobs.append(_job(origin, "lr", arm.name, arm.title, LR_SEED, base, own, rate, expected))
     return jobs
 
 
-def baseline_jobs(recipe: Recipe, protocol: Protocol, seeds: Sequence[int], data_digest: str) -> list[Job]:
+def baseline_jobs(origin: Origin, seeds: Sequence[int]) -> list[Job]:
     """Every baseline on every fold; without folds, those that know no seed once."""
-    digest = recipe_setup(recipe, protocol).digest(data_digest)
+    bases = {seed: base_setup(origin.recipe, origin.protocol, seed) for seed in seeds}
     return [
-        Job(
-            kind="baseline",
-            data=protocol.data,
-            arm=baseline.name,
-            title=baseline.title,
-            seed=seed,
-            fold=protocol.fold_of(seed),
-            side="test",
-            recipe=recipe.path,
-            recipe_digest=digest,
-            data_digest=data_digest,
-            setup=base_setup(recipe, protocol, seed),
-            changes={},
-        )
-        for seed in seeds
-        for baseline in BASELINES
-        if protocol.num_folds > 1 or baseline.seeded or seed == seeds[0]
+        _job(origin, "baseline", one.name, one.title, seed, base, base, (1.0, 1), None)
+        for seed, base in bases.items()
+        for one in BASELINES
+        if origin.protocol.num_folds > 1 or one.seeded or seed == seeds[0]
     ]
+
+
+def _job(
+    origin: Origin,
+    kind: Literal["arm", "baseline", "lr"],
+    name: str,
+    title: str,
+    seed: int,
+    base: Setup,
+    own: Setup,
+    rate: tuple[float, int],
+    expected: int | None,
+) -> Job:
+    return Job(
+        kind=kind,
+        data=origin.protocol.data,
+        arm=name,
+        title=title,
+        seed=seed,
+        fold=origin.protocol.fold_of(seed),
+        side="val" if kind == "lr" else "test",
+        recipe=origin.recipe.path,
+        recipe_digest=origin.digest,
+        data_digest=origin.data_digest,
+        setup=own,
+        changes=differences(base.plain(), own.plain()),
+        lr_factor=rate[0],
+        lr_tried=rate[1],
+        new_keys=tuple(sorted(origin.new_keys)),
+        expected_parameters=expected,
+    )
 
 
 def _with_effect(base: Setup, arms: Sequence[Arm], named: bool, say: Callable[[str], None]) -> list[Arm]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,9 +98,17 @@ class Setup(Section):
         data["train"] = {key: value for key, value in data["train"].items() if key not in _CHANGES_NOTHING}
         return data
 
-    def digest(self, data_digest: str) -> str:
-        """Sixteen hexadecimal characters over the configuration and the data."""
-        text = json.dumps([self.plain(), data_digest], sort_keys=True, ensure_ascii=False)
+    def digest(self, data_digest: str, new_keys: Collection[str] = ()) -> str:
+        """Sixteen hexadecimal characters over the configuration and the data.
+
+        Args:
+            data_digest: Of the catalogue.
+            new_keys: Left out where they stand at their default, see `new_since`.
+        """
+        found = flat(self.plain())
+        default = flat(_default_setup().plain()) if new_keys else {}
+        kept = {key: value for key, value in found.items() if key not in new_keys or value != default.get(key)}
+        text = json.dumps([kept, data_digest], sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def with_seed(self, seed: int) -> Setup:
@@ -202,6 +211,35 @@ def arm_setup(base: Setup, arm: Arm) -> Setup:
         raise ConfigError(
             f"arm {arm.name} does not fit this recipe", got="; ".join(rows), fix="mend the arm's changes"
         ) from None
+
+
+def new_since(old: Mapping[str, Any], now: Setup) -> frozenset[str] | None:
+    """Keys that did not exist when a configuration was written down, all at their default and everything else equal.
+
+    The configuration grows while rows stand on disk. A new key at its default is no other configuration: code may have
+    changed with it, as it may have without, and each row tells its commit.
+
+    Returns:
+        The new keys, perhaps none; None when the two differ in any other way.
+    """
+    before, after = flat(old), flat(now.plain())
+    default = flat(_default_setup().plain())
+    new = after.keys() - before.keys()
+    same = before.keys() <= after.keys() and all(after[key] == value for key, value in before.items())
+    return frozenset(new) if same and all(after[key] == default.get(key) for key in new) else None
+
+
+@cache
+def _default_setup() -> Setup:
+    config = MoonConfig()
+    return Setup(
+        checks=config.checks,
+        split=config.catalog.split,
+        regions=config.regions,
+        model=config.model,
+        train=config.train,
+        benchmark=config.benchmark,
+    )
 
 
 def flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:

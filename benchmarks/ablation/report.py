@@ -15,6 +15,7 @@ from benchmarks.ablation.comparison import (
     NUM_BOOTSTRAP,
     ArmRows,
     Judged,
+    Pooled,
     arm_of,
     difference,
     main_mean,
@@ -24,7 +25,7 @@ from benchmarks.ablation.comparison import (
 from benchmarks.ablation.protocol import Protocol
 from benchmarks.ablation.results import Row, Rows, read_outcomes
 from catalog import ConfigError, StorageError
-from validation.benchmark import MAIN_METRICS, Difference
+from validation.benchmark import Difference
 
 BEGIN, END = "<!-- ablation: begin -->", "<!-- ablation: end -->"
 HEAD = f"""# Results
@@ -101,10 +102,11 @@ def render(sections: Sequence[Section], figure: str | None) -> str:
     if not sections:
         return "No rows yet.\n"
     text = [
-        f"Scores in per cent, differences in points, positive where full is better. Brackets are {CONFIDENCE:.0%} "
-        f"intervals of paired differences: {NUM_BOOTSTRAP} bootstrap resamples of whole groups of variants, with all "
-        "rows of a group together, so that repeated seeds of the same items are no new evidence. Leaf and attributes "
-        "are asked zero-shot with the title hidden. Bold: the interval lies on one side of 0.",
+        "Scores in per cent, differences in points, positive where full is better. Brackets are "
+        f"{100 * CONFIDENCE:.0f} % intervals of paired differences: {NUM_BOOTSTRAP} bootstrap resamples of whole "
+        "groups of variants, with all rows of a group together, so that repeated seeds of the same items are no new "
+        "evidence. Leaf and attributes are asked zero-shot with the title hidden. n counts items, `items x seeds` "
+        "where seeds share them. Bold: the interval lies on one side of 0.",
         "",
     ]
     if figure:
@@ -141,7 +143,8 @@ def _section(section: Section) -> list[str]:
     protocol = section.protocol
     some = next(iter(section.arms.values())).rows[-1]
     layout = (
-        f"{protocol.num_folds} folds by group, seed s holds out fold s - 1; scores are pooled over the folds"
+        f"{protocol.num_folds} folds by group, seed s holds out fold s - 1; scores are pooled over the folds, and the "
+        "spread over seeds is one over folds too"
         if protocol.num_folds > 1
         else "the recipe's own split, the same for all seeds; scores are the mean over seeds"
     )
@@ -155,7 +158,7 @@ def _bars(section: Section) -> list[str]:
         [bar.text, f"**{bar.verdict}**", bar.numbers]
         for bar in evaluate(section.protocol, section.arms, section.lr_rows)
     ]
-    return ["### Bars", "", *_table(["bar", "", "numbers"], rows), ""]
+    return ["### Bars", "", *_table(["bar", "verdict", "numbers"], rows), ""]
 
 
 def _scores(section: Section) -> list[str]:
@@ -169,7 +172,7 @@ def _scores(section: Section) -> list[str]:
             [
                 arm.title,
                 ", ".join(map(str, sorted(arm.by_seed))),
-                *("n/a" if one is None else f"{100 * one.value:.1f} ({one.n})" for one in values),
+                *(_scored(one) for one in values),
                 "n/a" if mean is None else f"{100 * mean:.1f}",
                 "" if spread is None else f"{100 * spread:.1f}",
                 f"{arm.rows[-1].trainable:,}" if is_trained else "",
@@ -188,16 +191,20 @@ def _gaps(section: Section) -> list[str]:
     rows = []
     others = [arm for arm in (*section.trained, *section.baselines) if arm.name != FULL]
     for arm in sorted(others, key=lambda arm: arm.name != DUAL):
-        rows.append([arm.title, *_gap_cells(full, arm, {})])
+        rows.append([arm.title, *_gap_cells(full, arm, {}, {})])
         if arm.name == "title_words":
-            rows.append([f"{arm.title}, shown the title", *_gap_cells(full, arm, SHOWN)])
+            rows.append([f"{arm.title}, shown the title", *_gap_cells(full, arm, {}, SHOWN)])
+            rows.append([f"{arm.title}, both shown the title", *_gap_cells(full, arm, SHOWN, SHOWN)])
     return ["### Paired differences", "", *_table(head, rows), ""] if rows else []
 
 
-def _gap_cells(full: ArmRows, arm: ArmRows, instead: Mapping[str, str]) -> list[str]:
-    theirs = [instead.get(metric, metric) for metric in MAIN_METRICS]
-    cells = [_gap(difference(full, arm, MAIN_METRICS, theirs))]
-    cells += [_gap(difference(full, arm, [metric], [instead.get(metric, metric)])) for metric in _COLUMNS]
+def _gap_cells(
+    full: ArmRows, arm: ArmRows, ours_instead: Mapping[str, str], theirs_instead: Mapping[str, str]
+) -> list[str]:
+    ours = [ours_instead.get(metric, metric) for metric in _COLUMNS]
+    theirs = [theirs_instead.get(metric, metric) for metric in _COLUMNS]
+    cells = [_gap(difference(full, arm, ours, theirs))]
+    cells += [_gap(difference(full, arm, [own], [other])) for own, other in zip(ours, theirs, strict=True)]
     return [str(len(paired_rows(full, arm))), *cells]
 
 
@@ -265,6 +272,17 @@ def _gap(found: Difference | None) -> str:
         return "n/a"
     text = f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
     return f"**{text}**" if found.low > 0 or found.high < 0 else text
+
+
+def _scored(one: Pooled | None) -> str:
+    if one is None:
+        return "n/a"
+    times, rest = divmod(one.n, one.num_items)
+    return (
+        f"{100 * one.value:.1f} ({one.num_items} x {times})"
+        if times > 1 and not rest
+        else f"{100 * one.value:.1f} ({one.n})"
+    )
 
 
 def _percent(value: float | None) -> str:

@@ -65,7 +65,7 @@ class Row(BaseModel):
     train_s: float
     """Seconds of training, without decoding and set-up."""
     total_s: float
-    """Seconds from start to score."""
+    """Seconds from start to score, of the process that ended it."""
     main_score: float | None
     """Mean of the main metrics, 0 to 1; None where one of them cannot be asked of this encoder."""
     scores: dict[str, tuple[float, int]]

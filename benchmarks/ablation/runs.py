@@ -40,12 +40,14 @@ class Job(BaseModel):
     changes: dict[str, tuple[Any, Any]]
     lr_factor: float = 1.0
     lr_tried: int = 1
+    new_keys: tuple[str, ...] = ()
+    """Keys of the configuration that its recipe was written down without; see `protocol.new_since`."""
     expected_parameters: int | None = None
     """Trainable parameters that were counted beforehand, where the arm was matched by them."""
 
     @property
     def config_digest(self) -> str:
-        return self.setup.digest(self.data_digest)
+        return self.setup.digest(self.data_digest, self.new_keys)
 
     @property
     def name(self) -> str:
@@ -76,7 +78,6 @@ class Measured:
     trainable: int = 0
     idle: int = 0
     train_s: float = 0.0
-    total_s: float = 0.0
     final: dict[str, float] = field(default_factory=dict)
 
 
@@ -120,7 +121,11 @@ def changed(jobs: Iterable[Job], rows: Sequence[Row], recipes: Mapping[str, Mapp
         told = "the data" if others[-1].data_digest != job.data_digest else "a recipe that is no longer known"
         if old is not None:
             was = flat(old) | {key: new for key, (_, new) in others[-1].changes.items()}
-            now = {key: value for key, value in flat(job.setup.plain()).items() if not _by_seed(key, job)}
+            now = {
+                key: value
+                for key, value in flat(job.setup.plain()).items()
+                if not _by_seed(key, job) and (key in was or key not in job.new_keys)
+            }
             found = differences({key: value for key, value in was.items() if not _by_seed(key, job)}, now)
             named = [f"{key} {before} -> {after}" for key, (before, after) in found.items()]
             told = "; ".join(named[:4]) + (f"; {len(named) - 4} more" if len(named) > 4 else "") or told
@@ -178,17 +183,17 @@ def run_jobs(
             summary.failed[job.arm] = error
             say(f"{job.name} failed; later seeds of {job.arm} are left out\n{error}")
             continue
-        row = _row(job, measured, at)
+        row = _row(job, measured, at, clock() - begun)
         write_json(results / row.outcomes, pack(measured.outcomes))
         rows.append(row)
         summary.done.append(row)
-        times.append(row.total_s or clock() - begun)
+        times.append(row.total_s)
         score = "n/a" if row.main_score is None else f"{100 * row.main_score:.1f}"
         say(f"    main score {score}, {row.trainable:,} parameters, {row.total_s / 60:.1f} min")
     return summary
 
 
-def _row(job: Job, measured: Measured, at_commit: str) -> Row:
+def _row(job: Job, measured: Measured, at_commit: str, seconds: float) -> Row:
     return Row(
         kind=job.kind,
         data=job.data,
@@ -213,7 +218,8 @@ def _row(job: Job, measured: Measured, at_commit: str) -> Row:
         trainable=measured.trainable,
         idle=measured.idle,
         train_s=round(measured.train_s, 1),
-        total_s=round(measured.total_s, 1),
+        # A run that went on from a checkpoint was begun before.
+        total_s=round(max(seconds, measured.train_s), 1),
         main_score=measured.main_score,
         scores=measured.scores,
         final=measured.final,
@@ -237,4 +243,4 @@ def _hours(times: Sequence[float], count: int) -> str:
     if not times or not count:
         return ""
     minutes = sum(times) / len(times) * count / 60
-    return f", about {minutes / 60:.1f} h left" if minutes >= 90 else f", about {minutes:.0f} min left"
+    return f", about {minutes / 60:.1f} h left" if minutes >= 90 else f", about {max(minutes, 1):.0f} min left"

@@ -13,7 +13,6 @@ import math
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -42,17 +41,15 @@ FAILED = 3
 
 def do(job: Job, places: Places, keep_model: bool) -> dict[str, Any]:
     """Do a job and return its measures as plain data."""
-    started = time.monotonic()
     catalog = checked(places, job.setup)
     splits = split_catalog(catalog, job.setup.split)
     if job.kind == "baseline":
         store = region_store(places, job.setup.regions)
         core = core_regions(job.setup.regions, store)
         side = Side(job.side)
-        answer = judged(*judge_baseline(job.arm, job.setup, job.seed, catalog, splits, side, core, limits_of(catalog)))
-    else:
-        answer = _trained(job, places, catalog, splits, keep_model)
-    return answer | {"total_s": max(time.monotonic() - started, answer.get("train_s", 0.0))}
+        limits = limits_of(catalog)
+        return judged(*judge_baseline(job.arm, job.setup, job.seed, catalog, splits, side, core, limits))
+    return _trained(job, places, catalog, splits, keep_model)
 
 
 def _trained(job: Job, places: Places, catalog: Catalog, splits: Splits, keep_model: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.ablation.arms import ARMS
 from benchmarks.ablation.comparison import ArmRows, Judged, arm_of
 from benchmarks.ablation.matching import Count, Match
-from benchmarks.ablation.planning import arm_jobs
+from benchmarks.ablation.planning import Origin, arm_jobs, origin_of
 from benchmarks.ablation.protocol import PROTOCOLS, Protocol, Recipe, Setup
 from benchmarks.ablation.results import Row, Rows, pack, write_json
 from benchmarks.ablation.runs import Job, Measured
@@ -20,6 +20,7 @@ from validation.benchmark import Outcome
 
 DEMO, LUMA = PROTOCOLS["demo"], PROTOCOLS["luma"]
 DATA = "d" * 64
+ARMS_BY_NAME = {arm.name: arm for arm in ARMS}
 ONCE = {"full": (1.0, 1), "dual": (1.0, 1)}
 
 IMAGE, TEXT, BOTH = "image_to_product/recall@1", "text_to_product/recall@10", "both_to_product/recall@1"
@@ -37,12 +38,18 @@ def no_match(full: Setup, own: Setup, arm: Any) -> Match:
     return Match(Count(1000, 0), Count(1000, 0), width)
 
 
+def origin(protocol: Protocol = DEMO, own: Recipe | None = None) -> Origin:
+    """A recipe that no row stands under yet."""
+    return origin_of(own or recipe(), protocol, DATA, {})
+
+
 def jobs(
     names: Sequence[str], seeds: Sequence[int], protocol: Protocol = DEMO, own: Recipe | None = None, **options: Any
 ) -> list[Job]:
     """Jobs of arms by name."""
     arms = [arm for arm in ARMS if arm.name in names]
-    return arm_jobs(own or recipe(), protocol, arms, seeds, DATA, ONCE, options.pop("match", no_match), **options)
+    start = origin(protocol, own)
+    return arm_jobs(start, arms, seeds, ONCE, options.pop("match", no_match), **options)
 
 
 def outcome(values: Sequence[float], groups: Sequence[str] | None = None, name: str = "q") -> Outcome:
@@ -63,7 +70,6 @@ def measured(seconds: float = 60.0, main: float | None = 0.5, **outcomes: Outcom
         steps=3,
         trainable=1000,
         train_s=seconds / 2,
-        total_s=seconds,
     )
 
 
@@ -108,6 +114,6 @@ def arm_rows(name: str, *by_seed: Mapping[str, Outcome], first_seed: int = 1, **
 
 def store(results: Path, made: Row, outcomes: Mapping[str, Outcome], data: str = "demo") -> None:
     """Write a row with its results by item, as the harness does."""
-    path = f"outcomes/{made.arm}-{made.seed}-{made.recipe_digest}.json"
+    path = f"outcomes/{data}/{made.arm}-{made.seed}-{made.recipe_digest}.json"
     write_json(results / path, pack(outcomes))
     Rows(results / f"{data}.jsonl").append(made.model_copy(update={"outcomes": path, "data": data}))

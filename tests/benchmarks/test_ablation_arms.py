@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.ablation.arms import ARMS, DUAL, FULL, PAPERS_PARTS, choose_arms, deep, read_arms
-from benchmarks.ablation.planning import baseline_jobs, chosen_rates, lr_jobs, recipe_setup
-from benchmarks.ablation.protocol import PROTOCOLS, arm_setup, base_setup, differences, flat, lr_setup, read_recipe
+from benchmarks.ablation.planning import arm_jobs, baseline_jobs, chosen_rates, lr_jobs, origin_of, recipe_setup
+from benchmarks.ablation.protocol import (
+    PROTOCOLS,
+    Setup,
+    arm_setup,
+    base_setup,
+    differences,
+    flat,
+    lr_setup,
+    new_since,
+    read_recipe,
+)
 from catalog import ConfigError
-from tests.benchmarks.rows import DATA, DEMO, LUMA, jobs, no_match, recipe, row
+from tests.benchmarks.rows import DATA, DEMO, LUMA, ONCE, jobs, no_match, origin, recipe, row
 
 QUEUE = {"train": {"negatives": {"queue_size": 64, "hard_weight": 2.0}}}
 
@@ -67,7 +80,7 @@ def test_seeds_beyond_the_folds_are_refused() -> None:
 def test_learning_rates_are_tried_apart_from_the_test_side_for_both_alike() -> None:
     setup = lr_setup(recipe(), LUMA, 1)
     assert (setup.split.offset_frac, setup.split.test_frac, setup.split.val_frac) == (0.0, 0.2, 0.2)
-    found = lr_jobs(recipe(), LUMA, ARMS, [0.5, 2.0], DATA, no_match)
+    found = lr_jobs(origin(LUMA), ARMS, [0.5, 2.0], no_match)
     assert [(job.lr_factor, job.arm) for job in found] == [
         (0.5, "full"),
         (0.5, "dual"),
@@ -106,16 +119,70 @@ def test_digests_follow_what_decides_a_run_and_nothing_else() -> None:
     assert len({job.config_digest for job in jobs(["full", "dual"], [1, 2], LUMA)}) == 4
 
 
+def without(setup: Setup, *keys: str) -> dict[str, Any]:
+    """A configuration as it was written down before these keys existed."""
+    tree = setup.plain()
+    for key in keys:
+        *path, last = key.split(".")
+        section = tree
+        for name in path:
+            section = section[name]
+        del section[last]
+    return tree
+
+
+def old_digest(tree: dict[str, Any]) -> str:
+    """Of a configuration written down, by the same rule as today's."""
+    text = json.dumps([flat(tree), DATA], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def test_a_new_key_at_its_default_leaves_recipe_and_rows_what_they_were() -> None:
+    new = ("model.use_crops", "train.negatives.queue_size")
+    before = without(recipe_setup(recipe(), DEMO), *new)
+    known = {old_digest(before): {"data_digest": DATA, "setup": before}}
+    start = origin_of(recipe(), DEMO, DATA, known)
+    assert start.digest in known
+    assert start.new_keys == frozenset(new)
+    full, crop = arm_jobs(start, [ARMS[0], ARMS[3]], [1], ONCE, no_match)
+    assert full.config_digest == old_digest(without(full.setup, *new))
+    # An arm that sets the new key itself is another configuration.
+    assert crop.arm == "minus_crop"
+    assert crop.config_digest == old_digest(without(crop.setup, new[1]))
+
+
+@pytest.mark.parametrize(
+    ("given", "data"),
+    [
+        ({"train": {"negatives": {"queue_size": 8}}}, DATA),  # new, and not at its default
+        ({"train": {"steps": 7}}, DATA),
+        ({}, "other data"),
+    ],
+)
+def test_anything_else_that_differs_is_another_recipe(given: dict[str, Any], data: str) -> None:
+    before = without(recipe_setup(recipe(), DEMO), "train.negatives.queue_size")
+    known = {old_digest(before): {"data_digest": DATA, "setup": before}}
+    start = origin_of(recipe(**given), DEMO, data, known)
+    assert start.digest not in known
+    assert start.new_keys == frozenset()
+
+
+def test_a_key_that_is_gone_makes_another_recipe() -> None:
+    before = recipe_setup(recipe(), DEMO).plain()
+    before["train"]["gone"] = 1
+    assert new_since(before, recipe_setup(recipe(), DEMO)) is None
+
+
 def test_changes_name_both_values() -> None:
     (job,) = jobs(["minus_crop"], [1])
     assert job.changes == {"model.use_crops": (True, False)}
 
 
 def test_baselines_without_a_seed_run_once_unless_the_folds_differ() -> None:
-    on_demo = [job.arm for job in baseline_jobs(recipe(), DEMO, [1, 2, 3], DATA)]
+    on_demo = [job.arm for job in baseline_jobs(origin(), [1, 2, 3])]
     assert on_demo.count("title_words") == 1
     assert on_demo.count("random") == 3
-    on_luma = [job.arm for job in baseline_jobs(recipe(), LUMA, [1, 2, 3], DATA)]
+    on_luma = [job.arm for job in baseline_jobs(origin(LUMA), [1, 2, 3])]
     assert on_luma.count("title_words") == 3
 
 

@@ -182,7 +182,7 @@ def all_arms(better: float, num: int = 60):  # type: ignore[no-untyped-def]
 def test_every_bar_is_met_by_a_model_far_ahead_and_none_of_quality_by_one_behind() -> None:
     assert {bar.verdict for bar in evaluate(LUMA, all_arms(0.9), [])} == {"met"}
     behind = {bar.text: bar.verdict for bar in evaluate(LUMA, all_arms(0.1), [])}
-    quality = [text for text in behind if "above" in text or "below" in text or "helps" in text]
+    quality = [text for text in behind if "above" in text or "below" in text or "falls" in text]
     assert len(quality) == 9
     assert {behind[text] for text in quality} == {"missed"}
     assert behind["every arm with 5 seeds, 5 folds"] == "met"
@@ -201,7 +201,7 @@ def test_bars_without_rows_are_open_and_say_what_is_wanting() -> None:
     bars = {bar.text: bar for bar in evaluate(LUMA, arms, [])}
     assert bars["every arm with 5 seeds, 5 folds"].verdict == "open"
     assert "minus_crop" in bars["every arm with 5 seeds, 5 folds"].numbers
-    assert bars["core crop helps on the mean of the five"].verdict == "open"
+    assert bars["mean of the five falls without core crop"].verdict == "open"
     assert {bar.verdict for text, bar in bars.items() if "trivial baseline" in text} == {"open"}
     assert [bar.verdict for bar in evaluate(LUMA, {}, [])] == ["open", "open"]
 
@@ -234,7 +234,7 @@ def test_the_page_holds_scores_spread_differences_and_former_recipes(tmp_path: P
     text = render([section], None)
     lines = {line.split(" | ")[0].strip("| "): line for line in text.splitlines()}
     scores = next(line for line in text.splitlines() if line.startswith("| full | 1, 2 |"))
-    assert "100.0 (4)" in scores
+    assert "100.0 (2 x 2)" in scores
     assert f"| {100 * stdev([0.4, 0.6]):.1f} |" in scores
     assert "| 60.0 |" in scores
     assert "abcdef12+" in text
