@@ -21,6 +21,7 @@ from models.pictures import photo_key
 from models.processor import Processor
 from models.training.augment import augment
 from models.training.picture_store import PictureStore, Shot
+from models.training.ranks import Ranks
 from models.training.sampler import BatchSampler
 from models.training.views import LabelField, draw_hidden, draw_hidden_words, draw_labels, draw_text_view, visible
 
@@ -142,7 +143,7 @@ Features = Callable[[Sequence[Picture], np.ndarray], SeenPictures]
 
 
 class TrainSet(Dataset[TrainBatch]):
-    """The batch of each step; a pure function of the step, so that workers and resumed runs agree.
+    """The batch of each step; a pure function of step and rank, so that workers and resumed runs agree.
 
     Args:
         catalog: Rows of the train side are read from it.
@@ -153,6 +154,7 @@ class TrainSet(Dataset[TrainBatch]):
         store: Squares of every shot.
         config: The training's section.
         features: What a frozen tower made of pictures, by picture and a number that picks the variant.
+        ranks: This process among those that train together; each has products of its own.
     """
 
     def __init__(
@@ -165,8 +167,9 @@ class TrainSet(Dataset[TrainBatch]):
         store: PictureStore,
         config: TrainConfig,
         features: Features | None = None,
+        ranks: Ranks = Ranks(),
     ) -> None:
-        self.features = features
+        self.features, self.ranks = features, ranks
         self.table, self.fields, self.sampler = table, fields, sampler
         self.processor, self.store, self.config = processor, store, config
         self.products = {key: catalog.by_id[key] for key in sampler.product_ids}
@@ -177,8 +180,14 @@ class TrainSet(Dataset[TrainBatch]):
         return self.config.steps
 
     def __getitem__(self, step: int) -> TrainBatch:
-        rng = np.random.default_rng((self.config.seed, step, 1))
-        products = [self.products[key] for key in self.sampler.products(step)]
+        if self.config.preset == "overfit_one_batch":
+            return replace(self._batch(0), step=step)
+        return self._batch(step)
+
+    def _batch(self, step: int) -> TrainBatch:
+        rng = np.random.default_rng((self.config.seed, step, 1, *self.ranks.entropy))
+        mine = self.sampler.products(step, self.ranks.rank, self.ranks.world)
+        products = [self.products[key] for key in mine]
         pairs = [self._draw_pair(product, rng) for product in products]
         shown = [self._draw_photos(product, pair, rng) for product, pair in zip(products, pairs, strict=True)]
         views = 2 if self.processor.config.use_crops else 1
@@ -302,7 +311,7 @@ class TrainSet(Dataset[TrainBatch]):
 
     def _pictures(self, slots: _Slots, step: int) -> tuple[torch.Tensor, SeenPictures | None]:
         pictures = slots.pictures
-        draw = np.random.SeedSequence((self.config.seed, step, 2)).generate_state(1)[0]
+        draw = np.random.SeedSequence((self.config.seed, step, 2, *self.ranks.entropy)).generate_state(1)[0]
         if self.features is not None:
             picks = np.random.default_rng(draw).integers(0, 1 << 30, len(pictures))
             return self.processor.pixels([]), self.features(pictures, picks)
@@ -316,12 +325,19 @@ class TrainSet(Dataset[TrainBatch]):
 
     def shots(self) -> list[Shot]:
         """Every photograph that some step may ask for."""
-        found = [
-            Shot(photo, product.title, product.category)
-            for key, product in self.products.items()
-            for photo in self.photos[key]
-        ]
-        return found + [Shot(pair.photo, pair.text) for pair in self.table.pairs() if pair.photo]
+        return shots_of(self.products.values(), self.photos, self.table)
+
+
+def shots_of(products: Iterable[Product], photos: Mapping[str, Sequence[Photo]], table: PairTable) -> list[Shot]:
+    """Photographs of products, then those of queries.
+
+    Args:
+        products: With a training pair.
+        photos: Usable ones, by product.
+        table: All pairs.
+    """
+    own = [Shot(photo, one.title, one.category) for one in products for photo in photos[one.product_id]]
+    return own + [Shot(pair.photo, pair.text) for pair in table.pairs() if pair.photo]
 
 
 def query_mix(table: PairTable, config: TrainConfig) -> Mapping[PairKind, float]:

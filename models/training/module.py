@@ -17,14 +17,29 @@ from torch.optim import AdamW
 from catalog import ModelError
 from models.config import TrainConfig
 from models.moe import expert_load
+from models.moon import MoonModel
+from models.negatives import num_ranks
 from models.training.chunks import Step, run_step
 from models.training.data import TrainBatch
 from models.training.early_stop import EarlyStop
 from models.training.ema import Ema
+from models.training.grad_cache import average_gradients
 from models.training.objective import Objective
 from models.training.parameters import eval_frozen_norms, optimizer_groups
+from models.training.ranks import Ranks, anywhere, from_first, mean_of_all, of_all
 from models.training.schedule import lr_factor
-from models.training.workdir import save_checkpoint
+from models.training.sharding import (
+    clip_gradients,
+    dealt_by_name,
+    dealt_optimizer_state,
+    local,
+    shard,
+    twin_of,
+    unsharded,
+    whole,
+    whole_model,
+)
+from models.training.workdir import random_state, restore_random_state, save_checkpoint
 
 _log = logging.getLogger(__name__)
 MAX_NAMED_PRODUCTS = 8
@@ -34,14 +49,13 @@ class MoonModule(LightningModule):
     """Steps are counted from the start of the training, across resumed runs; Lightning's own count is not used.
 
     Args:
-        objective: Model and losses.
+        objective: Model and losses; with the weights of `resume`, where there is one.
         config: The training's section.
         work_dir: Where checkpoints go.
         fingerprint: What a checkpoint must have been made from.
-        first_step: Step to go on from.
-        seconds_before: Training time of the runs before this one, seconds.
-        optimizer_state: Of the checkpoint to go on from.
-        score: The main score of the model as it stands, for an early stop.
+        resume: The checkpoint to go on from.
+        score: The main score of a model, for an early stop; called on the first process alone.
+        ranks: This process among those that train together.
     """
 
     def __init__(
@@ -50,34 +64,44 @@ class MoonModule(LightningModule):
         config: TrainConfig,
         work_dir: Path,
         fingerprint: str,
-        first_step: int = 0,
-        seconds_before: float = 0.0,
-        optimizer_state: dict[str, Any] | None = None,
-        score: Callable[[], float] | None = None,
+        resume: dict[str, Any] | None = None,
+        score: Callable[[MoonModel], float] | None = None,
+        ranks: Ranks = Ranks(),
     ) -> None:
         super().__init__()
-        self.objective, self.config = objective, config
-        self.ema = Ema(objective, config.ema_decay) if config.ema_decay is not None else None
-        stop = config.stop
-        self.early_stop = (
-            EarlyStop(self._in_evaluation(score), objective, stop.eval_every_steps, stop.patience, stop.min_delta)
-            if stop.eval_every_steps is not None and score is not None
-            else None
-        )
+        self.objective, self.config, self.ranks = objective, config, ranks
         self.work_dir, self.fingerprint = work_dir, fingerprint
-        self.step = first_step
-        self.seconds_before = seconds_before
-        self._optimizer_state = optimizer_state
-        self._started = time.monotonic()
+        self.step = int(resume["step"]) if resume is not None else 0
+        self.seconds_before = float(resume["seconds"]) if resume is not None else 0.0
+        self.history: list[dict[str, float]] = list(resume["history"]) if resume is not None else []
         self.last_report: dict[str, float] = {}
-        self.history: list[dict[str, float]] = []
+        self.sharded = config.strategy == "fsdp" and ranks.world > 1
+        # In a list, because the module must not count its weights as its own.
+        self._twins: list[MoonModel] = []
+        self._resume, self._score = resume, score
+        self._started = time.monotonic()
         self._samples, self._samples_since = 0, time.monotonic()
         self._current: Step | None = None
+        self.ema: Ema | None = None
+        self.early_stop: EarlyStop | None = None
+        self._start_averages()
 
     @property
     def seconds(self) -> float:
         """Training time so far, all runs together."""
         return self.seconds_before + time.monotonic() - self._started
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to train: all steps are made, or an earlier run came to its end before them."""
+        stopped = self.early_stop is not None and self.early_stop.should_stop
+        return self.step >= self.config.steps or stopped or self._spent_frac() >= 1.0
+
+    def configure_model(self) -> None:
+        if self.sharded and not self._twins:
+            self._twins = [twin_of(self.objective.model)]
+            shard(self.objective.model, self.device_mesh["data_parallel"])  # type: ignore[index]
+            self._start_averages()
 
     def configure_optimizers(self) -> AdamW:
         groups = optimizer_groups(
@@ -88,13 +112,21 @@ class MoonModule(LightningModule):
             weight_decay=self.config.weight_decay,
             multipliers=self.config.parameters.lr_multipliers,
         )
-        optimizer = AdamW(groups, betas=(0.9, 0.98), eps=1e-8)
-        if self._optimizer_state is not None:
-            optimizer.load_state_dict(self._optimizer_state)
+        # Shards and whole tensors cannot be updated in one fused call.
+        optimizer = AdamW(groups, betas=(0.9, 0.98), eps=1e-8, foreach=False if self.sharded else None)
+        if self._resume is not None:
+            optimizer.load_state_dict(dealt_optimizer_state(self._resume["optimizer"], optimizer))
         return optimizer
 
     def on_train_start(self) -> None:
         eval_frozen_norms(self.objective)
+        if self.ema is not None:
+            self.ema.to(self.device)
+        if self._resume is not None:
+            restore_random_state(self._resume["random"][self.ranks.rank])
+        else:
+            torch.manual_seed(self.config.seed + self.ranks.rank)
+        self._resume = None
         self._started = self._samples_since = time.monotonic()
 
     def transfer_batch_to_device(self, batch: TrainBatch, device: torch.device, dataloader_idx: int) -> TrainBatch:
@@ -107,21 +139,30 @@ class MoonModule(LightningModule):
             group["lr"] = group["peak_lr"] * factor
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> torch.Tensor:
-        step = run_step(self.objective, batch, self.config.chunk_tokens)
-        if not bool(torch.isfinite(step.loss)):
-            self._refuse(batch, step.report)
-        self.last_report = {name: float(value) for name, value in step.report.items()} | {
-            "loss": float(step.loss.detach())
-        }
-        self._samples += len(batch.product_ids)
+        step = run_step(self.objective, batch, self.config.chunk_tokens, self.sharded)
+        figures = {**step.report, "loss": step.loss}
+        # One copy to the host for all figures of the step.
+        values = torch.stack([one.detach().float() for one in figures.values()]).tolist()
+        self.last_report = dict(zip(figures, values, strict=True))
+        if anywhere(not math.isfinite(self.last_report["loss"]), self.device):
+            self._refuse(batch, step)
+        self._samples += len(batch.product_ids) * self.ranks.world
         self._current = step
         return step.loss
 
     def backward(self, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         assert self._current is not None
         self._current.backward(loss)
+        if num_ranks() > 1:
+            # Not DDP's reducer: it would send while the backward pass of gathered vectors sends too, in an order that
+            # differs between processes, and it wants every parameter used in every step.
+            average_gradients(unsharded(self.objective.parameters()))
         self.objective.remember(self._current.batch, self._current.products)
         self._current = None
+
+    def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+        parameters = [one for group in optimizer.param_groups for one in group["params"]]
+        clip_gradients(parameters, self.config.clip_norm)
 
     def on_train_batch_end(self, outputs: Any, batch: TrainBatch, batch_idx: int) -> None:
         self.objective.temperature.clamp_()
@@ -144,71 +185,96 @@ class MoonModule(LightningModule):
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Write what a run needs to go on from here."""
+        """Write what a run needs to go on from here; to be called by all processes."""
         # A weight that became infinite in this very update would poison every run that goes on from it.
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.objective.parameters()):
+        bad = not all(bool(torch.isfinite(local(one)).all()) for one in self.objective.parameters())
+        if anywhere(bad, next(self.objective.parameters()).device):
             raise ModelError(
                 "a weight is not finite any more; the last good checkpoint was kept",
                 where=f"step {self.step}",
                 fix="lower train.lr_vision and train.lr_text, then run again with another working folder",
             )
-        save_checkpoint(
-            self.work_dir,
-            {
-                "fingerprint": self.fingerprint,
-                "step": self.step,
-                "seconds": self.seconds,
-                "objective": self.objective.state_dict(),
-                "optimizer": self.optimizers().state_dict(),  # type: ignore[union-attr]
-                "torch_rng": torch.get_rng_state(),
-                "history": self.history,
-                "ema": self.ema.state_dict() if self.ema is not None else None,
-                "early_stop": self.early_stop.state_dict() if self.early_stop is not None else None,
-            },
-        )
+        tensors = {
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizers().state_dict(),  # type: ignore[union-attr]
+            "ema": self.ema.state_dict() if self.ema is not None else None,
+            "early_stop": self.early_stop.state_dict() if self.early_stop is not None else None,
+        }
+        random = of_all(random_state())
+        if self.sharded:
+            tensors = whole(tensors)
+        if self.ranks.is_first:
+            plain = {"fingerprint": self.fingerprint, "step": self.step, "seconds": self.seconds}
+            save_checkpoint(self.work_dir, {**plain, "random": random, "history": self.history, **tensors})
 
-    def go_on_from(self, state: dict[str, Any]) -> None:
-        """Take over what a checkpoint holds besides weights and optimiser."""
-        self.history = state["history"]
-        if self.ema is not None:
-            self.ema.load_state_dict(state["ema"])
+    def settle(self) -> str:
+        """Put into the model what is to be shipped: the best judged weights, else the average, else the last.
+
+        Returns:
+            Which of them, in words.
+        """
         if self.early_stop is not None:
-            self.early_stop.load_state_dict(state["early_stop"])
-
-    def settle(self) -> None:
-        """Put into the model what is to be shipped: the best judged weights, else the average, else the last."""
-        if self.early_stop is not None and self.early_stop.restore_best() is not None:
-            return
+            best = self.early_stop.restore_best()
+            if best is not None:
+                return f"best of {len(self.early_stop.history)} judged, step {best}"
         if self.ema is not None:
             self.ema.copy_to()
+            return f"moving average, decay {self.ema.decay:g}"
+        return f"last, step {self.step}"
+
+    def whole_model(self) -> MoonModel | None:
+        """The model with all its weights; None on all but the first process where it is sharded."""
+        return whole_model(self.objective.model, self._twins[0] if self._twins else None)
+
+    def _start_averages(self) -> None:
+        """Moving average and early stop over the parameters as they are now, whole or sharded."""
+        config, stop = self.config, self.config.stop
+        self.ema = Ema(self.objective, config.ema_decay) if config.ema_decay is not None else None
+        if stop.eval_every_steps is not None and self._score is not None:
+            every, patience, least = stop.eval_every_steps, stop.patience, stop.min_delta
+            self.early_stop = EarlyStop(self._judge, self.objective, every, patience, least)
+        if self._resume is None:
+            return
+        if self.ema is not None:
+            kept = self._resume["ema"]
+            self.ema.load_state_dict({**kept, "mean": dealt_by_name(kept["mean"], self.objective)})
+        if self.early_stop is not None:
+            kept = self._resume["early_stop"]
+            self.early_stop.load_state_dict({**kept, "kept": dealt_by_name(kept["kept"], self.objective)})
 
     def _ends_early(self, early_stop: EarlyStop, last: bool) -> bool:
         """Judges, where it is due, what would be shipped: the moving average where there is one."""
+        judged = len(early_stop.history)
         with nullcontext() if self.ema is None else self.ema.swapped_in():
-            return early_stop.after_step(self.step, last)
+            ends = early_stop.after_step(self.step, last)
+        if len(early_stop.history) > judged and self.logger is not None:
+            self.logger.log_metrics({"val/score": early_stop.history[-1][1]}, step=self.step)
+        return ends
 
-    def _in_evaluation(self, score: Callable[[], float]) -> Callable[[], float]:
+    def _judge(self) -> float:
         """The score taken in evaluation mode; it leaves no trace in the random state."""
+        assert self._score is not None
+        self.objective.eval()
+        try:
+            with torch.random.fork_rng():
+                model = self.whole_model()
+                value = self._score(model) if self.ranks.is_first and model is not None else math.nan
+                return from_first(value)
+        finally:
+            self.objective.train()
+            eval_frozen_norms(self.objective)
 
-        def judge() -> float:
-            self.objective.eval()
-            try:
-                with torch.random.fork_rng():
-                    return score()
-            finally:
-                self.objective.train()
-                eval_frozen_norms(self.objective)
-
-        return judge
+    def _spent_frac(self) -> float:
+        """Share of the time allowed that is used up; the first process's clock counts."""
+        return from_first(self.seconds / self.config.max_seconds) if self.config.max_seconds else 0.0
 
     def _done_frac(self) -> float:
-        done = self.step / self.config.steps
-        return max(done, self.seconds / self.config.max_seconds) if self.config.max_seconds else done
+        return max(self.step / self.config.steps, self._spent_frac())
 
     def _log_point(self) -> None:
         now = time.monotonic()
         rates = {f"lr/{group['name']}": group["lr"] for group in self.optimizers().param_groups}  # type: ignore[union-attr]
-        point = {f"train/{name}": value for name, value in (self.last_report | rates).items()}
+        point = {f"train/{name}": value for name, value in (mean_of_all(self.last_report) | rates).items()}
         point["train/samples_per_s"] = self._samples / max(now - self._samples_since, 1e-9)
         point |= {f"train/{name}": value for name, value in self.objective.model.head.gates().items()}
         self._samples, self._samples_since = 0, now
@@ -217,14 +283,23 @@ class MoonModule(LightningModule):
         if self.logger is not None:
             self.logger.log_metrics(point | load, step=self.step)
 
-    def _refuse(self, batch: TrainBatch, report: dict[str, torch.Tensor]) -> None:
-        bad = [name for name, value in report.items() if not math.isfinite(float(value))]
-        named = ", ".join(batch.product_ids[:MAX_NAMED_PRODUCTS])
-        more = len(batch.product_ids) - MAX_NAMED_PRODUCTS
+    def _refuse(self, batch: TrainBatch, step: Step) -> None:
+        """Name the products of the processes whose loss is broken, the broken ones alone where that is known."""
+        bad = [name for name, value in self.last_report.items() if not math.isfinite(value)]
+        broken = [
+            key
+            for key, good in zip(batch.product_ids, torch.isfinite(step.products).all(dim=1).tolist(), strict=True)
+            if not good
+        ]
+        told = of_all((bad, broken, list(batch.product_ids)))
+        named = [key for _, keys, _ in told for key in keys]
+        named = named or [key for names, _, keys in told for key in keys if names]
+        more = len(named) - MAX_NAMED_PRODUCTS
+        listed = ", ".join(named[:MAX_NAMED_PRODUCTS]) + (f" and {more} more" if more > 0 else "")
         raise ModelError(
             f"loss is not finite at step {self.step}; the last good checkpoint was kept",
-            where=f"products {named}" + (f" and {more} more" if more > 0 else ""),
-            got=", ".join(bad) or "loss",
+            where=f"products {listed}",
+            got=", ".join(dict.fromkeys(name for names, _, _ in told for name in names)) or "loss",
             fix="lower train.lr_vision and train.lr_text or look at these products, then run again with another "
             "working folder",
         )

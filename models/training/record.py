@@ -21,21 +21,29 @@ class TrainingRecord:
     """Training time over all runs, without decoding and set-up."""
     samples_per_s: float
     """Pairs a second over the steps of this run."""
-    num_parameters: int
     num_trainable: int
     num_products: int
     """Train products with a pair."""
     num_pairs: dict[str, int]
     """By `source/kind`."""
     dropped: dict[str, int]
-    device: str
-    precision: str
     final: dict[str, float]
     """Loss parts and measures of the last step."""
     score: float | None = None
     """Of the score function on the finished model."""
     history: list[dict[str, float]] = field(default_factory=list)
     """Points of the curves; the first number of each is its step."""
+    num_parameters: int = 0
+    device: str = ""
+    precision: str = ""
+    num_processes: int = 1
+    """That trained together."""
+    shipped: str = ""
+    """Which weights are in the model folder: the last, their moving average, or the best judged."""
+    scores: list[list[float]] = field(default_factory=list)
+    """Step and score of each judgement for the early stop."""
+    costs: dict[str, float] = field(default_factory=dict)
+    """Of one process and step: tokens, operations and bytes as estimated, and the most bytes it held."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values only."""

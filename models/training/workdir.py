@@ -19,7 +19,20 @@ import torch
 from catalog import ModelError, StorageError
 
 _LOCK, _CHECKPOINT = "lock", "checkpoint.pt"
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
+
+
+def random_state() -> dict[str, Any]:
+    """State of torch's generators in this process, for a checkpoint."""
+    in_use = torch.cuda.is_available() and torch.cuda.is_initialized()
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state() if in_use else None}
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Go on drawing where `random_state` was taken; on a GPU where there was none, or the reverse, as it stands."""
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
 
 
 @contextmanager

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -17,65 +19,126 @@ from safetensors.torch import load_file
 from catalog import ModelError, StorageError
 from models.training.workdir import load_checkpoint, locked, save_checkpoint
 
+# Everything that a checkpoint must hold is switched on, and drawn from torch's own generator too (router noise).
 PROGRAM = """
 import json, sys, time
 from pathlib import Path
 import torch
+from catalog import MoonError
 from models.training import train
 from models.training.module import MoonModule
 from tests.models import shop
 
-root, name, steps, wait_at = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+root, name, wait_at = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 torch.set_num_threads(1)
-catalog = shop.make_shop(root / "data")
+catalog = shop.make_shop(root / ("data-" + name))
 if wait_at:
     start = MoonModule.on_train_batch_start
     def stop_here(self, batch, batch_idx):
         if self.step == wait_at:
-            (root / "waiting").write_text("")
-            time.sleep(600)
+            (root / (name + "-waits")).write_text("")
+            while not (root / (name + "-goes-on")).exists():
+                time.sleep(0.02)
         start(self, batch, batch_idx)
     MoonModule.on_train_batch_start = stop_here
-record = train(
-    catalog, shop.all_train(catalog), model=shop.tiny_model(), train=shop.tiny_train(steps=steps),
-    regions=shop.regions(), regions_config=shop.REGIONS, work_dir=root / ("work-" + name), out_dir=root / name,
-)
+
+def score(embedder):
+    products = embedder.embed_products(catalog.items())
+    queries = embedder.embed_queries(catalog.query_item(query) for query in catalog.queries)
+    return float((queries.reshape(8, 3, -1) * products[:, None]).sum(-1).mean())
+
+moe = {"layers": [-1], "num_experts": 3, "top_k": 2, "rank": 4, "router_noise_std": 1.0}
+try:
+    record = train(
+        catalog, shop.all_train(catalog), model=shop.tiny_model(moe=moe),
+        train=shop.tiny_train(
+            steps=8, chunk_tokens=400, ema_decay=0.6, stop={"eval_every_steps": 3, "patience": 3},
+            negatives={"queue_size": 8, "queue_warmup_steps": 1},
+        ),
+        regions=shop.regions(), regions_config=shop.REGIONS, work_dir=root / ("work-" + name), out_dir=root / name,
+        score=score,
+    )
+except MoonError as error:
+    print(error, file=sys.stderr)
+    sys.exit(getattr(error, "exit_status", 1))
 (root / (name + ".json")).write_text(json.dumps(record.to_dict()))
 """
+STEPS, EVERY = 8, 2
 
 
-def _start(root: Path, name: str, wait_at: int = 0, steps: int = 8) -> subprocess.Popen[bytes]:
+def _start(root: Path, name: str, wait_at: int = 0) -> subprocess.Popen[bytes]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    arguments = [sys.executable, "-c", PROGRAM, str(root), name, str(steps), str(wait_at)]
+    arguments = [sys.executable, "-c", PROGRAM, str(root), name, str(wait_at)]
     return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE)
 
 
+def _until_it_waits(root: Path, name: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 240
+    while not (root / f"{name}-waits").exists():
+        assert process.poll() is None, process.stderr.read().decode()[-2000:] if process.stderr else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def _finish(process: subprocess.Popen[bytes]) -> None:
-    _, errors = process.communicate(timeout=240)
+    _, errors = process.communicate(timeout=280)
     assert process.returncode == 0, errors.decode()[-2000:]
 
 
-def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
-    whole = _start(tmp_path, "whole")
-    killed = _start(tmp_path, "resumed", wait_at=5)
-    deadline = time.monotonic() + 200
-    while not (tmp_path / "waiting").exists():
-        assert killed.poll() is None, killed.stderr.read().decode()[-2000:] if killed.stderr else ""
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait(timeout=30)
-    assert not (tmp_path / "resumed").exists()
-    _finish(_start(tmp_path, "resumed"))
-    _finish(whole)
-    records = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in ("whole", "resumed")}
-    assert records["resumed"]["resumed_from_step"] == 4
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that nothing interrupted."""
+    root = tmp_path_factory.mktemp("resume")
+    _finish(_start(root, "whole"))
+    return root
+
+
+def _equals_the_whole(root: Path, name: str, resumed_from: int) -> None:
+    records = {one: json.loads((root / f"{one}.json").read_text()) for one in ("whole", name)}
+    assert records[name]["resumed_from_step"] == resumed_from
     assert records["whole"]["resumed_from_step"] == 0
-    for one, two in zip(records["whole"]["history"], records["resumed"]["history"], strict=True):
-        assert one["train/loss"] == pytest.approx(two["train/loss"], abs=1e-6)
-    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "resumed")]
-    assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-6) for name in weights[0])
-    assert records["whole"]["digest"] == records["resumed"]["digest"]
+    for one, two in zip(records["whole"]["history"], records[name]["history"], strict=True):
+        for figure in one:
+            # Seconds are not repeated, figures are.
+            if figure != "train/samples_per_s":
+                assert one[figure] == pytest.approx(two[figure], abs=1e-6), (figure, one["step"])
+    assert [step for step, _ in records["whole"]["scores"]] == [3, 6, 8]
+    assert np.allclose(records[name]["scores"], records["whole"]["scores"], atol=1e-6)
+    assert records[name]["shipped"] == records["whole"]["shipped"]
+    weights = [load_file(root / one / "model.safetensors") for one in ("whole", name)]
+    assert all(torch.allclose(weights[0][key], weights[1][key], atol=1e-6) for key in weights[0])
+    states = [torch.load(root / f"work-{one}" / "checkpoint.pt", weights_only=True) for one in ("whole", name)]
+    queues = [{key: one for key, one in state["objective"].items() if "queue." in key} for state in states]
+    assert len(queues[0]) >= 6
+    assert all(torch.allclose(queues[0][key].float(), queues[1][key].float(), atol=1e-6) for key in queues[0])
+    assert states[0]["ema"]["num_updates"] == states[1]["ema"]["num_updates"] == STEPS
+    assert torch.equal(states[0]["random"][0]["cpu"], states[1]["random"][0]["cpu"])
+
+
+def test_killed_and_resumed_equals_uninterrupted(whole: Path) -> None:
+    step = random.SystemRandom().randrange(EVERY, STEPS)
+    process = _start(whole, "killed", wait_at=step)
+    _until_it_waits(whole, "killed", process)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=30)
+    assert not (whole / "killed").exists()
+    _finish(_start(whole, "killed"))
+    _equals_the_whole(whole, "killed", step // EVERY * EVERY)
+
+
+def test_sigterm_ends_with_a_checkpoint_and_the_rest_equals_uninterrupted(whole: Path) -> None:
+    step = random.SystemRandom().randrange(1, STEPS - 1)
+    process = _start(whole, "stopped", wait_at=step)
+    _until_it_waits(whole, "stopped", process)
+    process.send_signal(signal.SIGTERM)
+    (whole / "stopped-goes-on").write_text("")
+    _, said = process.communicate(timeout=240)
+    assert process.returncode == 128 + signal.SIGTERM, said.decode()[-2000:]
+    assert b"goes on from the checkpoint" in said
+    # The running step was finished before it ended.
+    assert torch.load(whole / "work-stopped" / "checkpoint.pt", weights_only=True)["step"] == step + 1
+    _finish(_start(whole, "stopped"))
+    _equals_the_whole(whole, "stopped", step + 1)
 
 
 def test_a_folder_in_use_is_refused_with_the_pid(tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""What a person is told before a training starts."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import nn
+
+from catalog import Side, Splits
+from models.training.module import MoonModule
+from models.training.prepare import Prepared
+
+_log = logging.getLogger(__name__)
+
+
+def announce(
+    module: MoonModule,
+    prepared: Prepared,
+    splits: Splits,
+    device: tuple[torch.device, str],
+    precision: tuple[str, str],
+) -> None:
+    """Device and number format with their reasons, sizes, batch arithmetic, and what was left out.
+
+    Args:
+        module: Before the first step of this run.
+        prepared: What it stands on.
+        splits: Sides of products and queries.
+        device: With the reason for it.
+        precision: With the reason for it.
+    """
+    dataset, table, processor = prepared.dataset, prepared.table, prepared.processor
+    train, world = dataset.config, dataset.ranks.world
+    parameters = sum(parameter.numel() for parameter in module.objective.model.parameters())
+    vision = sum(parameter.numel() for parameter in module.objective.model.backbone.vision_parameters())
+    _log.info("device %s (%s), %s (%s)", *device, *precision)
+    _log.info(
+        "%s parameters, %s of them vision; a picture of %d px is %d tokens",
+        f"{parameters:,}",
+        f"{vision:,}",
+        processor.layout.side_px,
+        processor.layout.num_tokens,
+    )
+    for line in prepared.report.lines():
+        _log.info(line)
+    _log.info(batch_arithmetic(prepared))
+    dropped: dict[str, Any] = {name: count for name, count in (dict(table.dropped) | splits.dropped).items() if count}
+    without = len(splits.product_ids(Side.TRAIN)) - len(dataset.products)
+    if without:
+        dropped["train products without a pair"] = without
+    _log.info("left out: %s", ", ".join(f"{name} {count}" for name, count in dropped.items()) or "nothing")
+    kinds = {pair.kind for pair in table.pairs()}
+    for kind, share in dataset.mix.items():
+        if share and kind not in kinds:
+            _log.warning("the query mix asks for %s queries and there are none", kind)
+    if train.strategy != "auto" and world == 1:
+        _log.warning("train.strategy %s has no effect: one process trains", train.strategy)
+    if train.stop.eval_every_steps is not None and module.early_stop is None:
+        _log.warning("train.stop has no effect: there is no score to stop on")
+    if train.chunk_tokens is not None and _follows_batches(module.objective):
+        _log.warning("train.chunk_tokens: batch norms that learn see a chunk, not the batch; freeze them to be exact")
+
+
+def batch_arithmetic(prepared: Prepared) -> str:
+    """Steps, pairs, processes and epochs, in one line."""
+    dataset, sampler = prepared.dataset, prepared.dataset.sampler
+    world, steps = dataset.ranks.world, dataset.config.steps
+    each = sampler.rank_batch_size(world)
+    whole = each * world
+    batch = f"{world} processes x {each} = {whole} pairs" if world > 1 else f"{each} pairs"
+    counts = ", ".join(f"{name} {count}" for name, count in prepared.table.counts().items())
+    others = ""
+    if world > 1:
+        others = f", {whole - 1 if dataset.config.negatives.spatial else each - 1} others in the batch of each"
+    return (
+        f"{steps} steps x {batch} = {steps * whole:,} pairs{others}, "
+        f"{steps / sampler.steps_per_epoch(world):.1f} times over {len(dataset.products)} products; "
+        f"pairs to draw from: {counts}"
+    )
+
+
+def _follows_batches(root: nn.Module) -> bool:
+    """Whether a norm with running statistics learns."""
+    return any(
+        isinstance(getattr(one, "running_mean", None), torch.Tensor)
+        and any(parameter.requires_grad for parameter in one.parameters(recurse=False))
+        for one in root.modules()
+    )

@@ -1,0 +1,113 @@
+"""The estimate of a training that is about to start, from its first batch."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.config import ModelConfig, TrainConfig
+from models.devices import free_bytes, product_rate
+from models.training.chunks import plans_of
+from models.training.data import TrainSet
+from models.training.estimate import GIB, Estimate, check_experts, check_fits
+from models.training.objective import Objective
+from models.training.workload import Workload, estimate_training
+
+_log = logging.getLogger(__name__)
+
+
+def check_experts_fit(model: ModelConfig, backbone: Any | None, device: torch.device) -> None:
+    """Refuse more experts than there is memory for, before any is made.
+
+    Args:
+        model: The model's section.
+        backbone: With its weights; None for `nano`, whose sizes the section tells.
+        device: Where the experts will learn.
+
+    Raises:
+        ModelError: They do not fit.
+    """
+    if not model.moe.layers or model.moe.kind == "dense":
+        return
+    hidden, inner = model.nano.hidden_size, model.nano.ffn_size
+    if backbone is not None:
+        ffn = getattr(backbone.decoder_layers()[0], backbone.ffn_name)
+        hidden = backbone.hidden_size
+        linear = [one for one in ffn.modules() if isinstance(one, nn.Linear)]
+        inner = max(max(one.in_features, one.out_features) for one in linear)
+    check_experts(model.moe, hidden, inner, len(set(model.moe.layers)), free_bytes(device), _named(device))
+
+
+def estimated(
+    objective: Objective, dataset: TrainSet, train: TrainConfig, step: int, device: torch.device, precision: str
+) -> Estimate:
+    """What the training will cost, were all its batches as large as that of `step`.
+
+    Args:
+        objective: Before it is moved or sharded.
+        dataset: Of the training.
+        train: How.
+        step: The first to come.
+        device: Where.
+        precision: `fp32` or `bf16`.
+    """
+    sharded = train.strategy == "fsdp" and dataset.ranks.world > 1
+    batch = dataset[min(step, train.steps - 1)]
+    in_model = {id(one) for one in objective.model.parameters()}
+    work = Workload(
+        views={str(name): view for name, view in batch.views.items()},
+        plans={str(name): plan for name, plan in plans_of(batch, train.chunk_tokens, sharded).items()},
+        num_pictures=len(batch.pixels_NCHW),
+        picture_px=dataset.processor.layout.side_px,
+        pairs=len(batch.product_ids),
+        steps=train.steps,
+        precision=precision,
+        chunked=train.chunk_tokens is not None,
+        checkpointing=train.gradient_checkpointing,
+        ema=train.ema_decay is not None,
+        shards=dataset.ranks.world if sharded else 1,
+    )
+    losses = [one for one in objective.parameters() if id(one) not in in_model]
+    return estimate_training(objective.model, losses, work, product_rate(device, precision))
+
+
+def available_bytes(estimate: Estimate, train: TrainConfig, device: torch.device) -> int:
+    """Memory for one process, its parameters included, wherever those lie already."""
+    if device.type == "cuda":
+        return free_bytes(device)
+    return free_bytes(device) // train.num_processes + estimate.memory.parameters
+
+
+def check_memory(estimate: Estimate, train: TrainConfig, device: torch.device) -> None:
+    """Refuse what cannot fit, and warn of what may not.
+
+    Raises:
+        ModelError: Parameters, gradients and optimiser alone do not fit.
+    """
+    available = available_bytes(estimate, train, device)
+    check_fits(estimate, available, _named(device))
+    if estimate.memory.total > available:
+        _log.warning(
+            "the training may not fit: %.2f GiB with activations, %.2f GiB free; train.chunk_tokens and "
+            "train.gradient_checkpointing lower it",
+            estimate.memory.total / GIB,
+            available / GIB,
+        )
+
+
+def costs(estimate: Estimate, peak_bytes: int) -> dict[str, float]:
+    """For the record: of one process and step, estimated, and the memory that it really took."""
+    return {
+        "tokens_per_step": estimate.tokens,
+        "padded_tokens_per_step": estimate.padded_tokens,
+        "flops_per_step": estimate.flops,
+        "estimated_bytes": estimate.memory.total,
+        "peak_bytes": peak_bytes,
+    }
+
+
+def _named(device: torch.device) -> str:
+    return "the GPU" if device.type == "cuda" else "memory"

@@ -1,0 +1,130 @@
+"""A step in chunks is the step of the whole batch: loss, report and every gradient."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from models.moon import MoonModel
+from models.training.chunks import Step, run_step
+from models.training.data import TrainBatch, TrainSet
+from models.training.objective import Objective
+from models.training.recompute import recompute_activations, vision_blocks
+from tests.models import shop
+from tests.models.test_pairs import _dataset
+
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> TrainSet:
+    folder = tmp_path_factory.mktemp("shop")
+    return _dataset(shop.make_shop(folder / "data"), folder / "work", batch_size=8)
+
+
+def _objective(dataset: TrainSet, **changes: object) -> Objective:
+    model = shop.tiny_model(matryoshka_dims=[8])
+    moon = MoonModel.seeded(model, dataset.processor.tokenizer.get_vocab_size(), seed=1)
+    objective = Objective(moon, model, shop.tiny_train(**changes), max_photos=3).train()
+    # Low-rank experts and residuals start at zero, and what stands before them would have no gradient to compare.
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in objective.parameters():
+            if not parameter.any():
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return objective
+
+
+def _step(objective: Objective, batch: TrainBatch, chunk_tokens: int | None) -> tuple[Step, dict[str, torch.Tensor]]:
+    objective.zero_grad()
+    step = run_step(objective, batch, chunk_tokens)
+    step.backward(step.loss)
+    return step, {name: one.grad.clone() for name, one in objective.named_parameters() if one.grad is not None}
+
+
+def _with_features(objective: Objective, batch: TrainBatch) -> TrainBatch:
+    """The step as a frozen tower's kept features make it."""
+    for parameter in objective.model.backbone.vision_parameters():
+        parameter.requires_grad_(False)
+    with torch.no_grad():
+        seen = objective.model.backbone.see(batch.pixels_NCHW)
+    return replace(batch, pixels_NCHW=batch.pixels_NCHW[:0], seen=seen)
+
+
+def _same(one: tuple[Step, dict[str, torch.Tensor]], other: tuple[Step, dict[str, torch.Tensor]]) -> None:
+    assert one[0].report.keys() == other[0].report.keys()
+    for name, value in one[0].report.items():
+        assert float(value) == pytest.approx(float(other[0].report[name]), abs=TOLERANCE), name
+    assert float(one[0].loss.detach()) == pytest.approx(float(other[0].loss.detach()), abs=TOLERANCE)
+    assert torch.allclose(one[0].products, other[0].products, atol=TOLERANCE)
+    assert one[1].keys() == other[1].keys()
+    for name, gradient in one[1].items():
+        assert float((gradient - other[1][name]).abs().max()) <= TOLERANCE, name
+
+
+@pytest.mark.parametrize("chunk_tokens", [64, 300])
+def test_chunks_of_any_size_are_the_whole_batch(dataset: TrainSet, chunk_tokens: int) -> None:
+    objective, batch = _objective(dataset), dataset[0]
+    whole = _step(objective, batch, None)
+    chunked = _step(objective, batch, chunk_tokens)
+    _same(chunked, whole)
+    reached = {name for name, gradient in whole[1].items() if float(gradient.abs().max()) > 1e-7}
+    # Every road is in the comparison: tower, decoder, experts, router, head, and the losses' own parameters.
+    for part in ("visual.blocks.0", "language_model.layers.0", "experts.w_in", "router.weight", "head.", "temperature"):
+        assert any(part in name for name in reached), part
+    views, pictures = chunked[0].held
+    assert float(views.drift) <= TOLERANCE
+    assert float(pictures.drift) <= TOLERANCE
+    if chunk_tokens == 64:
+        assert len(views._chunks) > 2 * len(batch.views)
+        assert len(pictures._chunks) > 4
+
+
+def test_the_whole_step_is_the_objective(dataset: TrainSet) -> None:
+    objective, batch = _objective(dataset), dataset[1]
+    _, gradients = _step(objective, batch, None)
+    objective.zero_grad()
+    loss, _ = objective(batch)
+    loss.backward()
+    for name, parameter in objective.named_parameters():
+        if parameter.grad is not None:
+            assert torch.allclose(parameter.grad, gradients[name], atol=TOLERANCE), name
+
+
+def test_features_of_a_frozen_tower_and_a_queue_in_chunks(dataset: TrainSet) -> None:
+    objective = _objective(dataset, negatives={"queue_size": 8, "queue_warmup_steps": 0})
+    first, batch = _with_features(objective, dataset[0]), _with_features(objective, dataset[1])
+    objective.remember(first, run_step(objective, first, None).products)
+    whole = _step(objective, batch, None)
+    assert "queue/drift" in whole[0].report or "queue/filled" in whole[0].report
+    _same(_step(objective, batch, 200), whole)
+    assert not any("visual" in name for name in whole[1])
+
+
+def test_modality_weights_know_the_experts_of_every_chunk(dataset: TrainSet) -> None:
+    objective, batch = _objective(dataset, modality={"enabled": True}), dataset[0]
+    assert objective.modality is not None
+    objective.train()
+    whole = _step(objective, batch, None)
+    chunked = _step(objective, batch, 200)
+    _same(chunked, whole)
+    assert any(name.startswith("modality.") for name in whole[1])
+
+
+def test_recomputed_activations_change_nothing(dataset: TrainSet) -> None:
+    kept, again = _objective(dataset), _objective(dataset)
+    num = recompute_activations(again.model)
+    assert num == 2 + len(vision_blocks(again.model)) == 4
+    batch = dataset[2]
+    whole = _step(kept, batch, None)
+    _same(_step(again, batch, None), whole)
+    _same(_step(again, batch, 300), whole)
+    # The second run of a layer counts no token.
+    again.model.moes[0].load = torch.zeros_like(again.model.moes[0].load)
+    kept.model.moes[0].load = torch.zeros_like(kept.model.moes[0].load)
+    _step(kept, batch, None)
+    _step(again, batch, None)
+    assert torch.equal(kept.model.moes[0].load, again.model.moes[0].load)
+    assert kept.state_dict().keys() == again.state_dict().keys()

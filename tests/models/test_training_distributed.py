@@ -1,0 +1,261 @@
+"""Two processes train as one with the whole batch; sharded they train too; and none outlives its starter."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from catalog import ConfigError, Embedder, ModelError
+from models.batch import Batch
+from models.encoder import MoonEncoder
+from models.negatives.codes import CandidateCodes, QueryCodes, widened
+from models.training import TrainingRecord, train
+from models.training.data import TrainBatch, TrainSet, View
+from models.training.ranks import Ranks
+from models.training.workdir import save_checkpoint
+from tests.models import shop
+
+# Label texts are drawn and compared within a process, so with them one process is not defined as two.
+SETTINGS: dict[str, object] = {
+    "steps": 3,
+    "batch_size": 3,
+    "label_weight": 0.0,
+    "negatives": {"queue_size": 8, "queue_warmup_steps": 1},
+    "warmup_frac": 0.0,
+}
+TWO: dict[str, object] = {"num_processes": 2, "num_threads": 1}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the processes have, so that sums are taken in the same order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def _train(root: Path, name: str, **changes: object) -> TrainingRecord:
+    catalog = shop.make_shop(root / "data")
+    score = changes.pop("score", None)
+    return train(
+        catalog,
+        shop.all_train(catalog),
+        model=shop.tiny_model(),
+        train=shop.tiny_train(**SETTINGS | changes),
+        regions=shop.regions(),
+        regions_config=shop.REGIONS,
+        work_dir=root / f"work-{name}",
+        out_dir=root / name,
+        score=score,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingRecord]:
+    root = tmp_path_factory.mktemp("ranks")
+    return root, _train(root, "averaged", **TWO)
+
+
+def test_two_processes_are_one_with_the_whole_batch(
+    averaged: tuple[Path, TrainingRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, two = averaged
+
+    def of_both(self: TrainSet, step: int) -> TrainBatch:
+        parts = []
+        for rank in range(2):
+            part = copy.copy(self)
+            part.ranks, part.sampler = Ranks(rank, 2), copy.copy(self.sampler)
+            part.sampler.batch_size = 3
+            parts.append(part._batch(step))
+        assert not set(parts[0].product_ids) & set(parts[1].product_ids)
+        return _joined(parts)
+
+    monkeypatch.setattr(TrainSet, "__getitem__", of_both)
+    one = _train(root, "alone", batch_size=6)
+    assert two.num_processes == 2
+    assert two.steps == one.steps == 3
+    for ours, whole in zip(two.history, one.history, strict=True):
+        for name in ("train/loss", "train/loss/retrieval", "train/loss/alignment", "train/loss/experts"):
+            assert ours[name] == pytest.approx(whole[name], abs=1e-5), name
+    weights = [load_file(root / name / "model.safetensors") for name in ("averaged", "alone")]
+    moved = 0.0
+    for name, value in weights[1].items():
+        assert float((weights[0][name] - value).abs().max()) <= 2e-5, name
+        moved = max(moved, float(value.abs().max()))
+    assert moved > 0.0
+
+
+def test_sharded_processes_train_and_their_model_embeds(averaged: tuple[Path, TrainingRecord]) -> None:
+    root, two = averaged
+    asked: list[Embedder] = []
+
+    def score(embedder: Embedder) -> float:
+        asked.append(embedder)
+        return float(len(asked))
+
+    record = _train(
+        root,
+        "sharded",
+        strategy="fsdp",
+        score=score,
+        ema_decay=0.5,
+        stop={"eval_every_steps": 2},
+        steps=12,
+        gradient_checkpointing=True,
+        **TWO,
+    )
+    # The same batches and start as without shards: the first losses are the same.
+    assert record.history[0]["train/loss"] == pytest.approx(two.history[0]["train/loss"], abs=1e-4)
+    losses = [point["train/loss"] for point in record.history]
+    assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
+    assert [step for step, _ in record.scores] == [2, 4, 6, 8, 10, 12]
+    assert record.score == len(asked) == 7
+    assert record.shipped == "best of 6 judged, step 12"
+    encoder = MoonEncoder.load(root / "sharded")
+    assert encoder.digest == record.digest
+    catalog = shop.make_shop(root / "data")
+    products = encoder.embed_products(catalog.items())
+    assert products.shape == (8, 24)
+    # What was judged last in training is what was shipped.
+    assert np.allclose(asked[-2].embed_products(catalog.items()), products, atol=1e-5)
+    saved = torch.load(root / "work-sharded" / "checkpoint.pt", weights_only=True)
+    assert saved["step"] == 12
+    whole = load_file(root / "sharded" / "model.safetensors")
+    assert all(saved["objective"][f"model.{name}"].shape == value.shape for name, value in whole.items())
+
+
+def test_what_stopped_a_process_is_told_as_its_own_error(tmp_path: Path) -> None:
+    (tmp_path / "work-other").mkdir()
+    save_checkpoint(tmp_path / "work-other", {"fingerprint": "of another", "step": 3})
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.raises(ModelError, match="checkpoint belongs to another configuration") as caught:
+        _train(tmp_path, "other", **TWO)
+    assert caught.value.where.endswith("checkpoint.pt")
+    assert set(psutil.Process().children(recursive=True)) <= before
+    assert not (tmp_path / "other").exists()
+
+
+def test_shards_and_chunks_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be combined") as caught:
+        _train(tmp_path, "refused", strategy="fsdp", chunk_tokens=256, **TWO)
+    assert "gradient_checkpointing" in caught.value.fix
+    with pytest.raises(ConfigError, match="place to meet"):
+        _train(tmp_path, "nodes", num_nodes=2)
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from tests.models.test_training_distributed import TWO, _train
+from catalog import MoonError
+
+try:
+    _train(Path(sys.argv[1]), "stopped", **TWO | {"steps": 5000, "checkpoint_every_steps": 1, "chunk_tokens": 256})
+except MoonError as error:
+    print(error, file=sys.stderr)
+    sys.exit(getattr(error, "exit_status", 1))
+"""
+
+
+def test_no_process_outlives_its_starter(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "work-stopped" / "checkpoint.pt"
+
+    def start() -> subprocess.Popen[bytes]:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+        arguments = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+        return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE)
+
+    def until(done: object, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + 240
+        while not done():  # type: ignore[operator]
+            assert process.poll() is None, process.stderr.read().decode()[-2000:] if process.stderr else ""
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    process = start()
+    until(checkpoint.exists, process)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert len(workers) >= 2
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=240)
+    assert process.returncode == 128 + signal.SIGTERM, said.decode()[-2000:]
+    assert b"stopped by SIGTERM" in said
+    assert not any(one.is_running() for one in workers)
+    step = torch.load(checkpoint, weights_only=True)["step"]
+    assert step >= 1
+
+    process = start()
+    until(lambda: torch.load(checkpoint, weights_only=True)["step"] > step, process)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    gone, alive = psutil.wait_procs(workers, timeout=60)
+    assert len(gone) >= 2
+    assert not alive
+    assert json.loads((tmp_path / "work-stopped" / "job" / "job.json").read_text())["train"]["num_processes"] == 2
+
+
+def _joined(parts: Sequence[TrainBatch]) -> TrainBatch:
+    """One batch of the rows of several, in their order; without label questions."""
+    assert not any(part.labels for part in parts)
+    pictures = np.cumsum([0, *(len(part.pixels_NCHW) for part in parts)]).tolist()
+    rows = np.cumsum([0, *(len(part.product_ids) for part in parts)]).tolist()
+    names = [name for name in View if any(name in part.views for part in parts)]
+    joined = {
+        name: _stacked([(part.views[name], first) for part, first in zip(parts, pictures, strict=False)])
+        for name in names
+    }
+    return replace(
+        parts[0],
+        product_ids=tuple(key for part in parts for key in part.product_ids),
+        kinds=tuple(kind for part in parts for kind in part.kinds),
+        pixels_NCHW=torch.cat([part.pixels_NCHW for part in parts]),
+        views=joined,
+        image_view_rows=torch.cat([one.image_view_rows + first for one, first in zip(parts, rows, strict=False)]),
+        text_view_rows=torch.cat([one.text_view_rows + first for one, first in zip(parts, rows, strict=False)]),
+        view_texts_B=torch.cat([part.view_texts_B for part in parts]),
+        query_codes=_together([part.query_codes for part in parts]),
+        product_codes=_together([part.product_codes for part in parts]),
+        kind_B=torch.cat([part.kind_B for part in parts]),
+        weight_B=torch.cat([part.weight_B for part in parts]),
+    )
+
+
+def _stacked(parts: Sequence[tuple[Batch, int]]) -> Batch:
+    """Batches below each other; each with the number of its first picture."""
+    length = max(batch.ids_BL.shape[1] for batch, _ in parts)
+    firsts = np.cumsum([0, *(len(batch) for batch, _ in parts)]).tolist()
+
+    def wide(one: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.pad(one, (0, length - one.shape[-1]))
+
+    return replace(
+        parts[0][0],
+        ids_BL=torch.cat([wide(batch.ids_BL) for batch, _ in parts]),
+        types_BL=torch.cat([wide(batch.types_BL) for batch, _ in parts]),
+        positions_3BL=torch.cat([wide(batch.positions_3BL) for batch, _ in parts], dim=1),
+        slot_picture_S=torch.cat([batch.slot_picture_S + first for batch, first in parts]),
+        slot_row_S=torch.cat([batch.slot_row_S + row for (batch, _), row in zip(parts, firsts, strict=False)]),
+    )
+
+
+def _together(codes: Sequence[QueryCodes] | Sequence[CandidateCodes]) -> QueryCodes | CandidateCodes:
+    tables = [one.table() for one in codes]
+    width = max(table.shape[1] for table in tables)
+    return codes[0].of_table(torch.cat([widened(table, width) for table in tables]))
