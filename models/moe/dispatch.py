@@ -113,7 +113,10 @@ class GroupedExperts(torch.autograd.Function):
     """The loop over experts, forward and backward; see `mix` for the arguments.
 
     Keeps the pre-activations alone and takes the activations anew in backward: a third less memory for one
-    multiplication in cache. Matrices of another dtype than the computation's are cast one expert at a time.
+    multiplication in cache. What an expert needs in passing lies in buffers that the next one uses again, and its
+    pre-activations in a tensor of their own: a C library gives memory beyond some 32 MB back at once, and to have it
+    afresh in each step costs a tenth of the arithmetic. Matrices of another dtype than the computation's are cast one
+    expert at a time.
     """
 
     @staticmethod
@@ -130,27 +133,30 @@ class GroupedExperts(torch.autograd.Function):
         gated: bool,
         dtype: torch.dtype,
     ) -> torch.Tensor:
-        pre_PW = h_TD.new_empty((len(token_P), w_in_EWD.shape[1]), dtype=dtype)
+        width, inner = w_out_EDF.shape[1:]
+        pre_by_group = []
         y_TD = torch.zeros_like(h_TD, dtype=_sum_dtype(dtype))
+        buffers = _buffers(counts, h_TD, dtype, width, inner, inner, width)
         for expert, rows in _groups(counts):
+            h_ND, silu_NF, act_NF, out_ND = (buffer[: rows.stop - rows.start] for buffer in buffers)
             token_N = token_P[rows]
-            pre_NW = pre_PW[rows]
-            h_ND = h_TD.index_select(0, token_N).to(dtype)
-            torch.mm(h_ND, w_in_EWD[expert].to(dtype).t(), out=pre_NW)
+            pre_NW = torch.mm(_gather(h_TD, token_N, h_ND), w_in_EWD[expert].to(dtype).t())
+            pre_by_group.append(pre_NW)
             if b_in_EW is not None:
                 pre_NW.add_(b_in_EW[expert])
-            out_ND = torch.mm(_activate(pre_NW, gated), w_out_EDF[expert].to(dtype).t())
+            act_NF = _activate(pre_NW, silu_NF, act_NF, gated)
+            torch.mm(act_NF, w_out_EDF[expert].to(dtype).t(), out=out_ND)
             if b_out_ED is not None:
                 out_ND.add_(b_out_ED[expert])
             y_TD.index_add_(0, token_N, out_ND.to(y_TD.dtype).mul_(gate_P[rows].unsqueeze(-1)))
-        ctx.save_for_backward(h_TD, gate_P, w_in_EWD, w_out_EDF, b_in_EW, b_out_ED, token_P, pre_PW)
+        ctx.save_for_backward(h_TD, gate_P, w_in_EWD, w_out_EDF, b_in_EW, b_out_ED, token_P, *pre_by_group)
         ctx.counts, ctx.gated, ctx.dtype = counts, gated, dtype
         return y_TD.to(dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy_TD: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        h_TD, gate_P, w_in_EWD, w_out_EDF, b_in_EW, b_out_ED, token_P, pre_PW = ctx.saved_tensors
+        h_TD, gate_P, w_in_EWD, w_out_EDF, b_in_EW, b_out_ED, token_P, *pre_by_group = ctx.saved_tensors
         dtype, gated = ctx.dtype, ctx.gated
         wants_h, wants_gate, wants_in, wants_out, wants_b_in, wants_b_out = ctx.needs_input_grad[:6]
         dh_TD = torch.zeros_like(h_TD, dtype=_sum_dtype(dtype)) if wants_h else None
@@ -165,17 +171,22 @@ class GroupedExperts(torch.autograd.Function):
             )
         )
         wants_pre = wants_h or wants_in or wants_b_in
+        width, inner = w_out_EDF.shape[1:]
+        buffers = _buffers(ctx.counts, h_TD, dtype, width, width, inner, inner, inner, w_in_EWD.shape[1])
         with torch.autocast(h_TD.device.type, enabled=False):
-            for expert, rows in _groups(ctx.counts):
-                token_N, gate_N1, pre_NW = token_P[rows], gate_P[rows].unsqueeze(-1), pre_PW[rows]
-                act_NF = _activate(pre_NW, gated)
-                dy_ND = dy_TD.index_select(0, token_N).to(dtype)
-                dact_NF = torch.mm(dy_ND, w_out_EDF[expert].to(dtype))
+            for (expert, rows), pre_NW in zip(_groups(ctx.counts), pre_by_group, strict=True):
+                h_ND, dy_ND, silu_NF, act_NF, dact_NF, dpre_NW = (
+                    buffer[: rows.stop - rows.start] for buffer in buffers
+                )
+                token_N, gate_N1 = token_P[rows], gate_P[rows].unsqueeze(-1).to(dtype)
+                act_NF = _activate(pre_NW, silu_NF, act_NF, gated)
+                dy_ND = _gather(dy_TD, token_N, dy_ND)
+                torch.mm(dy_ND, w_out_EDF[expert].to(dtype), out=dact_NF)
                 if dgate_P is not None:
-                    dgate_N = (dact_NF * act_NF).sum(dim=1, dtype=dgate_P.dtype)
+                    product_NF = torch.mul(dact_NF, act_NF, out=dpre_NW[:, :inner])
+                    torch.sum(product_NF, dim=1, dtype=dgate_P.dtype, out=dgate_P[rows])
                     if b_out_ED is not None:
-                        dgate_N = dgate_N + dy_ND.to(dgate_P.dtype) @ b_out_ED[expert].to(dgate_P.dtype)
-                    dgate_P[rows] = dgate_N
+                        dgate_P[rows] += dy_ND.to(dgate_P.dtype) @ b_out_ED[expert].to(dgate_P.dtype)
                 # From here on dy and dact carry the gate.
                 if dw_out_EDF is not None or db_out_ED is not None:
                     dy_ND.mul_(gate_N1)
@@ -185,13 +196,14 @@ class GroupedExperts(torch.autograd.Function):
                     db_out_ED[expert] = dy_ND.sum(dim=0)
                 if not wants_pre:
                     continue
-                dpre_NW = _before_activation(dact_NF.mul_(gate_N1), pre_NW, gated)
+                dpre_NW = _before_activation(dact_NF.mul_(gate_N1), pre_NW, silu_NF, dpre_NW, gated)
                 if dw_in_EWD is not None:
-                    _product_into(dw_in_EWD[expert], dpre_NW.t(), h_TD.index_select(0, token_N).to(dtype))
+                    _product_into(dw_in_EWD[expert], dpre_NW.t(), _gather(h_TD, token_N, h_ND))
                 if db_in_EW is not None:
                     db_in_EW[expert] = dpre_NW.sum(dim=0)
                 if dh_TD is not None:
-                    dh_TD.index_add_(0, token_N, torch.mm(dpre_NW, w_in_EWD[expert].to(dtype)).to(dh_TD.dtype))
+                    dh_ND = torch.mm(dpre_NW, w_in_EWD[expert].to(dtype), out=h_ND)
+                    dh_TD.index_add_(0, token_N, dh_ND.to(dh_TD.dtype))
         dh_TD = None if dh_TD is None else dh_TD.to(h_TD.dtype)
         return dh_TD, dgate_P, dw_in_EWD, dw_out_EDF, db_in_EW, db_out_ED, None, None, None, None
 
@@ -206,23 +218,39 @@ def _groups(counts: list[int]) -> list[tuple[int, slice]]:
     return groups
 
 
-def _activate(pre_NW: torch.Tensor, gated: bool) -> torch.Tensor:
-    if not gated:
-        return F.silu(pre_NW)
-    gate_NF, up_NF = pre_NW.chunk(2, dim=-1)
-    return F.silu(gate_NF).mul_(up_NF)
+def _buffers(counts: list[int], like: torch.Tensor, dtype: torch.dtype, *widths: int) -> list[torch.Tensor]:
+    """Room for the largest group, one buffer a width."""
+    rows = max(counts, default=0)
+    return [like.new_empty((rows, width), dtype=dtype) for width in widths]
 
 
-def _before_activation(dact_NF: torch.Tensor, pre_NW: torch.Tensor, gated: bool) -> torch.Tensor:
-    """Gradient before the activation; uses `dact_NF` up."""
-    silu_backward = torch.ops.aten.silu_backward
+def _gather(source_TD: torch.Tensor, token_N: torch.Tensor, buffer_ND: torch.Tensor) -> torch.Tensor:
+    """Rows of the source in the buffer's dtype; the buffer itself where no cast is needed."""
+    if source_TD.dtype != buffer_ND.dtype:
+        return source_TD.index_select(0, token_N).to(buffer_ND.dtype)
+    return torch.index_select(source_TD, 0, token_N, out=buffer_ND)
+
+
+def _activate(pre_NW: torch.Tensor, silu_NF: torch.Tensor, act_NF: torch.Tensor, gated: bool) -> torch.Tensor:
+    """The activation, and what the gate's SiLU was, in the two buffers."""
     if not gated:
-        return silu_backward(dact_NF, pre_NW)
+        return torch.ops.aten.silu.out(pre_NW, out=silu_NF)
     gate_NF, up_NF = pre_NW.chunk(2, dim=-1)
-    dpre_NW = torch.empty_like(pre_NW)
+    torch.ops.aten.silu.out(gate_NF, out=silu_NF)
+    return torch.mul(silu_NF, up_NF, out=act_NF)
+
+
+def _before_activation(
+    dact_NF: torch.Tensor, pre_NW: torch.Tensor, silu_NF: torch.Tensor, dpre_NW: torch.Tensor, gated: bool
+) -> torch.Tensor:
+    """Gradient before the activation, in its buffer; uses `dact_NF` up."""
+    silu_backward = torch.ops.aten.silu_backward.grad_input
+    if not gated:
+        return silu_backward(dact_NF, pre_NW, grad_input=dpre_NW)
+    gate_NF, up_NF = pre_NW.chunk(2, dim=-1)
     dgate_NF, dup_NF = dpre_NW.chunk(2, dim=-1)
-    torch.mul(dact_NF, F.silu(gate_NF), out=dup_NF)
-    silu_backward.grad_input(dact_NF.mul_(up_NF), gate_NF, grad_input=dgate_NF)
+    torch.mul(dact_NF, silu_NF, out=dup_NF)
+    silu_backward(dact_NF.mul_(up_NF), gate_NF, grad_input=dgate_NF)
     return dpre_NW
 
 

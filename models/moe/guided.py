@@ -102,27 +102,27 @@ class GuidedMoe(nn.Module):
         category_T, attribute_T = _is_any(types_T, CATEGORY_TYPES), _is_any(types_T, ATTRIBUTE_TYPES)
         guided_G = (category_T | attribute_T).nonzero().squeeze(-1)
         expert_G1 = attribute_T.index_select(0, guided_G).long().unsqueeze(-1)
-        of_row_TD = None
+        row_T = category_BD = None
         if self.router.category_weight is not None:
             row_T = place_T // types_BL.shape[1]
-            of_row_TD = category_of_rows(h_TD, types_T, row_T, len(types_BL)).index_select(0, row_T)
+            category_BD = category_of_rows(h_TD, types_T, row_T, len(types_BL))
 
         if self.config.combination == "switch":
             routed_R = (~(category_T | attribute_T)).nonzero().squeeze(-1)
             h_RD, types_R = h_TD.index_select(0, routed_R), types_T.index_select(0, routed_R)
-            of_row_RD = None if of_row_TD is None else of_row_TD.index_select(0, routed_R)
-            choice = self._route(h_RD, types_R, of_row_RD)
+            row_R = None if row_T is None else row_T.index_select(0, routed_R)
+            choice = self._route(h_RD, types_R, row_R, category_BD)
             part_RD = self.experts(h_RD, choice.expert_TK, choice.gate_TK)
-            y_TD = part_RD.new_zeros((len(h_TD), part_RD.shape[1])).index_add(0, routed_R, part_RD)
+            y_TD = part_RD.new_zeros((len(h_TD), part_RD.shape[1])).index_copy(0, routed_R, part_RD)
         else:
             routed_R = torch.arange(len(h_TD), device=h_TD.device)
-            choice = self._route(h_TD, types_T, of_row_TD)
+            choice = self._route(h_TD, types_T, row_T, category_BD)
             y_TD = self.experts(h_TD, choice.expert_TK, choice.gate_TK)
 
         # Run without tokens too: a parameter that a step leaves out of the graph stops distributed training.
         gate_G1 = torch.ones_like(expert_G1, dtype=choice.gate_TK.dtype)
-        part_GD = self.guided(h_TD.index_select(0, guided_G), expert_G1, gate_G1)
-        y_TD = y_TD.index_add(0, guided_G, part_GD.to(y_TD.dtype))
+        h_GD = h_TD.index_select(0, guided_G) if len(guided_G) else h_TD.new_zeros((0, h_TD.shape[1]))
+        y_TD.index_add_(0, guided_G, self.guided(h_GD, expert_G1, gate_G1).to(y_TD.dtype))
         if self.shared is not None:
             y_TD = y_TD + self.shared(h_TD)
         if self.recorder is not None and not self.in_view.again:
@@ -130,8 +130,14 @@ class GuidedMoe(nn.Module):
             self.recorder.append(fired)
         return y_TD
 
-    def _route(self, h_RD: torch.Tensor, types_R: torch.Tensor, of_row_RD: torch.Tensor | None) -> Choice:
-        choice = self.router(h_RD, types_R, of_row_RD)
+    def _route(
+        self,
+        h_RD: torch.Tensor,
+        types_R: torch.Tensor,
+        row_R: torch.Tensor | None,
+        category_BD: torch.Tensor | None,
+    ) -> Choice:
+        choice = self.router(h_RD, types_R, row_R, category_BD)
         if self.training:
             # Worked out on a second run as well: checkpointing compares what the two runs keep.
             num_experts = self.config.num_experts

@@ -57,7 +57,13 @@ class Router(nn.Module):
         if config.router_guidance in ("category", "both"):
             self.category_weight = nn.Parameter(torch.zeros(config.num_experts, width, device=device))
 
-    def forward(self, h_TD: torch.Tensor, types_T: torch.Tensor, category_TD: torch.Tensor | None) -> Choice:
+    def forward(
+        self,
+        h_TD: torch.Tensor,
+        types_T: torch.Tensor,
+        row_T: torch.Tensor | None = None,
+        category_BD: torch.Tensor | None = None,
+    ) -> Choice:
         """Choose experts.
 
         Noise moves the choice alone: gates and losses come from the logits without it, as in evaluation. With a
@@ -67,14 +73,18 @@ class Router(nn.Module):
         Args:
             h_TD: Tokens to route.
             types_T: Their types.
-            category_TD: `category_of_rows` of each token's sequence; None where guidance does not ask for it.
+            row_T: The sequence each belongs to.
+            category_BD: `category_of_rows`; needed where guidance asks for it.
         """
         with torch.autocast(h_TD.device.type, enabled=False):
             logits_TE = F.linear(h_TD.float(), self.weight.float())
             if self.type_bias is not None:
                 logits_TE = logits_TE + self.type_bias.float()[types_T]
-            if self.category_weight is not None and category_TD is not None:
-                logits_TE = logits_TE + F.linear(category_TD.float(), self.category_weight.float())
+            if self.category_weight is not None:
+                assert row_T is not None
+                assert category_BD is not None
+                of_row_BE = F.linear(category_BD.float(), self.category_weight.float())
+                logits_TE = logits_TE + of_row_BE.index_select(0, row_T)
             probs_TE = logits_TE.softmax(dim=-1)
             judged_TE = probs_TE.detach()
             if self.training and self.noise_std:
@@ -102,6 +112,8 @@ def category_of_rows(h_TD: torch.Tensor, types_T: torch.Tensor, row_T: torch.Ten
     for kind in CATEGORY_TYPES:
         names_category_T = names_category_T | (types_T == kind)
     places = names_category_T.nonzero().squeeze(-1)
+    if not len(places):
+        return h_TD.new_zeros((num_rows, h_TD.shape[1]), dtype=torch.float32)
     row_P = row_T.index_select(0, places)
     sums_BD = h_TD.new_zeros((num_rows, h_TD.shape[1]), dtype=torch.float32)
     sums_BD = sums_BD.index_add(0, row_P, h_TD.index_select(0, places).float())
