@@ -31,9 +31,9 @@ from benchmarks.ablation.machine import commit, machine
 from catalog import CatalogConfig, DemoConfig, SplitConfig, Splits, split_catalog
 from catalog.catalog import Catalog
 from catalog.sources import load_catalog
+from models.bucketing import Buckets, bucket, unsorted
 from models.config import ModelConfig, TrainConfig
 from models.regions import CoreRegions, RegionsConfig, make_chooser, make_detector
-from models.training.bucketing import Buckets, bucket, unsorted
 from models.training.chunks import plans_of, run_step
 from models.training.data import TrainBatch, TrainSet, View
 from models.training.fit import run_trainer

@@ -16,6 +16,7 @@ import torch
 from catalog import ImageError, ImageLimits, ModelError, MoonError, ProductItem, QueryItem, check_vectors
 from models.backbones import PictureFeatures, SeenPictures, picture_layout
 from models.batch import collate
+from models.bucketing import bucket
 from models.config import ModelConfig
 from models.devices import choose_device
 from models.folder import read_model_folder
@@ -24,7 +25,8 @@ from models.pictures import CoreFinder, PictureMaker
 from models.processor import Encoded, Processor
 from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser, make_detector
 
-BATCH_SIZE = 64
+BATCH_SIZE, MAX_ROWS = 64, 16
+"""Items read at a time, and rows of like length encoded together."""
 MAX_CACHED_PICTURES = 8192
 """Pictures whose tower features are kept: an evaluation embeds the same products under many hide sets, and only the
 decoder's part of the work differs."""
@@ -141,8 +143,11 @@ class MoonEncoder:
         squares = [square for item in items for square in item.squares]
         features = self.picture_features(squares)
         sequences = [item.sequence for item in items]
-        batch = collate(sequences, range(len(squares)), pad_id=self.processor.template.pad_id)
-        return self.model(batch.to(self.device), features).float().cpu().numpy()
+        batch = collate(sequences, range(len(squares)), pad_id=self.processor.template.pad_id).to(self.device)
+        # Rows of like length together: what is computed for padding is computed for nothing.
+        plan = bucket([len(one) for one in sequences], rows_per_chunk=MAX_ROWS)
+        chunks = [batch.rows(torch.tensor(rows, device=self.device)) for rows in plan.chunks]
+        return plan.restore(torch.cat([self.model(chunk, features) for chunk in chunks])).float().cpu().numpy()
 
     @torch.inference_mode()
     def picture_features(self, squares: list[np.ndarray]) -> PictureFeatures:

@@ -18,10 +18,10 @@ from torch import distributed
 
 from models.backbones import PictureFeatures
 from models.batch import Batch
+from models.bucketing import Buckets, bucket
 from models.moe import RouterStats, recording
 from models.moe.recording import Fired
 from models.negatives import num_ranks
-from models.training.bucketing import Buckets, bucket
 from models.training.data import TrainBatch, View
 from models.training.grad_cache import Held, hold
 from models.training.objective import Encoded, Objective

@@ -13,12 +13,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.batch import Batch
+from models.bucketing import Buckets
 from models.moe import GuidedMoe
 from models.moe.experts import Experts
 from models.moe.router import Router
 from models.moon import MoonModel
 from models.tokens import ATTRIBUTE_TYPES, CATEGORY_TYPES
-from models.training.bucketing import Buckets
 from models.training.estimate import ADAMW_MOMENTS, EMA_BYTES, KEPT_NUMBERS, Estimate, Memory, Part
 
 

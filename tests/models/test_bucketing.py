@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.training.bucketing import Buckets, bucket, unsorted
+from models.bucketing import Buckets, bucket, unsorted
 
 LENGTHS = st.lists(st.integers(1, 60), max_size=40)
 

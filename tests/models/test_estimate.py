@@ -15,11 +15,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from catalog import ModelError
 from models import devices
 from models.batch import Batch, TokenSequence, collate
+from models.bucketing import bucket
 from models.config import ModelConfig, MoeConfig
 from models.config.parameters import ParametersConfig
 from models.moon import MoonModel
 from models.tokens import TokenType
-from models.training.bucketing import bucket
 from models.training.estimate import GIB, Estimate, check_experts, check_fits, duration, in_words
 from models.training.parameters import add_lora, choose_trainable
 from models.training.workload import Workload, estimate_training

@@ -13,12 +13,12 @@ import torch
 
 from catalog import ModelError, Side, Splits
 from catalog.catalog import Catalog
+from models.negatives import not_negative
 from models.pairs import build_pairs
 from models.pictures import PictureMaker, letterbox, photo_key
 from models.processor import Processor
 from models.tokenizer import catalog_texts, train_tokenizer
 from models.tokens import TokenType
-from models.negatives import not_negative
 from models.training.data import TrainBatch, TrainSet, View
 from models.training.picture_store import PictureStore, fill_picture_store
 from models.training.sampler import BatchSampler, category_key

@@ -12,9 +12,9 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from catalog import ConfigError, Product, ProductItem, QueryItem
 from models import tokens
+from models.backbones.nano import patches_of_pixels
 from models.config import ModelConfig
 from models.pictures import PictureMaker, crop_box, letterbox
-from models.backbones.nano import patches_of_pixels
 from models.processor import Encoded, Processor
 from models.tokenizer import text_ids, train_tokenizer
 from models.tokens import SPECIAL_TOKENS, TokenType
