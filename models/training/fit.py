@@ -273,8 +273,10 @@ def run_trainer(
         if config.preset == "profile":
             callbacks.append(Profiled(module.work_dir / "profile"))
     # Lightning announces devices and other products on every run; what matters was said above in our own words.
-    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    # Whichever half of Lightning was imported last speaks for both.
+    for half in ("lightning.pytorch", "lightning.fabric"):
+        for name in (half, f"{half}.utilities.rank_zero"):
+            logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     trainer = Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
