@@ -98,7 +98,10 @@ def convert_lite0(checkpoint: Path, out: Path) -> None:
 
     Preparation of pictures is timm's for this model, and `moon weights check efficientnet-lite0 --deep --photos
     FOLDER` measures it: pixels scaled to -1..1 (mean and std 0.5), bicubic, centre crop of 0.875, and TensorFlow's
-    asymmetric padding, which is why it is `tf_efficientnet_lite0` and not `efficientnet_lite0`.
+    asymmetric padding, which is why it is `tf_efficientnet_lite0` and not `efficientnet_lite0`. On 540 labelled
+    photographs of clothes: top-1 51.5 % (chance 9.4 %), top-5 81.1 % (23.1 %). Accuracy hardly tells the scale of
+    pixels, what the first batch norm remembers does: 0.018 nats off, against 0.887 with ImageNet's mean and std and
+    0.577 with pixels of 0..1. Over all batch norms the padding shows, 0.031 nats against 0.045 with a symmetric one.
 
     Args:
         checkpoint: The .pth file.

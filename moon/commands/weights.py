@@ -148,8 +148,8 @@ def _check_vision(folder: Path, photos: Path | None) -> None:
 
     found = compare_preparations(folder, labelled_photos(photos))
     typer.echo(
-        f"{found[0].num_photos} photographs; in brackets, the same answers given to them at random; "
-        "norms: how far batch norm's input lies from training, nats"
+        f"{found[0].num_photos} photographs. In brackets: the same answers dealt out at random.\n"
+        "Norms: how far the input of batch norm lies from what it saw in training, nats."
     )
     typer.echo(f"{'':<36} {'top-1':>14} {'top-5':>16} {'first norm':>11} {'all norms':>10}")
     for row in found:
