@@ -114,7 +114,7 @@ def test_the_real_tower_knows_what_real_photographs_show() -> None:
     photos = labelled_photos(REAL)
     assert len(photos) == 11
     rows = {row.how: row for row in compare_preparations(folder, photos)}
-    stored, *wrong = rows.values()
+    stored = next(iter(rows.values()))
     assert stored.how.startswith("as stored")
     assert stored.top1_frac > 3 * stored.top1_chance_frac
     assert stored.top5_frac > 2 * stored.top5_chance_frac
@@ -124,7 +124,8 @@ def test_the_real_tower_knows_what_real_photographs_show() -> None:
         assert rows[how].first_drift > 4 * stored.first_drift
     for how in ("pixels of 0..255", "batch norms of a block exchanged"):
         assert rows[how].top5_frac < stored.top5_frac
-    assert all(stored.mean_drift < row.mean_drift for row in wrong)
+    for how in ("pixels of 0..1", "symmetric padding", "batch norms of a block exchanged"):
+        assert rows[how].mean_drift > 1.1 * stored.mean_drift
 
 
 def test_the_real_language_model_knows_english() -> None:
