@@ -1,0 +1,176 @@
+"""Do the maps mean anything? The pointing game, and the control with weights that learnt nothing.
+
+A map points right when its hottest cell lies inside the true box of the product. A map without meaning would do so as
+often as the boxes are large, so that the hits are held against the mean share of the picture that a box covers. Where
+products stand in the middle, as in a shop's pictures, a point in the middle hits too: its hits are told beside, and so
+are those of the model with random weights.
+
+Source: the pointing game, Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016 (arXiv
+    1608.00507), without its tolerance around the box; the control: Adebayo et al., Sanity Checks for Saliency Maps,
+    NeurIPS 2018 (arXiv 1810.03292). Both with one map a photograph instead of one a class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from catalog import Box, ProductItem, QueryItem
+from models.encoder import MoonEncoder
+from models.inside.heat import HeatConfig, HeatMap, heat_maps
+from models.inside.randomised import randomised
+from models.inside.shown import Shown, show_product, show_query, unit_vector
+
+PRODUCT, QUERY = "product", "query"
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One photograph with a true box, mapped by the trained model and by its control."""
+
+    side: str
+    """`PRODUCT`: a shop's photograph, held against the query; `QUERY`: a shopper's, held against the product."""
+    ref: str
+    area_frac: float
+    """Share of the picture that the true box covers."""
+    hit: bool
+    """The hottest cell of the trained model's map lies in the true box."""
+    heat_in_frac: float
+    """Share of the positive heat that lies in the true box."""
+    random_hit: bool
+    """The same for random weights."""
+    centre_hit: bool
+    """The middle of the picture lies in the true box."""
+    spearman: float
+    """Rank correlation of the two maps, cell by cell; 0 where one of them is flat."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The game over many photographs."""
+
+    n: int
+    hit_frac: float
+    hit_low: float
+    hit_high: float
+    """95 % interval of the hits (Wilson)."""
+    area_frac: float
+    ratio: float
+    """hit_frac over area_frac: 1 is chance."""
+    heat_in_frac: float
+    random_hit_frac: float
+    centre_hit_frac: float
+    spearman: float
+    """Mean rank correlation with the maps of random weights."""
+
+
+def play(
+    encoder: MoonEncoder,
+    pairs: Iterable[tuple[ProductItem, QueryItem]],
+    config: HeatConfig = HeatConfig(),
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> list[Shot]:
+    """Map every photograph that has a true box, of products held against queries and the other way round.
+
+    Args:
+        encoder: The trained model.
+        pairs: Products, and queries that they answer. Only their photographs' boxes are read as truth; no model sees
+            a box.
+        config: How fine the maps are.
+        seed: Of the random weights.
+        progress: Told the number of pairs done.
+    """
+    control = randomised(encoder, seed)
+    shots: list[Shot] = []
+    for done, (item, query) in enumerate(pairs, start=1):
+        product, asked = show_product(encoder, item), show_query(encoder, query)
+        for side, shown, other in ((PRODUCT, product, asked), (QUERY, asked, product)):
+            shots += _shots(encoder, control, side, shown, other, config)
+        if progress is not None:
+            progress(done)
+    return shots
+
+
+def score(shots: Iterable[Shot]) -> Score:
+    """Sum up shots, at least one."""
+    rows = list(shots)
+    hits = sum(shot.hit for shot in rows)
+    interval = stats.binomtest(hits, len(rows)).proportion_ci(method="wilson")
+
+    def mean(name: str) -> float:
+        return float(np.mean([getattr(shot, name) for shot in rows]))
+
+    area = mean("area_frac")
+    return Score(
+        n=len(rows),
+        hit_frac=hits / len(rows),
+        hit_low=float(interval.low),
+        hit_high=float(interval.high),
+        area_frac=area,
+        ratio=hits / len(rows) / area,
+        heat_in_frac=mean("heat_in_frac"),
+        random_hit_frac=mean("random_hit"),
+        centre_hit_frac=mean("centre_hit"),
+        spearman=mean("spearman"),
+    )
+
+
+def map_correlation(one: HeatMap, other: HeatMap) -> float:
+    """Spearman's rank correlation of two maps of a photograph; 0 where one of them is flat."""
+    if np.ptp(one.heat) == 0.0 or np.ptp(other.heat) == 0.0:
+        return 0.0
+    return float(stats.spearmanr(one.heat.ravel(), other.heat.ravel()).statistic)
+
+
+def heat_inside(heat: HeatMap, box: Box) -> float:
+    """Share of the positive heat that lies in a box, cells at its edge by the share that it covers; 0 without any."""
+    rows, columns = heat.heat.shape
+    weights = np.outer(
+        _covered(box[1], box[3], rows, heat.cell_px, heat.size_px[1]),
+        _covered(box[0], box[2], columns, heat.cell_px, heat.size_px[0]),
+    )
+    warm = np.clip(heat.heat, 0.0, None)
+    total = float(warm.sum())
+    return float((warm * weights).sum()) / total if total > 0.0 else 0.0
+
+
+def _covered(low: float, high: float, num: int, cell_px: float, length_px: int) -> np.ndarray:
+    """Share of each cell along an axis that lies between `low` and `high`; the last cell ends with the picture."""
+    edges = np.minimum(np.arange(num + 1) * cell_px, length_px)
+    inside = np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)
+    return np.clip(inside, 0.0, None) / np.diff(edges)
+
+
+def _shots(
+    encoder: MoonEncoder, control: MoonEncoder, side: str, shown: Shown, other: Shown, config: HeatConfig
+) -> list[Shot]:
+    if not any(frame.photo.box for frame in shown.frames):
+        return []
+    trained = heat_maps(encoder, shown, unit_vector(encoder, other), config)
+    untrained = heat_maps(control, shown, unit_vector(control, other), config)
+    found = []
+    for one, blind in zip(trained, untrained, strict=True):
+        box, (width, height) = one.photo.box, one.size_px
+        if box is None:
+            continue
+        found.append(
+            Shot(
+                side=side,
+                ref=one.photo.ref,
+                area_frac=(box[2] - box[0]) * (box[3] - box[1]) / (width * height),
+                hit=_inside(box, one.peak_px),
+                heat_in_frac=heat_inside(one, box),
+                random_hit=_inside(box, blind.peak_px),
+                centre_hit=_inside(box, (width / 2, height / 2)),
+                spearman=map_correlation(one, blind),
+            )
+        )
+    return found
+
+
+def _inside(box: Box, point: tuple[float, float]) -> bool:
+    return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]

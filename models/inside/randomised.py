@@ -1,0 +1,24 @@
+"""The same model with weights that learnt nothing: the control of every map."""
+
+from __future__ import annotations
+
+from models.encoder import MoonEncoder
+from models.moon import MoonModel
+
+
+def randomised(encoder: MoonEncoder, seed: int = 0) -> MoonEncoder:
+    """An encoder of the same architecture and preprocessing, all weights drawn anew.
+
+    A map that stays the same when the weights are drawn anew shows the picture, not the model.
+
+    Args:
+        encoder: The trained one; left as it is.
+        seed: Decides the weights.
+
+    Source: the model parameter randomisation test of Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018
+        (arXiv 1810.03292), all layers at once.
+    """
+    vocab_size = encoder.processor.tokenizer.get_vocab_size()
+    model = MoonModel.seeded(encoder.config, vocab_size, seed, spec=encoder.model.backbone.spec())
+    digest = f"{encoder.digest}-randomised-{seed}"
+    return MoonEncoder(model, encoder.processor, digest, device=encoder.device, name=f"{encoder.name} randomised")

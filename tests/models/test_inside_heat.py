@@ -1,0 +1,175 @@
+"""Heat maps against a model whose answer is known: it looks at one spot of every square."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from catalog import Box, QueryItem
+from models.encoder import MoonEncoder
+from models.inside import HeatConfig, HeatMap, heat_maps, randomised, show_product, show_query, unit_vector
+from models.inside.pointing import map_correlation
+from models.tokens import TokenType
+from tests.models import shop
+from tests.models.inside_models import item, lively, spot_encoder
+
+CORE: Box = (40.0, 20.0, 80.0, 60.0)
+SPOT = (slice(4, 8), slice(20, 24))
+"""Rows and columns of the 32 px square that the model looks at."""
+FINE = HeatConfig(cells=16, window_cells=1)
+TARGET = torch.nn.functional.normalize(torch.arange(1.0, 25.0), dim=0)
+"""Some direction; against an item's own vector, a small change would be lost in rounding."""
+
+
+def _wide() -> Image.Image:
+    """128 x 64 px of noise: fitted to 32 x 16, eight white rows above."""
+    values = np.random.default_rng(0).integers(0, 120, (64, 128, 3), dtype=np.uint8)
+    return Image.fromarray(values)
+
+
+def _hot(heat: np.ndarray, cell_px: float) -> tuple[float, float, float, float]:
+    """Box around the cells with heat, pixels."""
+    rows, columns = np.nonzero(np.abs(heat) > 1e-7)
+    return (
+        columns.min() * cell_px,
+        rows.min() * cell_px,
+        (columns.max() + 1) * cell_px,
+        (rows.max() + 1) * cell_px,
+    )
+
+
+def _map(encoder: MoonEncoder, photo: Image.Image) -> HeatMap:
+    return heat_maps(encoder, show_product(encoder, item(photo)), TARGET, FINE, each_view=True)[0]
+
+
+def test_the_heat_lies_on_the_spot_with_the_letterbox_undone() -> None:
+    spot = (slice(12, 16), slice(20, 24))
+    heat = _map(spot_encoder(spot, CORE, use_crops=False), _wide())
+    # Rows 12..16 of the square are rows 4..8 of the 16 that hold the picture; four photograph pixels a square's.
+    assert heat.cell_px == 8.0
+    assert heat.heat.shape == (8, 16)
+    assert _hot(heat.heat, heat.cell_px) == (80.0, 16.0, 96.0, 32.0)
+    assert heat.region_px is None
+
+
+def test_what_the_model_sees_in_the_white_around_is_no_part_of_the_photograph() -> None:
+    heat = _map(spot_encoder((slice(0, 8), slice(0, 32)), CORE, use_crops=False), _wide())
+    assert np.abs(heat.heat).max() < 1e-7
+
+
+def test_the_crop_is_placed_back_into_the_photograph() -> None:
+    heat = _map(spot_encoder(SPOT, CORE), _wide())
+    assert heat.region_px == (40, 20, 80, 60)
+    # The crop of 40 px fills the square of 32: rows 4..8 and columns 20..24 are 5..10 and 25..30 px into it.
+    x0, y0, x1, y1 = _hot(heat.by_view[TokenType.CROP], heat.cell_px)
+    assert (x0, y0, x1, y1) == (64.0, 24.0, 72.0, 32.0)
+    # In the original the spot lies in the white.
+    assert np.abs(heat.by_view[TokenType.IMAGE]).max() < 1e-7
+    np.testing.assert_allclose(heat.heat, heat.by_view[TokenType.CROP], atol=1e-9)
+
+
+def test_the_peak_is_the_middle_of_the_hottest_cell_inside_the_photograph() -> None:
+    values = np.zeros((2, 3))
+    values[1, 2] = 1.0
+    heat = HeatMap(shop.photo_of(shop.noise(0)), 0, (50, 40), None, 20.0, values, {})
+    # The last column is cut at 50.
+    assert heat.peak_px == (45.0, 30.0)
+
+
+def test_both_views_are_hidden_together() -> None:
+    spot = (slice(10, 22), slice(10, 22))
+    heat = _map(spot_encoder(spot, CORE), _wide())
+    for view in (TokenType.IMAGE, TokenType.CROP):
+        x0, y0, x1, y1 = _hot(heat.by_view[view], heat.cell_px)
+        both = _hot(heat.heat, heat.cell_px)
+        assert both[0] <= x0
+        assert both[1] <= y0
+        assert both[2] >= x1
+        assert both[3] >= y1
+
+
+def test_hiding_against_a_naive_loop() -> None:
+    """One window of every place, painted over by hand in the photograph's own square."""
+    encoder = spot_encoder(SPOT, CORE, use_crops=False)
+    square = shop.noise(3, 32)
+    shown = show_product(encoder, item(square))
+    heat = heat_maps(encoder, shown, TARGET, HeatConfig(cells=4, window_cells=1))[0].heat
+    plain = float(unit_vector(encoder, shown) @ TARGET)
+    pixels = encoder.processor.pixels(shown.encoded.squares)
+    for row in range(4):
+        for column in range(4):
+            changed = pixels.clone()
+            mean = pixels[0].mean(dim=(1, 2), keepdim=True)
+            changed[0, :, row * 8 : row * 8 + 8, column * 8 : column * 8 + 8] = mean
+            batch = shown.batch(encoder.processor, changed)
+            with torch.no_grad():
+                lost = plain - float(encoder.model(batch)[0] @ TARGET)
+            assert heat[row, column] == pytest.approx(lost, abs=1e-6)
+
+
+def test_a_larger_window_is_the_mean_over_all_that_cover_a_cell() -> None:
+    encoder = spot_encoder(SPOT, CORE, use_crops=False)
+    shown = show_product(encoder, item(shop.noise(3, 32)))
+    wide = heat_maps(encoder, shown, TARGET, HeatConfig(cells=8, window_cells=3))[0].heat
+    # The spot is cell (1, 5): windows that hide it cover cells up to two away, and no others are warm.
+    rows, columns = np.nonzero(np.abs(wide) > 1e-7)
+    assert set(rows) == {0, 1, 2, 3}
+    assert set(columns) == {3, 4, 5, 6, 7}
+    assert np.unravel_index(int(np.abs(wide).argmax()), wide.shape) == (1, 5)
+
+
+@pytest.mark.parametrize("fill", ["mean", "border"])
+def test_a_picture_of_one_colour_has_nothing_to_hide(fill: str) -> None:
+    encoder = lively()
+    shown = show_product(encoder, item(Image.new("RGB", (40, 30), (90, 10, 200))))
+    target = unit_vector(encoder, show_query(encoder, "blue box"))
+    heat = heat_maps(encoder, shown, target, HeatConfig(cells=4, window_cells=2, fill=fill))[0].heat
+    assert np.abs(heat).max() < 1e-5
+
+
+def test_every_photograph_has_its_map_and_an_item_without_any_has_none() -> None:
+    encoder = lively()
+    config = HeatConfig(cells=4, window_cells=2)
+    target = unit_vector(encoder, show_query(encoder, "red mug"))
+    two = show_product(encoder, item(shop.noise(1), shop.noise(2, 30)))
+    maps = heat_maps(encoder, two, target, config, each_view=True)
+    assert [heat.number for heat in maps] == [0, 1]
+    assert [heat.photo.ref for heat in maps] == ["photo-0", "photo-1"]
+    assert all(set(heat.by_view) == {TokenType.IMAGE, TokenType.CROP} for heat in maps)
+    assert heat_maps(encoder, show_product(encoder, item()), target, config) == ()
+    assert heat_maps(encoder, show_query(encoder, QueryItem("q", "red")), target, config) == ()
+
+
+def test_maps_do_not_depend_on_the_batch_size_and_are_the_same_every_time() -> None:
+    encoder = lively()
+    shown = show_product(encoder, item(shop.noise(1)))
+    target = unit_vector(encoder, show_query(encoder, "red mug"))
+    first, again, small = (
+        heat_maps(encoder, shown, target, HeatConfig(cells=4, window_cells=2, batch_size=size))[0].heat
+        for size in (64, 64, 3)
+    )
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_allclose(first, small, atol=1e-6)
+
+
+def test_weights_drawn_anew_give_another_map() -> None:
+    encoder = lively()
+    control = randomised(encoder)
+    config = HeatConfig(cells=6, window_cells=2)
+    found = []
+    for number in range(6):
+        shown = show_product(encoder, item(shop.noise(number)))
+        query = show_query(encoder, "red mug for the kitchen")
+        one = heat_maps(encoder, shown, unit_vector(encoder, query), config)[0]
+        other = heat_maps(control, shown, unit_vector(control, query), config)[0]
+        found.append(map_correlation(one, other))
+        assert map_correlation(one, one) == pytest.approx(1.0)
+    assert abs(float(np.mean(found))) < 0.5
+    assert control.model.config == encoder.model.config
+    assert all(
+        bool((a != b).any())
+        for (name, a), b in zip(encoder.model.named_parameters(), control.model.parameters(), strict=True)
+        if a.numel() > 1
+    )

@@ -1,0 +1,94 @@
+"""The pointing game: closed forms, and a model that is known to look at the right place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from catalog import Photo, QueryItem
+from models.inside import HeatConfig, HeatMap, heat_maps, show_product, show_query, unit_vector
+from models.inside.pointing import PRODUCT, QUERY, Shot, heat_inside, map_correlation, play, score
+from tests.models import shop
+from tests.models.inside_models import item, lively, spot_encoder
+
+
+def _heat(values: np.ndarray, size_px: tuple[int, int] = (40, 40), cell_px: float = 10.0) -> HeatMap:
+    return HeatMap(shop.photo_of(shop.noise(0)), 0, size_px, None, cell_px, values, {})
+
+
+def _shot(hit: bool, area: float, spearman: float = 0.0) -> Shot:
+    return Shot(PRODUCT, "p", area, hit, 0.5, not hit, True, spearman)
+
+
+def test_the_score_is_hits_over_area() -> None:
+    shots = [_shot(True, 0.3, 0.2), _shot(True, 0.5, 0.4), _shot(False, 0.4, -0.3), _shot(True, 0.4, 0.1)]
+    found = score(shots)
+    assert found.n == 4
+    assert found.hit_frac == 0.75
+    assert found.area_frac == pytest.approx(0.4)
+    assert found.ratio == pytest.approx(0.75 / 0.4)
+    assert found.random_hit_frac == 0.25
+    assert found.centre_hit_frac == 1.0
+    assert found.spearman == pytest.approx(0.1)
+    # Wilson: centre (3 + z^2/2) / (4 + z^2), half width z sqrt(p (1-p) / n + z^2 / (4 n^2)) / (1 + z^2 / n).
+    z = 1.959964
+    centre = (3 + z**2 / 2) / (4 + z**2)
+    half = z * np.sqrt(0.75 * 0.25 / 4 + z**2 / 64) / (1 + z**2 / 4)
+    assert (found.hit_low, found.hit_high) == pytest.approx((centre - half, centre + half), abs=1e-6)
+
+
+def test_heat_inside_counts_cells_by_the_share_that_the_box_covers() -> None:
+    assert heat_inside(_heat(np.ones((4, 4))), (0, 0, 20, 40)) == pytest.approx(0.5)
+    assert heat_inside(_heat(np.ones((4, 4))), (5, 5, 15, 15)) == pytest.approx(100 / 1600)
+    assert heat_inside(_heat(-np.ones((4, 4))), (0, 0, 40, 40)) == 0.0
+    mixed = -np.ones((4, 4))
+    mixed[0, 0] = 3.0
+    assert heat_inside(_heat(mixed), (0, 0, 5, 10)) == pytest.approx(0.5)
+    # 35 px wide: the last cell is half as wide and counts whole when the box reaches the edge.
+    assert heat_inside(_heat(np.ones((4, 4)), (35, 40)), (30, 0, 35, 40)) == pytest.approx(0.25)
+
+
+def test_correlation_of_ranks() -> None:
+    values = np.random.default_rng(0).normal(size=(4, 4))
+    assert map_correlation(_heat(values), _heat(np.exp(values))) == pytest.approx(1.0)
+    assert map_correlation(_heat(values), _heat(-values)) == pytest.approx(-1.0)
+    assert map_correlation(_heat(values), _heat(np.zeros((4, 4)))) == 0.0
+
+
+def test_every_photograph_with_a_box_is_played() -> None:
+    encoder = lively()
+    photo = shop.photo_of(shop.noise(5))
+    boxed = Photo(ref="asked", digest=photo.digest, data=photo.data, box=(0.0, 0.0, 20.0, 20.0))
+    mug = item(shop.noise(1), shop.noise(2), box=(0.0, 0.0, 40.0, 20.0))
+    pairs = [
+        (mug, QueryItem("both", "red", boxed)),
+        (mug, QueryItem("text", "red")),
+        (item(shop.noise(3)), QueryItem("t", "x")),
+    ]
+    told: list[int] = []
+    shots = play(encoder, pairs, HeatConfig(cells=3, window_cells=1), progress=told.append)
+    assert [(shot.side, shot.ref) for shot in shots] == [
+        (PRODUCT, "photo-0"), (PRODUCT, "photo-1"), (QUERY, "asked"), (PRODUCT, "photo-0"), (PRODUCT, "photo-1")
+    ]  # fmt: skip
+    assert [shot.area_frac for shot in shots] == pytest.approx([0.5, 0.5, 0.25, 0.5, 0.5])
+    assert told == [1, 2, 3]
+    assert all(-1.0 <= shot.spearman <= 1.0 for shot in shots)
+
+
+def test_a_model_that_looks_at_the_box_hits_it() -> None:
+    """It sees one patch of the square; asked with the same photograph, only hiding that patch costs anything."""
+    box = (30.0, 6.0, 42.0, 18.0)
+    encoder = spot_encoder((slice(4, 12), slice(20, 28)), box, use_crops=False)
+    picture = Image.fromarray(np.random.default_rng(1).integers(0, 100, (48, 48, 3), dtype=np.uint8))
+    picture.paste((240, 240, 240), (30, 6, 42, 18))
+    photo = shop.photo_of(picture, "asked")
+    bare = item(picture, box=box, title=None, category=(), attributes={})
+    config = HeatConfig(cells=12, window_cells=1)
+    shown, asked = show_product(encoder, bare), show_query(encoder, QueryItem("q", None, photo))
+    (heat,) = heat_maps(encoder, shown, unit_vector(encoder, asked), config)
+    # All of it but for rounding; the box covers a sixteenth of the picture.
+    assert heat_inside(heat, box) > 0.7
+    x, y = heat.peak_px
+    assert box[0] <= x <= box[2]
+    assert box[1] <= y <= box[3]
