@@ -21,7 +21,6 @@ ROOTS = (
     "lancedb",
     "numpy",
     "pillow",
-    "psutil",
     "pyarrow",
     "pydantic",
     "python-multipart",
