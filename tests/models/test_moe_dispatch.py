@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from models.moe.dispatch import has_grouped_product, mix
 
-T, K, E, D, INNER = 7, 2, 4, 8, 4
+T, K, E, D, INNER = 7, 2, 4, 8, 8
 
 
 def _problem(
@@ -85,11 +85,12 @@ def test_no_token_at_all_leaves_a_graph_with_zero_gradients() -> None:
     assert all(float(one.abs().max()) == 0.0 for one in torch.autograd.grad(y.sum(), weights))
 
 
-def test_a_bf16_run_keeps_the_parameters_dtype_in_gradients_and_is_near() -> None:
+@pytest.mark.parametrize("way", ["loop", "product"])
+def test_a_bf16_run_keeps_the_parameters_dtype_in_gradients_and_is_near(way: str) -> None:
     h, gate, (expert, *weights) = _problem(True, True, torch.float32)
     exact = mix(h, expert, gate, *weights, gated=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded = mix(h, expert, gate, *weights, gated=True)
+        rounded = mix(h, expert, gate, *weights, gated=True, way=way)
     assert rounded.dtype == torch.bfloat16
     assert float((rounded - exact).detach().norm() / exact.detach().norm()) < 0.02
     wanted = [h, gate, *weights]
