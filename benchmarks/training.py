@@ -62,11 +62,13 @@ class Turns:
         self.cpu_s.setdefault(arm, []).append(cpu - started[1])
 
     def ratio(self, arm: str, base: str) -> dict[str, float]:
-        """Median over rounds of arm / base, and the medians themselves."""
+        """Median over rounds of arm / base, the ratio of the fastest rounds, and the medians themselves."""
         found: dict[str, float] = {}
         for name, seconds in (("wall", self.wall_s), ("cpu", self.cpu_s)):
             one, other = seconds[arm][SKIPPED:], seconds[base][SKIPPED:]
             found[f"{name}_ratio"] = statistics.median(a / b for a, b in zip(one, other, strict=True))
+            # The fastest rounds are the nearest to a machine that does nothing else.
+            found[f"{name}_fastest_ratio"] = min(one) / min(other)
             found[f"{name}_s"], found[f"{name}_base_s"] = statistics.median(one), statistics.median(other)
         return {name: round(value, 4) for name, value in found.items()} | {"rounds": len(self.wall_s[arm]) - SKIPPED}
 

@@ -69,7 +69,7 @@ def batch_arithmetic(prepared: Prepared) -> str:
     world, steps = dataset.ranks.world, dataset.config.steps
     each = sampler.rank_batch_size(world)
     whole = each * world
-    batch = f"{world} processes x {each} = {whole} pairs" if world > 1 else f"{each} pairs"
+    batch = f"{whole} pairs" + (f" ({world} processes x {each})" if world > 1 else "")
     counts = ", ".join(f"{name} {count}" for name, count in prepared.table.counts().items())
     others = ""
     if world > 1:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,6 +103,7 @@ def launch(task: Task, logger: Logger | None, score: Callable[[Embedder], float]
     relay = _Relay(folder, task, logger, score)
     with Workers(folder, task.train, node=0) as workers:
         workers.wait(relay.poll)
+    shutil.rmtree(folder.judged, ignore_errors=True)
     told = json.loads(folder.record.read_text(encoding="utf-8"))
     record = TrainingRecord(**told)
     return replace(record, score=score(relay.encoder(task.out_dir))) if score is not None else record

@@ -173,7 +173,9 @@ def keep_features(
             processor.normalised,
             progress=_Every(20.0, "the vision tower has seen %d of %d pictures"),
         )
-        _log.info("tower features of %d pictures: %d new, %d kept from before", len(wanted), made, len(wanted) - made)
+        if wanted:
+            told = "strong crops of %d pictures" if strong else "%d pictures"
+            _log.info(f"tower features of {told}: %d new, %d kept from before", len(wanted), made, len(wanted) - made)
         stores.append(store)
     moon.cpu()
     return StoredFeatures(stores[0], stores[1] if strong_keys else None, keys)

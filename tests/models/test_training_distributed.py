@@ -25,6 +25,7 @@ from models.encoder import MoonEncoder
 from models.negatives.codes import CandidateCodes, QueryCodes, widened
 from models.training import TrainingRecord, train
 from models.training.data import TrainBatch, TrainSet, View
+from models.training.distributed import MetricsFile
 from models.training.ranks import Ranks
 from models.training.workdir import save_checkpoint
 from tests.models import shop
@@ -51,7 +52,7 @@ def one_thread() -> Iterator[None]:
 
 def _train(root: Path, name: str, **changes: object) -> TrainingRecord:
     catalog = shop.make_shop(root / "data")
-    score = changes.pop("score", None)
+    score, logger = changes.pop("score", None), changes.pop("logger", None)
     return train(
         catalog,
         shop.all_train(catalog),
@@ -62,13 +63,14 @@ def _train(root: Path, name: str, **changes: object) -> TrainingRecord:
         work_dir=root / f"work-{name}",
         out_dir=root / name,
         score=score,  # type: ignore[arg-type]
+        logger=logger,  # type: ignore[arg-type]
     )
 
 
 @pytest.fixture(scope="module")
 def averaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingRecord]:
     root = tmp_path_factory.mktemp("ranks")
-    return root, _train(root, "averaged", **TWO)
+    return root, _train(root, "averaged", logger=MetricsFile(root / "logged.jsonl"), **TWO)
 
 
 def test_two_processes_are_one_with_the_whole_batch(
@@ -90,6 +92,10 @@ def test_two_processes_are_one_with_the_whole_batch(
     one = _train(root, "alone", batch_size=6)
     assert two.num_processes == 2
     assert two.steps == one.steps == 3
+    # The curves reached the logger of the process that started them.
+    logged = [json.loads(line) for line in (root / "logged.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in logged] == [1, 2, 3]
+    assert [row["metrics"]["train/loss"] for row in logged] == [point["train/loss"] for point in two.history]
     for ours, whole in zip(two.history, one.history, strict=True):
         for name in ("train/loss", "train/loss/retrieval", "train/loss/alignment", "train/loss/experts"):
             assert ours[name] == pytest.approx(whole[name], abs=1e-5), name
