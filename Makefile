@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 RECIPE ?= configs/train_moon/demo.yaml
 PORT ?= 3000
+DATA ?= demo
+BUDGET ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Quiet tools, whoever starts them: the same switches `moon setup` writes into the activate script.
@@ -16,7 +18,7 @@ export YOLO_OFFLINE := true
 export YOLO_AUTOINSTALL := false
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup train serve ui test test-fast lint types check lock clean
+.PHONY: help install setup train serve ui test test-fast lint types check ablation lock clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -64,6 +66,11 @@ types: $(STAMP)  ## Type-check the packages.
 	@$(BIN)/mypy
 
 check: lint types test  ## All that CI checks.
+
+ablation: $(STAMP)  ## Do what the ablation of DATA (demo, luma) still lacks, BUDGET minutes at most; write docs/RESULTS.md.
+	@$(BIN)/python -m benchmarks.ablation baselines --data $(DATA)
+	@$(BIN)/python -m benchmarks.ablation run --data $(DATA) $(if $(BUDGET),--budget-minutes $(BUDGET))
+	@$(BIN)/python -m benchmarks.ablation report
 
 lock:  ## Resolve pyproject.toml anew into requirements.lock (needs uv).
 	uv pip compile --universal --python-version 3.11 --fork-strategy fewest --group dev pyproject.toml \

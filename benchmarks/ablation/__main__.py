@@ -248,7 +248,11 @@ class _Harness:
             return
         self._write_down()
         budget_s = None if budget_minutes is None else 60 * budget_minutes
-        summary = run_jobs(jobs, rows, self.results, self.children, budget_s=budget_s, say=typer.echo)
+        try:
+            summary = run_jobs(jobs, rows, self.results, self.children, budget_s=budget_s, say=typer.echo)
+        except KeyboardInterrupt:
+            typer.echo("stopped; the same command goes on, the run under way from its checkpoint", err=True)
+            raise typer.Exit(130) from None
         typer.echo(f"{len(summary.done)} new rows in {file}; next: python -m benchmarks.ablation report")
         if summary.failed:
             typer.echo(f"failed: {', '.join(summary.failed)}", err=True)

@@ -229,6 +229,11 @@ def new_since(old: Mapping[str, Any], now: Setup) -> frozenset[str] | None:
     return frozenset(new) if same and all(after[key] == default.get(key) for key in new) else None
 
 
+def is_default(key: str, value: Any) -> bool:
+    """Whether a key stands at its default."""
+    return bool(flat(_default_setup().plain()).get(key) == value)
+
+
 @cache
 def _default_setup() -> Setup:
     config = MoonConfig()

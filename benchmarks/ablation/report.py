@@ -35,6 +35,21 @@ from the rows below `benchmarks/results/ablation`; what stands outside them is w
 
 {BEGIN}
 {END}
+
+## How it is measured
+
+- **Arms** are the recipe with one part taken out, everything else equal; `python -m benchmarks.ablation arms` lists
+  them. An arm whose part the recipe has not is left out.
+- **Without guided MoE** means a dense change of the same FFNs with as many trainable parameters (within 2 %).
+- **The dual encoder** has the same towers, data, steps and losses, and the same dense change in its text tower; its
+  pictures and words meet in a weighted sum. The width of its map of pictures is set so that its trainable parameters
+  meet full's (within 10 %); where that would leave next to no map, it is given more than full, not less. Parameters
+  that no embedding depends on are not counted for it.
+- **Learning rates**: the same factors are tried for full and the dual encoder on a validation side, each takes its
+  best, and arms that lack a part take full's. On folds that validation side is held out by another fold: the choice of
+  one number, made alike for both, has seen it.
+- **Pooling** is by metric: an attribute's accuracy is taken over all folds together, then the mean over attributes.
+- **Rows** stay. A changed recipe begins a new table, and the former rows are listed below it.
 """
 
 _COLUMNS = {

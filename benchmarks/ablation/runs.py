@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks.ablation.machine import commit, machine
-from benchmarks.ablation.protocol import Setup, differences, flat
+from benchmarks.ablation.protocol import Setup, differences, flat, is_default
 from benchmarks.ablation.results import Row, Rows, pack, write_json
 from catalog import MoonError
 from validation.benchmark import Outcome
@@ -124,7 +124,7 @@ def changed(jobs: Iterable[Job], rows: Sequence[Row], recipes: Mapping[str, Mapp
             now = {
                 key: value
                 for key, value in flat(job.setup.plain()).items()
-                if not _by_seed(key, job) and (key in was or key not in job.new_keys)
+                if not _by_seed(key, job) and (key in was or not is_default(key, value))
             }
             found = differences({key: value for key, value in was.items() if not _by_seed(key, job)}, now)
             named = [f"{key} {before} -> {after}" for key, (before, after) in found.items()]

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.ablation.arms import FULL
 from benchmarks.ablation.matching import Count, Match, check_match, count_parameters, fit_late_hidden_size
 from benchmarks.ablation.places import Places, SharedPictures, checked, limits_of, picture_key, region_store
 from benchmarks.ablation.protocol import Setup
@@ -55,7 +56,8 @@ def do(job: Job, places: Places, keep_model: bool) -> dict[str, Any]:
 def _trained(job: Job, places: Places, catalog: Catalog, splits: Splits, keep_model: bool) -> dict[str, Any]:
     setup, folder = job.setup, places.run(f"{job.data}-{job.kind}-{job.name}-{job.config_digest}")
     store = region_store(places, setup.regions)
-    counted = count_parameters(setup, catalog, splits)
+    model = count_parameters(setup, catalog, splits, lacks_parts=job.arm != FULL)
+    counted = model.count
     if job.expected_parameters not in (None, counted.trainable):
         raise ModelError(
             "the model is not the one that was matched by its parameters",
@@ -70,7 +72,7 @@ def _trained(job: Job, places: Places, catalog: Catalog, splits: Splits, keep_mo
         catalog,
         splits,
         model=setup.model,
-        train=setup.train,
+        train=model.train,
         regions=core_regions(setup.regions, store),
         regions_config=setup.regions,
         work_dir=folder / "fit",
@@ -135,15 +137,15 @@ def match(full: Setup, own: Setup, arm: str, fitted: bool, tolerance_frac: float
     catalog = checked(places, full)
     splits = split_catalog(catalog, full.split)
     count = partial(count_parameters, catalog=catalog, splits=splits)
-    target, width = count(full), None
+    target, width = count(full).count, None
     if fitted:
 
         def count_at(size: int) -> int:
-            return count(_as_wide(own, size)).trainable
+            return count(_as_wide(own, size), lacks_parts=True).count.trainable
 
         width = fit_late_hidden_size(count_at, target.trainable, tolerance_frac)
         own = _as_wide(own, width)
-    return asdict(check_match(Match(target, count(own), width), arm, tolerance_frac))
+    return asdict(check_match(Match(target, count(own, lacks_parts=True).count, width), arm, tolerance_frac))
 
 
 def read_match(data: dict[str, Any]) -> Match:

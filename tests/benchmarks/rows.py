@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ablation.arms import ARMS
+from benchmarks.ablation.arms import ARMS, deep
 from benchmarks.ablation.comparison import ArmRows, Judged, arm_of
 from benchmarks.ablation.matching import Count, Match
 from benchmarks.ablation.planning import Origin, arm_jobs, origin_of
@@ -27,9 +27,34 @@ IMAGE, TEXT, BOTH = "image_to_product/recall@1", "text_to_product/recall@10", "b
 LEAF = "category_leaf_title_hidden/accuracy"
 
 
+WHOLE: dict[str, Any] = {
+    "model": {
+        "fusion": "decoder",
+        "late_hidden_size": 256,
+        "use_crops": True,
+        "slots": True,
+        "pooling": "balanced",
+        "vision_residual": True,
+        "word_residual": True,
+        "colour_residual": True,
+        "moe": {"kind": "guided", "combination": "additive"},
+    },
+    "train": {
+        "hard_negatives_per_query": 3,
+        "alignment_weight": 0.3,
+        "label_weight": 1.0,
+        "mask_same_group": True,
+        "mask_accepted": True,
+        "similarity_guard": 0.3,
+        "negatives": {"queue_size": 0, "hard_weight": 1.0},
+    },
+}
+"""Every part but the queue, whatever the defaults are."""
+
+
 def recipe(**sections: Mapping[str, Any]) -> Recipe:
-    """A recipe of the demo with these sections."""
-    return Recipe("configs/train_moon/demo.yaml", MoonConfig.model_validate(sections))
+    """A recipe of the demo with every part but the queue, and these sections laid over it."""
+    return Recipe("configs/train_moon/demo.yaml", MoonConfig.model_validate(deep(WHOLE, sections)))
 
 
 def no_match(full: Setup, own: Setup, arm: Any) -> Match:

@@ -23,7 +23,7 @@ from benchmarks.ablation.protocol import (
     read_recipe,
 )
 from catalog import ConfigError
-from tests.benchmarks.rows import DATA, DEMO, LUMA, ONCE, jobs, no_match, origin, recipe, row
+from tests.benchmarks.rows import ARMS_BY_NAME, DATA, DEMO, LUMA, ONCE, jobs, no_match, origin, recipe, row
 
 QUEUE = {"train": {"negatives": {"queue_size": 64, "hard_weight": 2.0}}}
 
@@ -112,6 +112,7 @@ def test_digests_follow_what_decides_a_run_and_nothing_else() -> None:
     assert base.digest(DATA) != base.digest("other")
     assert base.digest(DATA) != base.with_seed(2).digest(DATA)
     for key, value in (("num_workers", 3), ("log_every_steps", 9)):
+        assert getattr(base.train, key) != value
         same = base.model_copy(update={"train": base.train.model_copy(update={key: value})})
         assert same.digest(DATA) == base.digest(DATA)
     assert recipe_setup(recipe(), LUMA).digest(DATA) == recipe_setup(recipe(), LUMA).digest(DATA)
@@ -138,16 +139,15 @@ def old_digest(tree: dict[str, Any]) -> str:
 
 
 def test_a_new_key_at_its_default_leaves_recipe_and_rows_what_they_were() -> None:
-    new = ("model.use_crops", "train.negatives.queue_size")
+    new = ("model.use_crops", "train.max_labels")
     before = without(recipe_setup(recipe(), DEMO), *new)
     known = {old_digest(before): {"data_digest": DATA, "setup": before}}
     start = origin_of(recipe(), DEMO, DATA, known)
     assert start.digest in known
     assert start.new_keys == frozenset(new)
-    full, crop = arm_jobs(start, [ARMS[0], ARMS[3]], [1], ONCE, no_match)
+    full, crop = arm_jobs(start, [ARMS_BY_NAME["full"], ARMS_BY_NAME["minus_crop"]], [1], ONCE, no_match)
     assert full.config_digest == old_digest(without(full.setup, *new))
     # An arm that sets the new key itself is another configuration.
-    assert crop.arm == "minus_crop"
     assert crop.config_digest == old_digest(without(crop.setup, new[1]))
 
 

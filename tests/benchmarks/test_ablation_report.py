@@ -260,7 +260,7 @@ def test_a_row_run_again_counts_and_not_the_one_before(tmp_path: Path) -> None:
 def test_the_page_is_written_between_its_markers_and_nowhere_else(tmp_path: Path) -> None:
     page = tmp_path / "RESULTS.md"
     write_page(page, "first\n")
-    assert page.read_text().endswith(f"{BEGIN}\nfirst\n{END}\n")
+    assert f"{BEGIN}\nfirst\n{END}\n" in page.read_text()
     page.write_text(f"mine above\n{BEGIN}\nold\n{END}\nmine below\n")
     write_page(page, "new\n")
     assert page.read_text() == f"mine above\n{BEGIN}\nnew\n{END}\nmine below\n"

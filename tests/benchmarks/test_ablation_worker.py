@@ -69,7 +69,7 @@ class FakeTraining:
         for name in ("pictures.npy", "pictures.json"):
             (asked["work_dir"] / name).write_text(f"made for {asked['train'].seed}")
         setup = tiny_setup(asked)
-        count = count_parameters(setup, catalog, splits)
+        count = count_parameters(setup, catalog, splits).count
         return TrainingRecord(
             digest=digest,
             model_folder=str(asked["out_dir"]),
