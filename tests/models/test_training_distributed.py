@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,43 +107,80 @@ def test_two_processes_are_one_with_the_whole_batch(
     assert moved > 0.0
 
 
-def test_sharded_processes_train_and_their_model_embeds(averaged: tuple[Path, TrainingRecord]) -> None:
-    root, two = averaged
-    asked: list[Embedder] = []
+class Judge:
+    """How near queries are to their products; keeps what it was shown."""
 
-    def score(embedder: Embedder) -> float:
-        asked.append(embedder)
-        return float(len(asked))
+    def __init__(self, root: Path) -> None:
+        self.catalog = shop.make_shop(root / "data")
+        self.shown: list[np.ndarray] = []
 
-    record = _train(
-        root,
-        "sharded",
-        strategy="fsdp",
-        score=score,
-        ema_decay=0.5,
-        stop={"eval_every_steps": 2},
-        steps=12,
-        gradient_checkpointing=True,
-        **TWO,
-    )
+    def __call__(self, embedder: Embedder) -> float:
+        self.shown.append(embedder.embed_products(self.catalog.items()))
+        queries = embedder.embed_queries(self.catalog.query_item(query) for query in self.catalog.queries)
+        return float((queries.reshape(8, 3, -1) * self.shown[-1][:, None]).sum(-1).mean())
+
+
+SHARDED: dict[str, object] = TWO | {
+    "strategy": "fsdp",
+    "ema_decay": 0.5,
+    "stop": {"eval_every_steps": 4, "patience": 10},
+    "steps": 12,
+    "gradient_checkpointing": True,
+}
+
+
+@pytest.fixture(scope="module")
+def sharded(averaged: tuple[Path, TrainingRecord]) -> tuple[TrainingRecord, Judge]:
+    judge = Judge(averaged[0])
+    return _train(averaged[0], "sharded", score=judge, **SHARDED), judge
+
+
+def test_sharded_processes_train_and_their_model_embeds(
+    averaged: tuple[Path, TrainingRecord], sharded: tuple[TrainingRecord, Judge]
+) -> None:
+    (root, two), (record, judge) = averaged, sharded
     # The same batches and start as without shards: the first losses are the same.
     assert record.history[0]["train/loss"] == pytest.approx(two.history[0]["train/loss"], abs=1e-4)
     losses = [point["train/loss"] for point in record.history]
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
-    assert [step for step, _ in record.scores] == [2, 4, 6, 8, 10, 12]
-    assert record.score == len(asked) == 7
-    assert record.shipped == "best of 6 judged, step 12"
+    assert [step for step, _ in record.scores] == [4, 8, 12]
+    best = int(np.argmax([score for _, score in record.scores]))
+    assert record.shipped == f"best of 3 judged, step {4 * best + 4}"
     encoder = MoonEncoder.load(root / "sharded")
     assert encoder.digest == record.digest
-    catalog = shop.make_shop(root / "data")
-    products = encoder.embed_products(catalog.items())
-    assert products.shape == (8, 24)
-    # What was judged last in training is what was shipped.
-    assert np.allclose(asked[-2].embed_products(catalog.items()), products, atol=1e-5)
+    # What was judged best in training is what was shipped, and it is judged the same.
+    assert np.allclose(judge.shown[best], encoder.embed_products(judge.catalog.items()), atol=1e-5)
+    assert record.score == pytest.approx(record.scores[best][1], abs=1e-5)
     saved = torch.load(root / "work-sharded" / "checkpoint.pt", weights_only=True)
     assert saved["step"] == 12
-    whole = load_file(root / "sharded" / "model.safetensors")
-    assert all(saved["objective"][f"model.{name}"].shape == value.shape for name, value in whole.items())
+    shipped = load_file(root / "sharded" / "model.safetensors")
+    assert all(saved["objective"][f"model.{name}"].shape == value.shape for name, value in shipped.items())
+
+
+class Fails(MetricsFile):
+    """A logger that gives up."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if step == 5:
+            raise OSError("no route to the tracking server")
+
+
+def test_sharded_processes_go_on_where_they_were_cut_off(
+    averaged: tuple[Path, TrainingRecord], sharded: tuple[TrainingRecord, Judge]
+) -> None:
+    (root, _), (whole, _) = averaged, sharded
+    judge = Judge(root)
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.raises(OSError, match="tracking server"):
+        _train(root, "cut", score=judge, logger=Fails(root / "lost.jsonl"), **SHARDED)
+    assert set(psutil.Process().children(recursive=True)) <= before
+    record = _train(root, "cut", score=judge, **SHARDED)
+    assert 4 <= record.resumed_from_step < 12
+    for one, other in zip(record.history, whole.history, strict=True):
+        assert one["train/loss"] == pytest.approx(other["train/loss"], abs=1e-6)
+    assert np.allclose(record.scores, whole.scores, atol=1e-6)
+    weights = [load_file(root / name / "model.safetensors") for name in ("cut", "sharded")]
+    assert all(torch.allclose(weights[0][name], one, atol=1e-6) for name, one in weights[1].items())
 
 
 def test_what_stopped_a_process_is_told_as_its_own_error(tmp_path: Path) -> None:
