@@ -13,7 +13,7 @@ from models.batch import Batch
 from models.colours import colours
 from models.config import ModelConfig
 from models.heads import Signals, build_head
-from models.moe import GuidedMoe, RouterStats, TypesInView, upcycle
+from models.moe import DenseTwin, GuidedMoe, RouterStats, TypesInView, upcycle
 from models.pooling import mean_by_row, pool, word_pool
 from models.tokens import WORD_TYPES, TokenType
 
@@ -148,12 +148,10 @@ class MoonModel(nn.Module):
         return [moe.take_stats() for moe in self.moes]
 
     def expert_parameters(self) -> list[nn.Parameter]:
-        """Experts and routers, without the dense FFNs that they began as."""
+        """Experts and routers, or the dense change in their place; without the FFNs that they began as."""
+        parts = [part for part in self.modules() if isinstance(part, (GuidedMoe, DenseTwin))]
         return [
-            parameter
-            for moe in self.moes
-            for name, parameter in moe.named_parameters()
-            if not name.startswith("shared.")
+            parameter for part in parts for name, parameter in part.named_parameters() if not name.startswith("shared.")
         ]
 
     def _slot_start(self, vocab_size: int) -> torch.Tensor:
