@@ -81,7 +81,8 @@ class FrozenVision:
             if not squares:
                 vectors[row] = nowhere
                 continue
-            pooled = self.encoder.picture_features(squares).pooled_NP.mean(dim=0)
+            # The colours that may follow the tower's signal are another rival's.
+            pooled = self.encoder.picture_features(squares).pooled_NP.mean(dim=0)[: self.dims]
             vectors[row] = F.normalize(pooled.float(), dim=0).cpu().numpy()
         return check_vectors(vectors, [name for name, _ in named], self.dims, self.name)
 

@@ -60,3 +60,33 @@ def test_rivals_share_the_architecture_and_not_the_weights(trained: tuple[Path, 
     frozen = FrozenVision(untrained)
     assert frozen.embed_queries([QueryItem("q", "red mug", None)]).shape == (1, 32)
     assert "text" not in frozen.modalities
+
+
+def test_raw_signals_in_heads_of_their_own_start_where_the_catalogue_is(tmp_path: Path) -> None:
+    catalog = shop.make_shop(tmp_path / "data")
+    model = shop.tiny_model(
+        head="heads", colour_residual=True, word_weights="rare", residual_start="whitened", embedding_dims=48
+    )
+    train(
+        catalog,
+        shop.all_train(catalog),
+        model=model,
+        train=shop.tiny_train(steps=1, lr_text=1e-9, lr_vision=1e-9),
+        regions=shop.regions(),
+        regions_config=shop.REGIONS,
+        work_dir=tmp_path / "work",
+        out_dir=tmp_path / "model",
+    )
+    encoder = MoonEncoder.load(tmp_path / "model")
+    weights = encoder.model.token_weights
+    assert float(weights.min()) < 0.5 < float(weights.max())
+    # Nothing was learnt, and yet a photograph finds a product of its colour: the signals alone tell them apart.
+    photos = [query for query in catalog.queries if query.kind == "photo"]
+    products = encoder.embed_products(catalog.items())
+    queries = encoder.embed_queries(catalog.query_item(query) for query in photos)
+    nearest = [catalog.products[index] for index in (queries @ products.T).argmax(axis=1)]
+    asked = [catalog.by_id[query.product_ids[0]] for query in photos]
+    right = sum(a.attributes["colour"] == b.attributes["colour"] for a, b in zip(nearest, asked, strict=True))
+    assert right >= 7
+    frozen = FrozenVision(untrained_encoder(tmp_path / "model"))
+    assert frozen.embed_products(catalog.items()).shape == (8, 32)
