@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -74,7 +74,7 @@ def main(
         encoder = MoonEncoder.load(model, store=region_store(places, config.regions), limits=limits)
         eval_set = build_eval_set(catalog, split_catalog(catalog, config.catalog.split), config.benchmark)
         photos = [len(item.photos) for item in eval_set.gallery]
-        rows = []
+        rows: list[dict[str, Any]] = []
         for number in range(1, most + 1):
             record = run_benchmark(FewPhotos(encoder, number), eval_set, config.benchmark)
             scores = {key: record.scores[key] for key in SHOWN if key in record.scores}
