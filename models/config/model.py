@@ -61,25 +61,25 @@ class ModelConfig(Section):
     )
     vision_residual: bool = Field(default=True, description="Add the gated pooled vision tower to the embedding.")
     colour_residual: bool = Field(
-        default=False, description="Add the colours of the pictures to the embedding: they tell variants apart."
+        default=True, description="Add the colours of the pictures to the embedding: they tell variants apart."
     )
     word_residual: bool = Field(default=True, description="Add the pooled token embeddings to the embedding.")
     word_weights: Literal["equal", "rare"] = Field(
-        default="equal",
+        default="rare",
         description="equal: every token of a field counts the same; rare: a token frequent in the train side's "
         "texts counts less.",
     )
     residual_start: Literal["zero", "open", "whitened"] = Field(
-        default="zero",
+        default="whitened",
         description="How the residuals start. zero: the words' at zero, the pictures' as a random map; open: both as "
         "random maps; whitened: both as the whitened principal components of the train side's raw signals.",
     )
     head: Literal["sum", "heads"] = Field(
-        default="sum",
+        default="heads",
         description="sum: raw signals are added to the fused one; heads: each has dimensions of its own, interleaved.",
     )
     head_shares: HeadShares = HeadShares()
-    embedding_dims: int = Field(default=128, ge=8, le=4096, description="Length of an embedding.")
+    embedding_dims: int = Field(default=256, ge=8, le=4096, description="Length of an embedding.")
     matryoshka_dims: tuple[int, ...] = Field(
         default=(), description="Shorter prefixes trained to be embeddings of their own; each below embedding_dims."
     )

@@ -38,6 +38,10 @@ def tiny_model(**changes: object) -> ModelConfig:
         "max_images": 2,
         "embedding_dims": 24,
         "max_title_tokens": 12,
+        "head": "sum",
+        "colour_residual": False,
+        "word_weights": "equal",
+        "residual_start": "zero",
     }
     return ModelConfig.model_validate(settings | changes)
 

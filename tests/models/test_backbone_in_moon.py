@@ -70,7 +70,7 @@ def test_an_item_has_one_vector(kind: str) -> None:
 def test_features_may_be_kept_and_used_again(kind: str) -> None:
     model, sequences, pixels = make(kind)
     batch = collate(sequences, range(6), pixels)
-    seen = model.backbone.see(pixels).map(lambda tensor: tensor.half().float())
+    seen = model.see(pixels).map(lambda tensor: tensor.half().float())
     kept = model(batch, model.backbone.project(seen))
     assert float((model(batch) * kept).sum(dim=1).min()) >= 0.9999
 
