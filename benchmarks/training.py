@@ -5,8 +5,9 @@ does falls on all of them alike. Figures are medians of the ratios of neighbours
 process, the latter being the nearer to the truth on a machine that others use too.
 
   lightning   the whole Lightning step (loader, hooks, guards, logging) over a bare loop of the same model and batches
-  bucketing   encoding rows of like length together, over chunks of the same sizes in the order given, and over whole
-              views padded to their longest row; forward and backward
+  bucketing   the decoder, forward and backward, on rows of like length together, against chunks of the same sizes in
+              the order given and against whole views padded to their longest row; at nano's width and at that of the
+              laptop recipe, since small products gain less than they save
   features    steps that read what a frozen tower saw from disk, over steps that run the tower
 
 The shop is the demo's, the model is `nano` as the demo recipe has it.
@@ -31,8 +32,9 @@ from benchmarks.ablation.machine import commit, machine
 from catalog import CatalogConfig, DemoConfig, SplitConfig, Splits, split_catalog
 from catalog.catalog import Catalog
 from catalog.sources import load_catalog
+from models.backbones import PictureFeatures
 from models.bucketing import Buckets, bucket, unsorted
-from models.config import ModelConfig, TrainConfig
+from models.config import ModelConfig, NanoConfig, TrainConfig
 from models.regions import CoreRegions, RegionsConfig, make_chooser, make_detector
 from models.training.chunks import plans_of, run_step
 from models.training.data import TrainBatch, TrainSet, View
@@ -44,6 +46,9 @@ from models.training.schedule import lr_factor
 
 RESULTS = Path(__file__).resolve().parent / "results" / "training.json"
 TOWER = "*.visual.*"
+NANO = ModelConfig()
+WIDE = ModelConfig(nano=NanoConfig(hidden_size=576, num_heads=8, ffn_size=1536, num_layers=1))
+WIDE_ROUNDS = 4
 SKIPPED = 2
 """First steps of each comparison, in which memory is fetched and kernels are chosen."""
 
@@ -87,9 +92,9 @@ class Shop:
     regions: CoreRegions
     folder: Path
 
-    def prepared(self, train: TrainConfig, name: str) -> Prepared:
+    def prepared(self, train: TrainConfig, name: str, model: ModelConfig = NANO) -> Prepared:
         """A fresh training on it."""
-        return prepare(self.catalog, self.splits, ModelConfig(), train, self.regions, self.folder / name)
+        return prepare(self.catalog, self.splits, model, train, self.regions, self.folder / name)
 
 
 def make_shop(num_products: int, folder: Path) -> Shop:
@@ -159,9 +164,9 @@ def lightning(shop: Shop, train: TrainConfig) -> dict[str, float]:
     return module.turns.ratio("lightning", "bare")
 
 
-def bucketing(shop: Shop, train: TrainConfig, rounds: int) -> dict[str, Any]:
+def bucketing(shop: Shop, train: TrainConfig, rounds: int, model: ModelConfig) -> dict[str, Any]:
     """Sorted chunks, chunks in the order given, and whole views."""
-    prepared = shop.prepared(train, "work")
+    prepared = shop.prepared(train, "work", model)
     objective, turns = prepared.objective.train(), Turns()
     padding: dict[str, list[float]] = {}
     for number in range(rounds + SKIPPED):
@@ -174,9 +179,11 @@ def bucketing(shop: Shop, train: TrainConfig, rounds: int) -> dict[str, Any]:
             },
             "whole": {name: bucket(plan.lengths) for name, plan in plans.items()},
         }
+        with torch.no_grad():
+            pictures = objective.pictures(batch)
         for arm, chosen in arms.items():
             started = clock()
-            _encode(objective, batch, chosen)
+            _encode(objective, batch, pictures, chosen)
             turns.add(arm, started)
             used = sum(sum(plan.lengths) for plan in chosen.values())
             padding.setdefault(arm, []).append(1.0 - used / sum(plan.tokens for plan in chosen.values()))
@@ -187,9 +194,8 @@ def bucketing(shop: Shop, train: TrainConfig, rounds: int) -> dict[str, Any]:
     }
 
 
-def _encode(objective: Objective, batch: TrainBatch, plans: dict[View, Buckets]) -> None:
+def _encode(objective: Objective, batch: TrainBatch, pictures: PictureFeatures, plans: dict[View, Buckets]) -> None:
     objective.zero_grad()
-    pictures = objective.pictures(batch)
     total = torch.zeros(())
     for name, plan in plans.items():
         view = batch.views[name]
@@ -235,7 +241,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shop = make_shop(asked.products, asked.work or Path(temporary))
         comparisons: dict[str, Callable[[], dict[str, Any]]] = {
             "lightning": lambda: lightning(shop, train),
-            "bucketing": lambda: bucketing(shop, train, asked.steps),
+            "bucketing": lambda: {
+                f"width {model.nano.hidden_size}": bucketing(shop, train, rounds, model)
+                for model, rounds in ((NANO, asked.steps), (WIDE, min(WIDE_ROUNDS, asked.steps)))
+            },
             "features": lambda: features(shop, train, asked.steps),
         }
         found: dict[str, Any] = {}
