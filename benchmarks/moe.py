@@ -35,7 +35,7 @@ runs every arm once (masked: every third round), in an order of its own, so that
 of them. A ratio is the median over rounds of (arm / other arm in the same round), printed with its quartiles; `min`
 is the ratio of each arm's fastest round, the nearest to a machine that does nothing else. Read `load` first: it is the
 number of programs that wanted a core; above the number of cores, the small products of experts suffer more than
-dense ones.
+dense ones. There, OMP_WAIT_POLICY=passive keeps threads that wait for each other from using up their share.
 """
 TARGETS = {(192, 512): 1.3, (576, 1536): 2.5}
 """Most that ours may cost, in times of the dense FFN, by hidden and FFN size."""
@@ -304,6 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     about = {
         **machine(),
         "threads": given.threads,
+        "wait_policy": os.environ.get("OMP_WAIT_POLICY", "default"),
         "dtype": "float32",
         "tokens": given.tokens,
         "experts": given.experts,

@@ -112,11 +112,11 @@ def _by_product(
 class GroupedExperts(torch.autograd.Function):
     """The loop over experts, forward and backward; see `mix` for the arguments.
 
-    Keeps the pre-activations alone and takes the activations anew in backward: a third less memory for one
-    multiplication in cache. What an expert needs in passing lies in buffers that the next one uses again, and its
-    pre-activations in a tensor of their own: a C library gives memory beyond some 32 MB back at once, and to have it
-    afresh in each step costs a tenth of the arithmetic. Matrices of another dtype than the computation's are cast one
-    expert at a time.
+    Narrow tensors (width D) are handled for all pairs at once, wide ones (F and W) expert by expert, in buffers that
+    the next one uses again and that stay in cache. Kept for backward: pre-activations, a tensor an expert, because a C
+    library gives memory beyond some 32 MB back at once and to have it afresh in each step costs a tenth of the
+    arithmetic; and outputs, for the gradient of the gates. Matrices of another dtype than the computation's are cast
+    one expert at a time.
     """
 
     @staticmethod
@@ -133,34 +133,33 @@ class GroupedExperts(torch.autograd.Function):
         gated: bool,
         dtype: torch.dtype,
     ) -> torch.Tensor:
-        width, inner = w_out_EDF.shape[1:]
+        h_PD = h_TD.index_select(0, token_P).to(dtype)
+        out_PD = torch.empty_like(h_PD)
         pre_by_group = []
-        y_TD = torch.zeros_like(h_TD, dtype=_sum_dtype(dtype))
-        buffers = _buffers(counts, h_TD, dtype, width, inner, inner, width)
+        silu_XF, act_XF = _buffers(counts, h_PD, w_out_EDF.shape[2], w_out_EDF.shape[2])
         for expert, rows in _groups(counts):
-            h_ND, silu_NF, act_NF, out_ND = (buffer[: rows.stop - rows.start] for buffer in buffers)
-            token_N = token_P[rows]
-            pre_NW = torch.mm(_gather(h_TD, token_N, h_ND), w_in_EWD[expert].to(dtype).t())
-            pre_by_group.append(pre_NW)
+            num = rows.stop - rows.start
+            pre_NW = torch.mm(h_PD[rows], w_in_EWD[expert].to(dtype).t())
             if b_in_EW is not None:
                 pre_NW.add_(b_in_EW[expert])
-            act_NF = _activate(pre_NW, silu_NF, act_NF, gated)
-            torch.mm(act_NF, w_out_EDF[expert].to(dtype).t(), out=out_ND)
+            pre_by_group.append(pre_NW)
+            act_NF = _activate(pre_NW, silu_XF[:num], act_XF[:num], gated)
+            torch.mm(act_NF, w_out_EDF[expert].to(dtype).t(), out=out_PD[rows])
             if b_out_ED is not None:
-                out_ND.add_(b_out_ED[expert])
-            y_TD.index_add_(0, token_N, out_ND.to(y_TD.dtype).mul_(gate_P[rows].unsqueeze(-1)))
-        ctx.save_for_backward(h_TD, gate_P, w_in_EWD, w_out_EDF, b_in_EW, b_out_ED, token_P, *pre_by_group)
+                out_PD[rows] += b_out_ED[expert]
+        y_TD = torch.zeros_like(h_TD, dtype=_sum_dtype(dtype))
+        y_TD.index_add_(0, token_P, out_PD.to(y_TD.dtype) * gate_P.unsqueeze(-1))
+        kept = out_PD if ctx.needs_input_grad[1] else None
+        ctx.save_for_backward(h_TD, gate_P, w_in_EWD, w_out_EDF, b_in_EW, b_out_ED, token_P, kept, *pre_by_group)
         ctx.counts, ctx.gated, ctx.dtype = counts, gated, dtype
         return y_TD.to(dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy_TD: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        h_TD, gate_P, w_in_EWD, w_out_EDF, b_in_EW, b_out_ED, token_P, *pre_by_group = ctx.saved_tensors
-        dtype, gated = ctx.dtype, ctx.gated
+        h_TD, gate_P, w_in_EWD, w_out_EDF, b_in_EW, b_out_ED, token_P, out_PD, *pre_by_group = ctx.saved_tensors
+        dtype, gated, inner = ctx.dtype, ctx.gated, w_out_EDF.shape[2]
         wants_h, wants_gate, wants_in, wants_out, wants_b_in, wants_b_out = ctx.needs_input_grad[:6]
-        dh_TD = torch.zeros_like(h_TD, dtype=_sum_dtype(dtype)) if wants_h else None
-        dgate_P = torch.empty_like(gate_P) if wants_gate else None
         dw_in_EWD, dw_out_EDF, db_in_EW, db_out_ED = (
             _for_gradient(weight, ctx.counts) if wanted else None
             for weight, wanted in (
@@ -171,40 +170,36 @@ class GroupedExperts(torch.autograd.Function):
             )
         )
         wants_pre = wants_h or wants_in or wants_b_in
-        width, inner = w_out_EDF.shape[1:]
-        buffers = _buffers(ctx.counts, h_TD, dtype, width, width, inner, inner, inner, w_in_EWD.shape[1])
         with torch.autocast(h_TD.device.type, enabled=False):
+            dy_PD = dy_TD.index_select(0, token_P).to(dtype)
+            dgate_P = (dy_PD * out_PD).sum(dim=1, dtype=gate_P.dtype) if wants_gate else None
+            dy_PD.mul_(gate_P.unsqueeze(-1))
+            h_PD = h_TD.index_select(0, token_P).to(dtype) if wants_in else None
+            # Not needed any more once its rows were read: the gradient by the tokens takes their place.
+            dh_PD = dy_PD
+            silu_XF, act_XF, dact_XF, dpre_XW = _buffers(ctx.counts, dy_PD, inner, inner, inner, w_in_EWD.shape[1])
             for (expert, rows), pre_NW in zip(_groups(ctx.counts), pre_by_group, strict=True):
-                h_ND, dy_ND, silu_NF, act_NF, dact_NF, dpre_NW = (
-                    buffer[: rows.stop - rows.start] for buffer in buffers
-                )
-                token_N, gate_N1 = token_P[rows], gate_P[rows].unsqueeze(-1).to(dtype)
-                act_NF = _activate(pre_NW, silu_NF, act_NF, gated)
-                dy_ND = _gather(dy_TD, token_N, dy_ND)
-                torch.mm(dy_ND, w_out_EDF[expert].to(dtype), out=dact_NF)
-                if dgate_P is not None:
-                    product_NF = torch.mul(dact_NF, act_NF, out=dpre_NW[:, :inner])
-                    torch.sum(product_NF, dim=1, dtype=dgate_P.dtype, out=dgate_P[rows])
-                    if b_out_ED is not None:
-                        dgate_P[rows] += dy_ND.to(dgate_P.dtype) @ b_out_ED[expert].to(dgate_P.dtype)
-                # From here on dy and dact carry the gate.
-                if dw_out_EDF is not None or db_out_ED is not None:
-                    dy_ND.mul_(gate_N1)
+                num = rows.stop - rows.start
+                dy_ND = dy_PD[rows]
+                act_NF = _activate(pre_NW, silu_XF[:num], act_XF[:num], gated)
                 if dw_out_EDF is not None:
                     _product_into(dw_out_EDF[expert], dy_ND.t(), act_NF)
                 if db_out_ED is not None:
                     db_out_ED[expert] = dy_ND.sum(dim=0)
                 if not wants_pre:
                     continue
-                dpre_NW = _before_activation(dact_NF.mul_(gate_N1), pre_NW, silu_NF, dpre_NW, gated)
-                if dw_in_EWD is not None:
-                    _product_into(dw_in_EWD[expert], dpre_NW.t(), _gather(h_TD, token_N, h_ND))
+                dact_NF = torch.mm(dy_ND, w_out_EDF[expert].to(dtype), out=dact_XF[:num])
+                dpre_NW = _before_activation(dact_NF, pre_NW, silu_XF[:num], dpre_XW[:num], gated)
+                if dw_in_EWD is not None and h_PD is not None:
+                    _product_into(dw_in_EWD[expert], dpre_NW.t(), h_PD[rows])
                 if db_in_EW is not None:
                     db_in_EW[expert] = dpre_NW.sum(dim=0)
-                if dh_TD is not None:
-                    dh_ND = torch.mm(dpre_NW, w_in_EWD[expert].to(dtype), out=h_ND)
-                    dh_TD.index_add_(0, token_N, dh_ND.to(dh_TD.dtype))
-        dh_TD = None if dh_TD is None else dh_TD.to(h_TD.dtype)
+                if wants_h:
+                    torch.mm(dpre_NW, w_in_EWD[expert].to(dtype), out=dh_PD[rows])
+            dh_TD = None
+            if wants_h:
+                dh_TD = torch.zeros_like(h_TD, dtype=_sum_dtype(dtype))
+                dh_TD = dh_TD.index_add_(0, token_P, dh_PD.to(dh_TD.dtype)).to(h_TD.dtype)
         return dh_TD, dgate_P, dw_in_EWD, dw_out_EDF, db_in_EW, db_out_ED, None, None, None, None
 
 
@@ -218,17 +213,10 @@ def _groups(counts: list[int]) -> list[tuple[int, slice]]:
     return groups
 
 
-def _buffers(counts: list[int], like: torch.Tensor, dtype: torch.dtype, *widths: int) -> list[torch.Tensor]:
+def _buffers(counts: list[int], like: torch.Tensor, *widths: int) -> list[torch.Tensor]:
     """Room for the largest group, one buffer a width."""
     rows = max(counts, default=0)
-    return [like.new_empty((rows, width), dtype=dtype) for width in widths]
-
-
-def _gather(source_TD: torch.Tensor, token_N: torch.Tensor, buffer_ND: torch.Tensor) -> torch.Tensor:
-    """Rows of the source in the buffer's dtype; the buffer itself where no cast is needed."""
-    if source_TD.dtype != buffer_ND.dtype:
-        return source_TD.index_select(0, token_N).to(buffer_ND.dtype)
-    return torch.index_select(source_TD, 0, token_N, out=buffer_ND)
+    return [like.new_empty((rows, width)) for width in widths]
 
 
 def _activate(pre_NW: torch.Tensor, silu_NF: torch.Tensor, act_NF: torch.Tensor, gated: bool) -> torch.Tensor:
