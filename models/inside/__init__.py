@@ -5,7 +5,7 @@
 
 from models.inside.contributions import Part, by_kind, contributions
 from models.inside.experts import LayerExperts, experts_fired
-from models.inside.explain import Explanation, Side, explain
+from models.inside.explain import ExplainedItem, Explanation, explain
 from models.inside.frames import Frame
 from models.inside.heat import HeatConfig, HeatMap, heat_maps
 from models.inside.randomised import randomised
@@ -13,6 +13,7 @@ from models.inside.shown import Shown, show_product, show_query, unit_vector
 from models.inside.without import Left, embed_without, guided_experts_off, left_out
 
 __all__ = [
+    "ExplainedItem",
     "Explanation",
     "Frame",
     "HeatConfig",
@@ -21,7 +22,6 @@ __all__ = [
     "Left",
     "Part",
     "Shown",
-    "Side",
     "by_kind",
     "contributions",
     "embed_without",

@@ -16,7 +16,7 @@ from models.inside.without import Left, left_out
 
 
 @dataclass(frozen=True)
-class Side:
+class ExplainedItem:
     """One of the two items, seen from the other."""
 
     name: str
@@ -38,8 +38,8 @@ class Explanation:
     """A cosine, taken apart."""
 
     cosine: float
-    product: Side
-    query: Side | None
+    product: ExplainedItem
+    query: ExplainedItem | None
     """None where the product was explained by itself."""
 
 
@@ -71,8 +71,8 @@ def explain(
     own_E = unit_vector(encoder, product)
     target_E = own_E if other is None else unit_vector(encoder, other)
 
-    def side(shown: Shown, towards_E: torch.Tensor) -> Side:
-        return Side(
+    def side(shown: Shown, towards_E: torch.Tensor) -> ExplainedItem:
+        return ExplainedItem(
             name=shown.name,
             text=(shown.product.title if shown.product is not None else shown.text) or "",
             maps=heat_maps(encoder, shown, towards_E, heat, each_view=each_view),

@@ -10,10 +10,12 @@ import numpy as np
 from PIL import Image
 
 from catalog import Box
+from models.encoder import MoonEncoder
 from models.inside.contributions import Part
 from models.inside.experts import LayerExperts
-from models.inside.explain import Explanation, Side
-from models.inside.heat import HeatMap
+from models.inside.explain import ExplainedItem, Explanation, explain
+from models.inside.heat import HeatConfig, HeatMap
+from models.inside.pairs import Pair
 from models.tokens import TokenType
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ FOR, AGAINST = "#2a78b5", "#c8553d"
 PANEL_INCH = 2.2
 
 
-def draw_maps(side: Side, title: str = "", *, true_boxes: bool = True) -> Figure:
+def draw_maps(side: ExplainedItem, title: str = "", *, true_boxes: bool = True) -> Figure:
     """Every photograph of one side, plain, and under its map; originals and crops apart where they were mapped.
 
     Red: the core crop. Green: the true box, where known and wanted. White dot: the hottest cell. Red heat is what
@@ -105,7 +107,7 @@ def draw_overlay(panel: Axes, image: Image.Image, heat: HeatMap, values: np.ndar
     panel.set_axis_off()
 
 
-def draw_parts(side: Side, cosine: float, title: str = "") -> Figure:
+def draw_parts(side: ExplainedItem, cosine: float, title: str = "") -> Figure:
     """Bars: on the left what each part brings (they sum to the cosine), on the right what is lost without each."""
     from matplotlib.figure import Figure
 
@@ -179,4 +181,18 @@ def figures_of(explanation: Explanation, name: str = "") -> dict[str, Figure]:
             found[f"{start}{which}_maps"] = draw_maps(side)
         found[f"{start}{which}_parts"] = draw_parts(side, explanation.cosine)
         found[f"{start}{which}_experts"] = draw_experts(side.experts, f"Experts that fired: {which}")
+    return found
+
+
+def figures_for_run(encoder: MoonEncoder, pairs: Sequence[Pair], heat: HeatConfig = HeatConfig()) -> dict[str, Figure]:
+    """Figures that a run leaves beside its scores, by name: `PRODUCT_ID/product_maps` and so on.
+
+    Args:
+        encoder: The trained model.
+        pairs: A few products and what they are held against; `models.inside.pairs.typical_pairs` picks some.
+        heat: How fine the maps are.
+    """
+    found: dict[str, Figure] = {}
+    for item, query in pairs:
+        found |= figures_of(explain(encoder, item, query, heat=heat, each_view=False), item.product.product_id)
     return found

@@ -21,6 +21,7 @@ from scipy import stats
 from catalog import Box, ProductItem, QueryItem
 from models.encoder import MoonEncoder
 from models.inside.heat import HeatConfig, HeatMap, heat_maps
+from models.inside.pairs import query_kind
 from models.inside.randomised import randomised
 from models.inside.shown import Shown, show_product, show_query, unit_vector
 
@@ -33,6 +34,8 @@ class Shot:
 
     side: str
     """`PRODUCT`: a shop's photograph, held against the query; `QUERY`: a shopper's, held against the product."""
+    asked: str
+    """What the query was made of: `text`, `photo` or `both`."""
     ref: str
     area_frac: float
     """Share of the picture that the true box covers."""
@@ -76,6 +79,8 @@ def play(
 ) -> list[Shot]:
     """Map every photograph that has a true box, of products held against queries and the other way round.
 
+    A product or query counts once, in the first pair that names it.
+
     Args:
         encoder: The trained model.
         pairs: Products, and queries that they answer. Only their photographs' boxes are read as truth; no model sees
@@ -86,10 +91,14 @@ def play(
     """
     control = randomised(encoder, seed)
     shots: list[Shot] = []
+    known: set[tuple[str, str]] = set()
     for done, (item, query) in enumerate(pairs, start=1):
         product, asked = show_product(encoder, item), show_query(encoder, query)
+        kind = query_kind(query)
         for side, shown, other in ((PRODUCT, product, asked), (QUERY, asked, product)):
-            shots += _shots(encoder, control, side, shown, other, config)
+            if (side, shown.name) not in known:
+                known.add((side, shown.name))
+                shots += _shots(encoder, control, side, kind, shown, other, config)
         if progress is not None:
             progress(done)
     return shots
@@ -146,7 +155,7 @@ def _covered(low: float, high: float, num: int, cell_px: float, length_px: int) 
 
 
 def _shots(
-    encoder: MoonEncoder, control: MoonEncoder, side: str, shown: Shown, other: Shown, config: HeatConfig
+    encoder: MoonEncoder, control: MoonEncoder, side: str, asked: str, shown: Shown, other: Shown, config: HeatConfig
 ) -> list[Shot]:
     if not any(frame.photo.box for frame in shown.frames):
         return []
@@ -160,6 +169,7 @@ def _shots(
         found.append(
             Shot(
                 side=side,
+                asked=asked,
                 ref=one.photo.ref,
                 area_frac=(box[2] - box[0]) * (box[3] - box[1]) / (width * height),
                 hit=_inside(box, one.peak_px),

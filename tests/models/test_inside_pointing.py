@@ -18,7 +18,7 @@ def _heat(values: np.ndarray, size_px: tuple[int, int] = (40, 40), cell_px: floa
 
 
 def _shot(hit: bool, area: float, spearman: float = 0.0) -> Shot:
-    return Shot(PRODUCT, "p", area, hit, 0.5, not hit, True, spearman)
+    return Shot(PRODUCT, "text", "p", area, hit, 0.5, not hit, True, spearman)
 
 
 def test_the_score_is_hits_over_area() -> None:
@@ -61,17 +61,17 @@ def test_every_photograph_with_a_box_is_played() -> None:
     photo = shop.photo_of(shop.noise(5))
     boxed = Photo(ref="asked", digest=photo.digest, data=photo.data, box=(0.0, 0.0, 20.0, 20.0))
     mug = item(shop.noise(1), shop.noise(2), box=(0.0, 0.0, 40.0, 20.0))
-    pairs = [
-        (mug, QueryItem("both", "red", boxed)),
-        (mug, QueryItem("text", "red")),
-        (item(shop.noise(3)), QueryItem("t", "x")),
-    ]
+    plain = item(shop.noise(3), product_id="no box")
+    pairs = [(mug, QueryItem("both", "red", boxed)), (mug, QueryItem("text", "red")), (plain, QueryItem("t", "x"))]
     told: list[int] = []
     shots = play(encoder, pairs, HeatConfig(cells=3, window_cells=1), progress=told.append)
-    assert [(shot.side, shot.ref) for shot in shots] == [
-        (PRODUCT, "photo-0"), (PRODUCT, "photo-1"), (QUERY, "asked"), (PRODUCT, "photo-0"), (PRODUCT, "photo-1")
-    ]  # fmt: skip
-    assert [shot.area_frac for shot in shots] == pytest.approx([0.5, 0.5, 0.25, 0.5, 0.5])
+    # The product was seen with its first query; the second adds nothing.
+    assert [(shot.side, shot.asked, shot.ref) for shot in shots] == [
+        (PRODUCT, "both", "photo-0"),
+        (PRODUCT, "both", "photo-1"),
+        (QUERY, "both", "asked"),
+    ]
+    assert [shot.area_frac for shot in shots] == pytest.approx([0.5, 0.5, 0.25])
     assert told == [1, 2, 3]
     assert all(-1.0 <= shot.spearman <= 1.0 for shot in shots)
 

@@ -1,0 +1,134 @@
+"""Do the heat maps mean anything?
+
+    python -m benchmarks.pointing_game --recipe configs/train_moon/demo.yaml --model FOLDER
+
+Maps the photographs of held-out products against queries that bought them, and the shoppers' photographs against those
+products, and counts how often the hottest cell lies in the true box of the product. The boxes are read from the
+catalogue for this alone; no model sees them. Beside the hits stand the mean share of a picture that a box covers (what
+a map without meaning would hit), the hits of a point in the middle of the picture, those of the same model with random
+weights, and the rank correlation of the two models' maps, which has to be low. Writes
+benchmarks/results/pointing_game.json.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.ablation.machine import commit, machine
+from benchmarks.ablation.places import limits_of, take_in
+from benchmarks.ablation.protocol import PROJECT_ROOT
+from catalog import CatalogError, split_catalog
+from models.encoder import MoonEncoder
+from models.inside.heat import HeatConfig
+from models.inside.pairs import bought_pairs
+from models.inside.pointing import PRODUCT, QUERY, Score, Shot, play, score
+from moon.config import MoonConfig
+from moon.recipes import RecipeSchema, check_recipe
+
+SCHEMA = RecipeSchema({"parameters", "steps", "enable_cache", "settings"}, set(), {"config": MoonConfig}, {})
+MIN_RATIO, MAX_SPEARMAN = 2.0, 0.5
+"""Hits over the boxes' mean area at least; correlation with the maps of random weights at most."""
+GROUPS: Mapping[str, Mapping[str, str]] = {
+    "all": {},
+    "shop's photographs": {"side": PRODUCT},
+    "shop's, asked in words": {"side": PRODUCT, "asked": "text"},
+    "shop's, asked with a photograph": {"side": PRODUCT, "asked": "photo"},
+    "shop's, asked with both": {"side": PRODUCT, "asked": "both"},
+    "shoppers' photographs": {"side": QUERY},
+}
+
+
+def main(
+    recipe: Annotated[Path, typer.Option(help="Recipe that the model was trained with; the demo has true boxes.")],
+    model: Annotated[Path, typer.Option(help="Model folder.")],
+    most: Annotated[int, typer.Option(min=1, help="Most pairs of query and product.")] = 400,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random weights.")] = 0,
+    work: Annotated[Path | None, typer.Option(help="Keep the drawn shop here for the next run.")] = None,
+    results: Annotated[Path, typer.Option(help="Where the figures go.")] = PROJECT_ROOT / "benchmarks/results",
+) -> None:
+    """Pointing game of a model's heat maps, with random weights for control."""
+    config: MoonConfig = check_recipe(recipe, SCHEMA)["config"]
+    with kept_or_temporary(work) as folder:
+        catalog, _ = take_in(config, folder)
+        encoder = MoonEncoder.load(model, limits=limits_of(catalog))
+        pairs = bought_pairs(catalog, split_catalog(catalog, config.catalog.split))[:most]
+        heat = HeatConfig()
+        shots = play(encoder, pairs, heat, seed, lambda done: say_progress(done, len(pairs)))
+    if not shots:
+        raise CatalogError("no photograph has a true box", where=str(recipe), fix="play on the demo shop")
+    found = {name: score(rows) for name, keys in GROUPS.items() if (rows := _those(shots, keys))}
+    Console(width=160).print(as_table(found))
+    whole = found["all"]
+    for what, value, bar, passed in (
+        ("hits over area", whole.ratio, f"at least {MIN_RATIO}", whole.ratio >= MIN_RATIO),
+        ("Spearman with random weights", whole.spearman, f"below {MAX_SPEARMAN}", whole.spearman < MAX_SPEARMAN),
+    ):
+        print(f"{what}: {value:.2f}, {bar}: {'met' if passed else 'MISSED'}")
+    told: dict[str, Any] = {
+        "model": encoder.digest,
+        "data": catalog.digest,
+        "heat": heat.model_dump(),
+        "seed": seed,
+        "num_pairs": len(pairs),
+        "scores": {name: asdict(one) for name, one in found.items()},
+        "commit": commit(),
+        "machine": machine(),
+    }
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "pointing_game.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def as_table(found: Mapping[str, Score]) -> Table:
+    """One row a group of photographs, shares in per cent."""
+    table = Table(
+        "photographs", "n", "hits", "95 %", "mean area", "ratio", "heat inside", "random weights", "middle", "Spearman"
+    )
+    for name, one in found.items():
+        table.add_row(
+            name,
+            str(one.n),
+            f"{100 * one.hit_frac:.1f}",
+            f"{100 * one.hit_low:.1f}-{100 * one.hit_high:.1f}",
+            f"{100 * one.area_frac:.1f}",
+            f"{one.ratio:.2f}",
+            f"{100 * one.heat_in_frac:.1f}",
+            f"{100 * one.random_hit_frac:.1f}",
+            f"{100 * one.centre_hit_frac:.1f}",
+            f"{one.spearman:+.2f}",
+        )
+    return table
+
+
+def say_progress(done: int, total: int) -> None:
+    """One line that is written over."""
+    print(f"\r{done}/{total} pairs mapped", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def kept_or_temporary(folder: Path | None) -> Iterator[Path]:
+    """The folder asked for, or one that is gone afterwards."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as made:
+        yield Path(made)
+
+
+def _those(shots: list[Shot], keys: Mapping[str, str]) -> list[Shot]:
+    return [shot for shot in shots if all(getattr(shot, name) == value for name, value in keys.items())]
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,34 @@
+"""Figures of what the model looks at, into the run."""
+
+from __future__ import annotations
+
+import mlflow
+
+from catalog import Catalog, SplitConfig, split_catalog
+from models.encoder import MoonEncoder
+from models.inside.figures import figures_for_run
+from models.inside.heat import HeatConfig
+from models.inside.pairs import typical_pairs
+from models.regions import RegionStore
+from steps.limits import ingested_limits
+from steps.records import ModelFolder
+
+FOLDER = "inside"
+NUM_PAIRS = 4
+COARSE = HeatConfig(cells=8, window_cells=2)
+"""A few seconds a pair on a CPU; `models.inside.explain` draws finer ones."""
+
+
+def log_inside(model: ModelFolder, catalog: Catalog, split: SplitConfig, regions: RegionStore) -> None:
+    """Heat maps, parts of the cosine and experts of a few held-out products, as figures of the active MLflow run.
+
+    Args:
+        model: The trained model.
+        catalog: The validated catalogue.
+        split: Which products are held out.
+        regions: Core regions found before.
+    """
+    pairs = typical_pairs(catalog, split_catalog(catalog, split), NUM_PAIRS)
+    encoder = MoonEncoder.load(model.path, store=regions, limits=ingested_limits(catalog))
+    for name, figure in figures_for_run(encoder, pairs, COARSE).items():
+        mlflow.log_figure(figure, f"{FOLDER}/{name}.png")
