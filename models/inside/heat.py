@@ -1,15 +1,21 @@
-"""Heat maps over an item's photographs: the cosine that is lost when a part of the photograph is hidden.
+"""Heat maps over an item's photographs: how much of the cosine goes when a part of the photograph is hidden.
 
 A square window slides over the photograph and is painted over wherever the model sees it, in the original and in the
-core crop alike:
+core crop alike. With z what the head adds up and w the other side's unit vector,
 
-    heat(cell) = mean over the windows that cover the cell of (cos - cos with the window hidden)
+    heat(cell) = mean over the windows that cover the cell of <z - z with the window hidden, w> / |z|
+
+so that a window counts by what it adds to z, as the parts of `models.inside.contributions` do. The length |z| is held:
+with it, the cosine rises when something is hidden that agrees with w, but less than the rest of the item does, and a
+product that is matched mainly by its words would be cold wherever it can be seen. A window is cold when the item is
+closer to w without what is hidden.
 
 Nothing is assumed of the model: the decoder, the pooled vision that bypasses it, and the colours, which are counted
-and have no gradient, all take part, on any backbone. A window of which hiding raises the cosine is cold.
+and have no gradient, all take part, on any backbone.
 
 Source: occlusion sensitivity, Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014
-(arXiv 1311.2901). Our deviations: the score is a cosine, and the window is hidden in both views of the photograph.
+(arXiv 1311.2901). Our deviations: the score is the share of a cosine, and the window is hidden in both views of the
+photograph.
 """
 
 from __future__ import annotations
@@ -26,7 +32,9 @@ from catalog import Box, Photo, Section
 from models.backbones import PictureFeatures
 from models.batch import collate
 from models.encoder import MoonEncoder
+from models.heads import Signals
 from models.inside.frames import Frame, PixelBox
+from models.inside.joined import joined
 from models.inside.shown import Shown
 from models.tokens import TokenType
 
@@ -60,7 +68,7 @@ class HeatMap:
     cell_px: float
     """Side of a cell, pixels of the photograph; the last column and row may reach past its edge."""
     heat: np.ndarray
-    """(rows, columns) float64: cosine lost where hidden in every view."""
+    """(rows, columns) float64: cosine that goes, its length held, where hidden in every view."""
     by_view: dict[TokenType, np.ndarray]
     """The same, hidden in the original (IMAGE) or in the crop (CROP) alone; empty unless asked for."""
 
@@ -149,10 +157,11 @@ def _lost(
     target_E: torch.Tensor,
     config: HeatConfig,
 ) -> np.ndarray:
-    """Cosine lost with each box hidden in the squares `hidden`; (boxes,) float64."""
+    """What goes with each box hidden in the squares `hidden`; (boxes,) float64."""
     pixels_NCHW = encoder.processor.pixels(shown.encoded.squares)
     plain = encoder.model.encode_pictures(pixels_NCHW.to(encoder.device))
-    whole = float(_cosines(encoder, shown, plain, [{}], target_E)[0])
+    z_E = _sums(encoder, shown, plain, [{}])[0]
+    towards_E = target_E.double().to(encoder.device) / z_E.norm().clamp(min=1e-12)
     fills = {index: _fill(shown.frames[index], pixels_NCHW[index], config.fill) for index in hidden}
     lost = np.zeros(len(boxes))
     for start in range(0, len(boxes), config.batch_size):
@@ -167,28 +176,25 @@ def _lost(
                     changed.append(torch.lerp(pixels_NCHW[index], fills[index], covered_SS))
             rows.append(replaced)
         if changed:
-            features = _joined(plain, encoder.model.encode_pictures(torch.stack(changed).to(encoder.device)))
-            cosines = _cosines(encoder, shown, features, rows, target_E)
-            lost[start : start + len(rows)] = whole - cosines
+            features = _together(plain, encoder.model.encode_pictures(torch.stack(changed).to(encoder.device)))
+            gone_BE = z_E - _sums(encoder, shown, features, rows)
+            lost[start : start + len(rows)] = (gone_BE @ towards_E).cpu().numpy()
     return lost
 
 
-def _cosines(
-    encoder: MoonEncoder,
-    shown: Shown,
-    features: PictureFeatures,
-    rows: Sequence[dict[int, int]],
-    target_E: torch.Tensor,
-) -> np.ndarray:
-    """Cosines of the item with some of its pictures replaced, one row a replacement; float64."""
+def _sums(
+    encoder: MoonEncoder, shown: Shown, features: PictureFeatures, rows: Sequence[dict[int, int]]
+) -> torch.Tensor:
+    """The head's sum for the item with some of its pictures replaced, one row a replacement; (rows, E) float64."""
     num = len(shown.frames)
     slots = [replaced.get(index, index) for replaced in rows for index in range(num)]
     pad_id = encoder.processor.template.pad_id
     batch = collate([shown.encoded.sequence] * len(rows), slots, pad_id=pad_id).to(encoder.device)
-    return (encoder.model(batch, features).double() @ target_E.double().to(encoder.device)).cpu().numpy()
+    signals: Signals = encoder.model.signals(batch, features)
+    return joined(encoder.model.head, signals).double()
 
 
-def _joined(one: PictureFeatures, other: PictureFeatures) -> PictureFeatures:
+def _together(one: PictureFeatures, other: PictureFeatures) -> PictureFeatures:
     return PictureFeatures(
         torch.cat((one.tokens_NKD, other.tokens_NKD)),
         torch.cat((one.pooled_NP, other.pooled_NP)),

@@ -9,7 +9,8 @@ from PIL import Image
 
 from catalog import Box, QueryItem
 from models.encoder import MoonEncoder
-from models.inside import HeatConfig, HeatMap, heat_maps, randomised, show_product, show_query, unit_vector
+from models.inside import HeatConfig, HeatMap, Shown, heat_maps, randomised, show_product, show_query, unit_vector
+from models.inside.joined import joined
 from models.inside.pointing import map_correlation
 from models.tokens import TokenType
 from tests.models import shop
@@ -96,17 +97,26 @@ def test_hiding_against_a_naive_loop() -> None:
     square = shop.noise(3, 32)
     shown = show_product(encoder, item(square))
     heat = heat_maps(encoder, shown, TARGET, HeatConfig(cells=4, window_cells=1))[0].heat
-    plain = float(unit_vector(encoder, shown) @ TARGET)
     pixels = encoder.processor.pixels(shown.encoded.squares)
+    whole = _sum_of(encoder, shown, pixels)
     for row in range(4):
         for column in range(4):
             changed = pixels.clone()
             mean = pixels[0].mean(dim=(1, 2), keepdim=True)
             changed[0, :, row * 8 : row * 8 + 8, column * 8 : column * 8 + 8] = mean
-            batch = shown.batch(encoder.processor, changed)
-            with torch.no_grad():
-                lost = plain - float(encoder.model(batch)[0] @ TARGET)
-            assert heat[row, column] == pytest.approx(lost, abs=1e-6)
+            gone = whole - _sum_of(encoder, shown, changed)
+            assert heat[row, column] == pytest.approx(float(gone @ TARGET / whole.norm()), abs=1e-6)
+
+
+@torch.no_grad()
+def _sum_of(encoder: MoonEncoder, shown: Shown, pixels_NCHW: torch.Tensor) -> torch.Tensor:
+    batch = shown.batch(encoder.processor, pixels_NCHW)
+    signals = encoder.model.signals(batch)
+    head = encoder.model.head
+    total = head.project(head.norm(signals.hidden_BD))[0]
+    for name, raw in head.residuals.items():
+        total[head.spans[name]] += raw(*signals.raw(name))[0]
+    return total[head.order]
 
 
 def test_a_larger_window_is_the_mean_over_all_that_cover_a_cell() -> None:
@@ -118,6 +128,29 @@ def test_a_larger_window_is_the_mean_over_all_that_cover_a_cell() -> None:
     assert set(rows) == {0, 1, 2, 3}
     assert set(columns) == {3, 4, 5, 6, 7}
     assert np.unravel_index(int(np.abs(wide).argmax()), wide.shape) == (1, 5)
+
+
+CHANGES: list[dict[str, object]] = [
+    {},
+    {"head": "heads", "residual_start": "open", "colour_residual": True},
+    {"head": "sum", "colour_residual": False},
+    {"fusion": "late"},
+    {"fusion": "late", "colour_residual": True, "word_residual": False},
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+def test_the_sum_over_its_length_is_the_vector(changes: dict[str, object]) -> None:
+    encoder = lively(**changes)
+    for shown in (
+        show_product(encoder, item(shop.noise(1))),
+        show_product(encoder, item()),
+        show_query(encoder, QueryItem("q", None, shop.photo_of(shop.noise(2)))),
+    ):
+        with torch.no_grad():
+            batch = shown.batch(encoder.processor, encoder.processor.pixels(shown.encoded.squares))
+            z = joined(encoder.model.head, encoder.model.signals(batch))[0]
+        torch.testing.assert_close(z / z.norm(), unit_vector(encoder, shown), atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("fill", ["mean", "border"])
