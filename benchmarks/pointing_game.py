@@ -52,7 +52,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
 def main(
     recipe: Annotated[Path, typer.Option(help="Recipe that the model was trained with; the demo has true boxes.")],
     model: Annotated[Path, typer.Option(help="Model folder.")],
-    most: Annotated[int, typer.Option(min=1, help="Most pairs of query and product.")] = 400,
+    most: Annotated[int, typer.Option(min=1, help="Most pairs of query and product.")] = 120,
     seed: Annotated[int, typer.Option(min=0, help="Of the random weights.")] = 0,
     work: Annotated[Path | None, typer.Option(help="Keep the drawn shop here for the next run.")] = None,
     results: Annotated[Path, typer.Option(help="Where the figures go.")] = PROJECT_ROOT / "benchmarks/results",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,12 +19,14 @@ Written by one command, pictures and numbers included; nothing here is edited by
 
 Model `{model}`, data `{data}`, commit {commit}; {num_products} held-out products and {num_queries} held-out queries.
 The products are the first of the held-out side by the order of ids, kinds of query in turn and no leaf category twice
-where it can be: none was chosen because it looks good.
+where it can be: none was chosen because it looks good. A shopper of the demo sometimes buys something else than what
+was typed; such a query stays.
 
 **How to read it.** *Photographs*: red is the core region that is cropped and fed beside the original, dashed green the
 true box, which no model sees. *Heat*: the cosine between query and product that is lost when a part of the photograph
-is hidden, in the original and in the crop alike; red brings the two together, blue drives them apart, the white dot is
-the hottest cell, and the colour scale is one for all photographs of a case. *Bars on the left*: what each part of the
+is hidden, in the original and in the crop alike, the vector's length held; red brings the two together, blue drives
+them apart, and the white dot is the hottest cell. The query's photograph has a colour scale of its own, and the
+product's share one. *Bars on the left*: what each part of the
 product brings to the cosine; they sum to it. *Bars on the right*: what is lost without a part. The two differ because
 the decoder lets later tokens read earlier ones. *Experts*: the mean gate of each routed expert over the tokens of a
 type, and the guided expert that worked beside them. *Neighbours*: the held-out products nearest to the query, once
@@ -87,7 +90,7 @@ def _case(case: Case, images: str) -> str:
     core = f" Core region against true box, IoU by photograph: {', '.join(overlaps)}." if overlaps else ""
     lines = [
         f"## {_heading(case)}\n",
-        f"Asked with {_kind(case)}. Product: *{product.title}*; {'; '.join(fields)}. Cosine "
+        f"Asked with {_kind(case)}. Product: *{plain(product.title or '-')}*; {'; '.join(fields)}. Cosine "
         f"{case.explanation.cosine:.3f}, place {case.neighbours[ALL_PARTS].rank}.{core}\n",
         f"![Photographs, heat maps and parts of case {case.number}]({images}/case_{case.number}.png)\n",
         _told(case),
@@ -95,6 +98,11 @@ def _case(case: Case, images: str) -> str:
         f"![Neighbours of case {case.number}]({images}/case_{case.number}_neighbours.png)\n",
     ]
     return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """Words of a shop or a shopper as Markdown shows them, whatever signs they hold."""
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", text)
 
 
 def _told(case: Case) -> str:
@@ -137,5 +145,5 @@ def _anchor(case: Case) -> str:
 
 def _kind(case: Case) -> str:
     if case.query.photo is None:
-        return f"words, “{case.query.text}”"
-    return "a photograph" if case.query.text is None else f"a photograph and words, “{case.query.text}”"
+        return f"words, “{plain(case.query.text or "")}”"
+    return "a photograph" if case.query.text is None else f"a photograph and words, “{plain(case.query.text or "")}”"

@@ -30,7 +30,7 @@ def save_small(figure: Figure, path: Path, dpi: int = 110) -> None:
     while True:
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=dpi)
-        image = Image.open(stream).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        image = Image.open(stream).convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
         image.save(path, format="PNG", optimize=True)
         if path.stat().st_size <= MAX_BYTES or dpi <= 40:
             return
@@ -43,13 +43,12 @@ def draw_case(case: Case) -> Figure:
 
     product, query = case.explanation.product, case.explanation.query
     assert query is not None
-    maps = [*query.maps[:1], *product.maps[:MAX_SHOWN_PHOTOS]]
     columns = max(1 + min(len(product.maps), MAX_SHOWN_PHOTOS), 2)
     figure = Figure(figsize=(2.1 * columns, 7.4), layout="constrained")
     upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(4.3, 3.1))[:, 0]
     panels = upper.subplots(2, columns, squeeze=False)
-    top = max((float(np.abs(heat.heat).max()) for heat in maps), default=0.0) or 1.0
-    _draw_query(panels[:, 0], case, query.maps, top)
+    _draw_query(panels[:, 0], case, query.maps, _largest(query.maps))
+    top = _largest(product.maps)
     for column in range(1, columns):
         pair = panels[:, column]
         if column <= len(product.maps):
@@ -107,7 +106,9 @@ def draw_space(held: Held, points: np.ndarray, cases: Sequence[Case]) -> Figure:
     for case in cases:
         x, y = points[by_id[case.item.product.product_id]]
         box = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": "black", "linewidth": 0.6}
-        panel.annotate(str(case.number), (x, y), fontsize=8, ha="center", va="center", bbox=box)
+        panel.annotate(
+            str(case.number), (x, y), (7, 7), textcoords="offset points", fontsize=7, ha="center", va="center", bbox=box
+        )
     panel.set_title("dots: products, crosses: queries in the colour of what they bought", fontsize=9)
     panel.set_xticks([])
     panel.set_yticks([])
@@ -127,6 +128,11 @@ def plane(vectors: np.ndarray) -> np.ndarray:
     made = TSNE(metric="cosine", init="pca", perplexity=perplexity, random_state=0)
     placed: np.ndarray = made.fit_transform(vectors)
     return placed
+
+
+def _largest(maps: Sequence[HeatMap]) -> float:
+    """Top of a colour scale: a query's single photograph would leave a product's several without colour."""
+    return max((float(np.abs(heat.heat).max()) for heat in maps), default=0.0) or 1.0
 
 
 def _draw_query(pair: np.ndarray, case: Case, maps: tuple[HeatMap, ...], top: float) -> None:

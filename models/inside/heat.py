@@ -44,7 +44,7 @@ VIEWS = (TokenType.IMAGE, TokenType.CROP)
 class HeatConfig(Section):
     """How fine a heat map is."""
 
-    cells: int = Field(default=12, ge=2, le=256, description="Cells along the longer side of the photograph.")
+    cells: int = Field(default=16, ge=2, le=256, description="Cells along the longer side of the photograph.")
     window_cells: int = Field(default=3, ge=1, le=64, description="Side of the hidden window, cells.")
     fill: Literal["mean", "border"] = Field(
         default="mean",

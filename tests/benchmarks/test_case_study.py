@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.case_study.cases import ALL_PARTS, Held, choose, held_out, name_of, study
-from benchmarks.case_study.page import Origin, write_page
+from benchmarks.case_study.page import Origin, plain, write_page
 from benchmarks.case_study.pictures import MAX_BYTES, draw_case, draw_neighbours, draw_space, plane, save_small
 from catalog import QueryItem, SplitConfig
 from models.encoder import MoonEncoder
@@ -87,6 +87,10 @@ def test_page_and_pictures_go_together(held: Held, encoder: MoonEncoder, tmp_pat
     assert set(re.findall(r"\]\(#([^)]+)\)", page)) <= anchors
     assert "Played." in page
     assert f"{cases[0].explanation.cosine:.3f}" in page
+
+
+def test_signs_of_a_title_are_no_markdown() -> None:
+    assert plain("HOT* [new] a_b | 5 < 6") == r"HOT\* \[new\] a\_b \| 5 \< 6"
 
 
 def test_a_large_picture_is_made_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
