@@ -144,6 +144,7 @@ def _anchor(case: Case) -> str:
 
 
 def _kind(case: Case) -> str:
+    words = f"words, “{plain(case.query.text)}”" if case.query.text else ""
     if case.query.photo is None:
-        return f"words, “{plain(case.query.text or "")}”"
-    return "a photograph" if case.query.text is None else f"a photograph and words, “{plain(case.query.text or "")}”"
+        return words
+    return f"a photograph and {words}" if words else "a photograph"
