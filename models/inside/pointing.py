@@ -44,7 +44,8 @@ class Shot:
     heat_in_frac: float
     """Share of the positive heat that lies in the true box."""
     random_hit: bool
-    """The same for random weights."""
+    random_heat_in_frac: float
+    """The same two for random weights."""
     centre_hit: bool
     """The middle of the picture lies in the true box."""
     spearman: float
@@ -65,6 +66,7 @@ class Score:
     """hit_frac over area_frac: 1 is chance."""
     heat_in_frac: float
     random_hit_frac: float
+    random_heat_in_frac: float
     centre_hit_frac: float
     spearman: float
     """Mean rank correlation with the maps of random weights."""
@@ -123,6 +125,7 @@ def score(shots: Iterable[Shot]) -> Score:
         ratio=hits / len(rows) / area,
         heat_in_frac=mean("heat_in_frac"),
         random_hit_frac=mean("random_hit"),
+        random_heat_in_frac=mean("random_heat_in_frac"),
         centre_hit_frac=mean("centre_hit"),
         spearman=mean("spearman"),
     )
@@ -175,6 +178,7 @@ def _shots(
                 hit=_inside(box, one.peak_px),
                 heat_in_frac=heat_inside(one, box),
                 random_hit=_inside(box, blind.peak_px),
+                random_heat_in_frac=heat_inside(blind, box),
                 centre_hit=_inside(box, (width / 2, height / 2)),
                 spearman=map_correlation(one, blind),
             )

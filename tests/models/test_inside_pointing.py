@@ -18,7 +18,7 @@ def _heat(values: np.ndarray, size_px: tuple[int, int] = (40, 40), cell_px: floa
 
 
 def _shot(hit: bool, area: float, spearman: float = 0.0) -> Shot:
-    return Shot(PRODUCT, "text", "p", area, hit, 0.5, not hit, True, spearman)
+    return Shot(PRODUCT, "text", "p", area, hit, 0.5, not hit, 0.3, True, spearman)
 
 
 def test_the_score_is_hits_over_area() -> None:
@@ -29,6 +29,7 @@ def test_the_score_is_hits_over_area() -> None:
     assert found.area_frac == pytest.approx(0.4)
     assert found.ratio == pytest.approx(0.75 / 0.4)
     assert found.random_hit_frac == 0.25
+    assert found.random_heat_in_frac == pytest.approx(0.3)
     assert found.centre_hit_frac == 1.0
     assert found.spearman == pytest.approx(0.1)
     # Wilson: centre (3 + z^2/2) / (4 + z^2), half width z sqrt(p (1-p) / n + z^2 / (4 n^2)) / (1 + z^2 / n).
