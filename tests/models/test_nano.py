@@ -93,18 +93,25 @@ def test_patch_filters_start_orthogonal() -> None:
     assert cosine_filters(2, 16).shape == (16, 12)
 
 
+def _first(found: dict[str, torch.Tensor], name: str) -> torch.Tensor:
+    """The dense FFN's matrix out of the first stacked expert: gate rows, then up rows."""
+    layer, _, part = name.partition(".mlp.")
+    if part == "down_proj.weight":
+        return found[f"{layer}.mlp.experts.w_out"][0]
+    gate, up = found[f"{layer}.mlp.experts.w_in"][0].chunk(2)
+    return {"gate_proj.weight": gate, "up_proj.weight": up}[part]
+
+
 @pytest.mark.parametrize("combination", ["switch", "additive"])
 @pytest.mark.parametrize("expert", ["full", "low_rank"])
 def test_guided_moon_at_step_zero_is_dense_moon(batch: Batch, combination: str, expert: str) -> None:
     moe = {"layers": [0, 1], "combination": combination, "expert": expert, "num_experts": 3, "top_k": 2, "rank": 4}
     guided = MoonModel.seeded(shop.tiny_model(moe=moe, slots=False), 400, seed=4).eval()
     dense = MoonModel.seeded(shop.tiny_model(moe={"layers": []}, slots=False), 400, seed=5).eval()
-    weights = {}
+    weights, found = {}, guided.state_dict()
     for name, value in dense.state_dict().items():
-        found = guided.state_dict()
         shared = name.replace(".mlp.", ".mlp.shared.")
-        first = name.replace(".mlp.", ".mlp.experts.0.")
-        weights[name] = found[name] if name in found else found[shared] if shared in found else found[first]
+        weights[name] = found[name] if name in found else found[shared] if shared in found else _first(found, name)
         assert weights[name].shape == value.shape
     dense.load_state_dict(weights)
     with torch.inference_mode():

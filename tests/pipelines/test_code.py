@@ -37,7 +37,7 @@ def changed(before: dict[str, str]) -> set[str]:
 @pytest.mark.parametrize(
     ("path", "stale"),
     [
-        ("models/losses.py", {"steps.train_model"}),
+        ("models/losses/contrastive.py", {"steps.train_model"}),
         ("models/regions/saliency.py", {"steps.detect_regions", "steps.train_model", "steps.evaluate_mbe"}),
         ("validation/benchmark/ranking.py", {"steps.train_model", "steps.evaluate_mbe"}),
         ("validation/data/suites.py", {"steps.validate_catalog"}),
@@ -51,7 +51,7 @@ def test_an_edit_makes_exactly_the_steps_stale_that_stand_on_it(copy: Path, path
     with (copy / path).open("a", encoding="utf-8") as stream:
         stream.write("\n# edited\n")
     assert stale <= changed(before)
-    if path == "models/losses.py":
+    if path == "models/losses/contrastive.py":
         assert not changed(before) & {"steps.validate_catalog", "steps.detect_regions"}
     if not stale:
         assert changed(before) == set()
@@ -78,8 +78,8 @@ def test_every_way_to_import_is_followed(copy: Path) -> None:
 
 def test_regions_do_not_stand_on_the_networks() -> None:
     assert "models/regions/store.py" in names("steps.detect_regions")
-    assert "models/losses.py" not in names("steps.detect_regions")
-    assert "models/losses.py" in names("steps.train_model")
+    assert "models/losses/contrastive.py" not in names("steps.detect_regions")
+    assert "models/losses/contrastive.py" in names("steps.train_model")
 
 
 def test_cached_steps_name_their_own_module() -> None:
