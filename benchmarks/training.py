@@ -209,12 +209,9 @@ def features(shop: Shop, train: TrainConfig, rounds: int) -> dict[str, float]:
     """Steps that run a frozen tower over steps that read what it saw."""
     frozen = train.parameters.model_copy(update={"freeze": (TOWER,)})
     turns, loops = Turns(), {}
-    filled_s = 0.0
     for arm, variants in (("tower", 0), ("features", train.feature_variants)):
         changed = train.model_copy(update={"parameters": frozen, "feature_variants": variants})
-        started = time.perf_counter()
         prepared = shop.prepared(changed, "features")
-        filled_s = time.perf_counter() - started
         bare = MoonModule(prepared.objective, changed, shop.folder / "features", "")
         loops[arm] = BareLoop(prepared.objective.train(), prepared.dataset, bare.configure_optimizers())
     for number in range(rounds + SKIPPED):
@@ -222,7 +219,7 @@ def features(shop: Shop, train: TrainConfig, rounds: int) -> dict[str, float]:
             started_at = clock()
             loop.step(number)
             turns.add(arm, started_at)
-    return turns.ratio("tower", "features") | {"prepared_in_s": round(filled_s, 2)}
+    return turns.ratio("tower", "features")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
