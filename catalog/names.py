@@ -24,6 +24,8 @@ class ArtifactName(StrEnum):
     PARITY = "parity"
     ALIAS_MOVE = "alias_move"
     INDEX = "index"
+    INSIDE = "inside"
+    """Figures of what the model looks at; in MLflow alone."""
 
 
 class Alias(StrEnum):

@@ -63,5 +63,6 @@ def train_moon(config: MoonConfig = MoonConfig()) -> None:
         decision=decision,
         registration=registration,
         bento=bento,
+        split=config.catalog.split,
         config=config.model_dump(mode="json"),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mlflow
 
-from catalog import Catalog, SplitConfig, split_catalog
+from catalog import ArtifactName, Catalog, SplitConfig, split_catalog
 from models.encoder import MoonEncoder
 from models.inside.figures import figures_for_run
 from models.inside.heat import HeatConfig
@@ -13,7 +13,7 @@ from models.regions import RegionStore
 from steps.limits import ingested_limits
 from steps.records import ModelFolder
 
-FOLDER = "inside"
+FOLDER = ArtifactName.INSIDE.value
 NUM_PAIRS = 4
 COARSE = HeatConfig(cells=8, window_cells=2)
 """A few seconds a pair on a CPU; `models.inside.explain` draws finer ones."""

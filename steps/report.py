@@ -14,10 +14,11 @@ from zenml.client import Client
 from zenml.models import PipelineRunResponse
 from zenml.types import HTMLString
 
-from catalog import ArtifactName, Catalog
+from catalog import ArtifactName, Catalog, SplitConfig
 from models.regions import RegionStore
 from steps import tracking
 from steps.code import commit
+from steps.inside import log_inside
 from steps.materializers import RecordMaterializer
 from steps.records import (
     Benchmark,
@@ -55,6 +56,7 @@ def report(
     decision: GateResult,
     registration: Registration,
     bento: BentoRecord,
+    split: SplitConfig,
     config: dict[str, Any],
 ) -> tuple[Annotated[HTMLString, ArtifactName.REPORT.value], Annotated[ConfigRecord, ArtifactName.CONFIG.value]]:
     """Write the page and complete the MLflow run. Never cached: a run without its own report would look empty."""
@@ -74,6 +76,7 @@ def report(
     tracking.log_record(registration, ArtifactName.REGISTRATION)
     tracking.log_record(bento, ArtifactName.BENTO)
     tracking.log_page(page, ArtifactName.REPORT)
+    log_inside(model, validated_catalog, split, regions)
     mlflow.set_tags(
         {
             "data_digest": catalog.digest,

@@ -105,7 +105,7 @@ def changed_loss(workplace: Workplace, promoted: Result, tmp_path_factory: pytes
     for room in ROOMS:
         shutil.copytree(PROJECT_ROOT / room, root / room, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT_ROOT / LOCK_FILE, root)
-    with (root / "models" / "losses.py").open("a", encoding="utf-8") as stream:
+    with (root / "models" / "losses" / "contrastive.py").open("a", encoding="utf-8") as stream:
         stream.write("\n# another temperature\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps.code, "PROJECT_ROOT", root)
