@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         record, _ = fit(task, logger=logger, score=ScoreElsewhere(folder, task) if scored else None, ranks=ranks)
         if ranks.is_first:
             write_json(folder.record, record.to_dict())
+        # Nobody leaves while the first one writes, so that no connection breaks under it.
+        distributed.barrier()
     except MoonError as error:
         _log.error("%s", error)
         write_json(folder.error(ranks.rank), {**error_to_dict(error), "time_s": str(time.time())})
