@@ -19,6 +19,7 @@ fp32 at width 64, 1.0 at 128, 1.3 at 192, 1.5 at 256, 1.7 at 576.
 """
 _CPU_INFO = Path("/proc/cpuinfo")
 _CGROUP_LIMIT, _CGROUP_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+_CGROUP_STAT = Path("/sys/fs/cgroup/memory.stat")
 _UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16", "sve_bf16": "SVE-BF16", "bf16": "NEON-BF16"}
 
 
@@ -96,6 +97,9 @@ def free_bytes(device: torch.device) -> int:
     try:
         limit = _CGROUP_LIMIT.read_text(encoding="utf-8").strip()
         used = int(_CGROUP_USED.read_text(encoding="utf-8"))
+        # Pages of files that were read count as used, though the kernel gives them up at once when asked.
+        stat = dict(line.split() for line in _CGROUP_STAT.read_text(encoding="utf-8").splitlines())
+        used -= int(stat.get("inactive_file", 0))
     except OSError:
         return free
     return free if limit == "max" else min(free, max(int(limit) - used, 0))

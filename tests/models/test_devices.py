@@ -71,3 +71,17 @@ def test_a_gpu_asked_for_and_absent_is_an_error(monkeypatch: pytest.MonkeyPatch)
     assert choose_device("cpu") == (CPU, "as configured")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_device("auto") == (GPU, "a GPU is there")
+
+
+def test_pages_of_read_files_are_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "_CGROUP_LIMIT": "3000000",
+        "_CGROUP_USED": "2500000",
+        "_CGROUP_STAT": "anon 500000\ninactive_file 2000000\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        monkeypatch.setattr(devices, name, tmp_path / name)
+    assert devices.free_bytes(torch.device("cpu")) == 2_500_000
+    (tmp_path / "_CGROUP_STAT").unlink()
+    assert devices.free_bytes(torch.device("cpu")) > 3_000_000  # no container to hold to
