@@ -6,8 +6,8 @@ process, the latter being the nearer to the truth on a machine that others use t
 
   lightning   the whole Lightning step (loader, hooks, guards, logging) over a bare loop of the same model and batches
   bucketing   the decoder, forward and backward, on rows of like length together, against chunks of the same sizes in
-              the order given and against whole views padded to their longest row; at nano's width and at that of the
-              laptop recipe, since small products gain less than they save
+              the order given and against view by view, each padded to its longest row; at nano's width and at that of
+              the laptop recipe, since small products gain less than they save
   features    steps that read what a frozen tower saw from disk, over steps that run the tower
 
 The shop is the demo's, the model is `nano` as the demo recipe has it.
@@ -16,6 +16,7 @@ The shop is the demo's, the model is `nano` as the demo recipe has it.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -33,11 +34,12 @@ from catalog import CatalogConfig, DemoConfig, SplitConfig, Splits, split_catalo
 from catalog.catalog import Catalog
 from catalog.sources import load_catalog
 from models.backbones import PictureFeatures
-from models.bucketing import Buckets, bucket, unsorted
+from models.batch import Batch, joined
+from models.bucketing import Buckets, unsorted
 from models.config import ModelConfig, NanoConfig, TrainConfig
 from models.regions import CoreRegions, RegionsConfig, make_chooser, make_detector
-from models.training.chunks import plans_of, run_step
-from models.training.data import TrainBatch, TrainSet, View
+from models.training.chunks import plan_at_once, run_step
+from models.training.data import TrainBatch, TrainSet
 from models.training.fit import run_trainer
 from models.training.module import MoonModule
 from models.training.objective import Objective
@@ -165,42 +167,39 @@ def lightning(shop: Shop, train: TrainConfig) -> dict[str, float]:
 
 
 def bucketing(shop: Shop, train: TrainConfig, rounds: int, model: ModelConfig) -> dict[str, Any]:
-    """Sorted chunks, chunks in the order given, and whole views."""
+    """All rows of a step sorted by length, in the order given, and each view by itself."""
     prepared = shop.prepared(train, "work", model)
     objective, turns = prepared.objective.train(), Turns()
     padding: dict[str, list[float]] = {}
     for number in range(rounds + SKIPPED):
         batch = prepared.dataset[number]
-        plans = plans_of(batch, None)
+        plan, rows = plan_at_once(batch), joined(list(batch.views.values()))
+        starts = [0, *itertools.accumulate(len(view) for view in batch.views.values())]
+        views = tuple(tuple(range(start, end)) for start, end in itertools.pairwise(starts))
         arms = {
-            "sorted": plans,
-            "as they come": {
-                name: unsorted(plan.lengths, max(len(chunk) for chunk in plan.chunks)) for name, plan in plans.items()
-            },
-            "whole": {name: bucket(plan.lengths) for name, plan in plans.items()},
+            "sorted": plan,
+            "as they come": unsorted(plan.lengths, max(len(chunk) for chunk in plan.chunks)),
+            "view by view": Buckets(views, plan.lengths),
         }
         with torch.no_grad():
             pictures = objective.pictures(batch)
         for arm, chosen in arms.items():
             started = clock()
-            _encode(objective, batch, pictures, chosen)
+            _encode(objective, rows, pictures, chosen)
             turns.add(arm, started)
-            used = sum(sum(plan.lengths) for plan in chosen.values())
-            padding.setdefault(arm, []).append(1.0 - used / sum(plan.tokens for plan in chosen.values()))
+            padding.setdefault(arm, []).append(chosen.padding_frac)
     return {
         "as they come / sorted": turns.ratio("as they come", "sorted"),
-        "whole / sorted": turns.ratio("whole", "sorted"),
+        "view by view / sorted": turns.ratio("view by view", "sorted"),
         "padding_frac": {arm: round(statistics.mean(shares), 4) for arm, shares in padding.items()},
     }
 
 
-def _encode(objective: Objective, batch: TrainBatch, pictures: PictureFeatures, plans: dict[View, Buckets]) -> None:
+def _encode(objective: Objective, rows: Batch, pictures: PictureFeatures, plan: Buckets) -> None:
     objective.zero_grad()
     total = torch.zeros(())
-    for name, plan in plans.items():
-        view = batch.views[name]
-        parts = [objective.encode(view.rows(torch.tensor(rows)), pictures) for rows in plan.chunks]
-        total = total + plan.restore(torch.cat(parts))[:, 0].sum()
+    for some in plan.chunks:
+        total = total + objective.encode(rows.rows(torch.tensor(some)), pictures)[:, 0].sum()
     objective.model.take_stats()
     total.backward()
 

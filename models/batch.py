@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import torch
+from torch.nn import functional as F
 
 from models.tokens import TokenType
 
@@ -125,4 +126,28 @@ def collate(
         torch.tensor(list(slot_pictures), dtype=torch.long),
         torch.tensor(rows, dtype=torch.long),
         torch.zeros((0, 3, 1, 1)) if pixels_NCHW is None else pixels_NCHW,
+    )
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Batches whose slots refer to the same pictures, one below the other, padded on the right to the longest.
+
+    Args:
+        batches: At least one; the pixels of the first are taken.
+    """
+    length = max(one.ids_BL.shape[1] for one in batches)
+    starts = [0]
+    for one in batches:
+        starts.append(starts[-1] + len(one))
+
+    def wide(values: torch.Tensor, filler: int) -> torch.Tensor:
+        return F.pad(values, (0, length - values.shape[-1]), value=filler)
+
+    return replace(
+        batches[0],
+        ids_BL=torch.cat([wide(one.ids_BL, 0) for one in batches]),
+        types_BL=torch.cat([wide(one.types_BL, int(TokenType.PAD)) for one in batches]),
+        positions_3BL=torch.cat([wide(one.positions_3BL, 0) for one in batches], dim=1),
+        slot_picture_S=torch.cat([one.slot_picture_S for one in batches]),
+        slot_row_S=torch.cat([one.slot_row_S + start for one, start in zip(batches, starts, strict=False)]),
     )

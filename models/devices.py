@@ -97,12 +97,18 @@ def free_bytes(device: torch.device) -> int:
     try:
         limit = _CGROUP_LIMIT.read_text(encoding="utf-8").strip()
         used = int(_CGROUP_USED.read_text(encoding="utf-8"))
-        # Pages of files that were read count as used, though the kernel gives them up at once when asked.
-        stat = dict(line.split() for line in _CGROUP_STAT.read_text(encoding="utf-8").splitlines())
-        used -= int(stat.get("inactive_file", 0))
     except OSError:
         return free
-    return free if limit == "max" else min(free, max(int(limit) - used, 0))
+    return free if limit == "max" else min(free, max(int(limit) - used + _file_pages(), 0))
+
+
+def _file_pages() -> int:
+    """Bytes of files that were read: they count as used, though the kernel gives them up at once when asked."""
+    try:
+        lines = _CGROUP_STAT.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return int(dict(line.split() for line in lines).get("inactive_file", 0))
 
 
 def peak_bytes(device: torch.device) -> int:

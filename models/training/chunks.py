@@ -17,7 +17,7 @@ import torch
 from torch import distributed
 
 from models.backbones import PictureFeatures
-from models.batch import Batch
+from models.batch import Batch, joined
 from models.bucketing import Buckets, bucket
 from models.moe import RouterStats, recording
 from models.moe.recording import Fired
@@ -26,8 +26,9 @@ from models.training.data import TrainBatch, View
 from models.training.grad_cache import Held, hold
 from models.training.objective import Encoded, Objective
 
-NUM_LENGTHS, MIN_ROWS = 4, 8
-"""A view is encoded in so many groups of like length, none of fewer rows: small products waste more than padding."""
+NUM_LENGTHS, LEAST_TOKENS = 6, 1024
+"""A step is encoded in about so many groups of like length, none of fewer tokens: small products waste more than
+padding."""
 TOWER_TOKENS = 4
 """A tower works on about this many patches for each token that the decoder gets (Qwen merges 2 x 2)."""
 
@@ -68,15 +69,18 @@ def run_step(objective: Objective, batch: TrainBatch, chunk_tokens: int | None, 
     Returns:
         The loss, to be differentiated with `Step.backward`.
     """
-    plans = plans_of(batch, chunk_tokens, sharded)
+    if chunk_tokens is None and not sharded:
+        return _at_once(objective, batch)
+    plans = plans_of(batch, chunk_tokens)
     if chunk_tokens is not None:
+        assert not sharded, "processes cut their batches into different numbers of chunks"
         return _in_chunks(objective, batch, plans, chunk_tokens)
     pictures = objective.pictures(batch)
     vectors: dict[View, torch.Tensor] = {}
     stats: list[RouterStats] = []
     gates_BZ: torch.Tensor | None = None
     idle = batch.weight_B.new_zeros(())
-    for name in _views_anywhere(batch) if sharded else batch.views:
+    for name in _views_anywhere(batch):
         if name not in batch.views:
             # Other processes encode this view now: without a row here they would wait for this one's share.
             idle = idle + 0.0 * objective.encode(_one_row(batch), pictures).sum()
@@ -93,25 +97,38 @@ def run_step(objective: Objective, batch: TrainBatch, chunk_tokens: int | None, 
     return Step(batch, loss + idle, report, vectors[View.PRODUCTS].detach())
 
 
-def plans_of(batch: TrainBatch, chunk_tokens: int | None, sharded: bool = False) -> dict[View, Buckets]:
+def plans_of(batch: TrainBatch, chunk_tokens: int | None) -> dict[View, Buckets]:
     """How the rows of each view are encoded: those of like length together, since padding is computed for nothing.
 
     Args:
         batch: The step.
-        chunk_tokens: As in `run_step`.
-        sharded: As in `run_step`; every view is then encoded whole.
+        chunk_tokens: As in `run_step`; None, where parameters are sharded: every view whole.
     """
-    plans = {}
-    for name, view in batch.views.items():
-        lengths = view.mask_BL.sum(dim=1).tolist()
-        if chunk_tokens is not None:
-            assert not sharded, "processes cut their batches into different numbers of chunks"
-            plans[name] = bucket(lengths, tokens_per_chunk=chunk_tokens)
-        elif sharded:
-            plans[name] = bucket(lengths)
-        else:
-            plans[name] = bucket(lengths, rows_per_chunk=max(MIN_ROWS, -(-len(lengths) // NUM_LENGTHS)))
-    return plans
+    lengths = {name: view.mask_BL.sum(dim=1).tolist() for name, view in batch.views.items()}
+    return {name: bucket(own, tokens_per_chunk=chunk_tokens) for name, own in lengths.items()}
+
+
+def plan_at_once(batch: TrainBatch) -> Buckets:
+    """How the rows of all views together are encoded where memory does not matter."""
+    lengths = [length for view in batch.views.values() for length in view.mask_BL.sum(dim=1).tolist()]
+    return bucket(lengths, tokens_per_chunk=max(LEAST_TOKENS, -(-sum(lengths) // NUM_LENGTHS)))
+
+
+def _at_once(objective: Objective, batch: TrainBatch) -> Step:
+    """All views as one batch, whose rows of like length go together: few large products, little padding."""
+    pictures = objective.pictures(batch)
+    plan, rows = plan_at_once(batch), joined(list(batch.views.values()))
+    with _recording(objective) as fired:
+        parts = [objective.encode(_rows(rows, some), pictures) for some in plan.chunks]
+    counts = [len(view) for view in batch.views.values()]
+    vectors = dict(zip(batch.views, plan.restore(torch.cat(parts)).split(counts), strict=True))
+    gates_BZ = None
+    if fired:
+        by_view = plan.restore(_gate_mass(fired, objective)).split(counts)
+        gates_BZ = dict(zip(batch.views, by_view, strict=True))[View.QUERIES]
+    stats = _share_of_all(objective.model.take_stats())
+    loss, report = objective.loss(batch, Encoded(vectors, stats, gates_BZ))
+    return Step(batch, loss, report, vectors[View.PRODUCTS].detach())
 
 
 def _in_chunks(objective: Objective, batch: TrainBatch, plans: dict[View, Buckets], chunk_tokens: int) -> Step:
@@ -182,7 +199,7 @@ def _share_of_all(stats: list[RouterStats]) -> list[RouterStats]:
 
 
 @contextmanager
-def _recording(objective: Objective, name: View) -> Iterator[list[list[Fired]]]:
+def _recording(objective: Objective, name: View = View.QUERIES) -> Iterator[list[list[Fired]]]:
     """What fires in each layer where the loss wants to know it; else nothing."""
     wanted = objective.modality is not None and name == View.QUERIES
     with recording(objective.model.moes if wanted else []) as fired:

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from models.batch import joined
 from models.config import ModelConfig, TrainConfig
 from models.devices import free_bytes, product_rate
-from models.training.chunks import plans_of
+from models.training.chunks import plan_at_once, plans_of
 from models.training.data import TrainSet
 from models.training.estimate import GIB, Estimate, check_experts, check_fits
 from models.training.objective import Objective
@@ -57,9 +58,14 @@ def estimated(
     sharded = train.strategy == "fsdp" and dataset.ranks.world > 1
     batch = dataset[min(step, train.steps - 1)]
     in_model = {id(one) for one in objective.model.parameters()}
+    if train.chunk_tokens is None and not sharded:
+        views, plans = {"all": joined(list(batch.views.values()))}, {"all": plan_at_once(batch)}
+    else:
+        views = {str(name): view for name, view in batch.views.items()}
+        plans = {str(name): plan for name, plan in plans_of(batch, train.chunk_tokens).items()}
     work = Workload(
-        views={str(name): view for name, view in batch.views.items()},
-        plans={str(name): plan for name, plan in plans_of(batch, train.chunk_tokens, sharded).items()},
+        views=views,
+        plans=plans,
         num_pictures=len(batch.pixels_NCHW),
         picture_px=dataset.processor.layout.side_px,
         pairs=len(batch.product_ids),

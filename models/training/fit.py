@@ -6,7 +6,7 @@ import hashlib
 import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from models.regions import CoreRegions, RegionsConfig
 from models.training.announce import announce
 from models.training.costs import available_bytes, check_memory, costs, estimated
 from models.training.data import TrainBatch, TrainSet
+from models.training.frozen import lower_frozen, raise_frozen, raised
 from models.training.job import Task
 from models.training.launch import check_devices, launch
 from models.training.module import MoonModule
@@ -151,7 +152,10 @@ def fit(
     )
     fingerprint = _fingerprint(task, prepared)
     precision, precision_reason = choose_precision(config.precision, device, prepared.model.backbone.hidden_size)
-    module = _module(task, prepared, fingerprint, device, score, ranks)
+    is_sharded = config.strategy == "fsdp" and ranks.world > 1
+    # Shards of one layer must be of one precision.
+    lowered = lower_frozen(prepared.model) if precision == "bf16" and not is_sharded else []
+    module = _module(task, prepared, fingerprint, device, score, ranks, lowered)
     estimate = estimated(
         prepared.objective, prepared.dataset, config, min(module.step, config.steps - 1), device, precision
     )
@@ -181,6 +185,7 @@ def fit(
         _log.info(line)
     _log.info("shipped: the weights that are the %s", shipped)
     trained = trained.eval().cpu()
+    raise_frozen(lowered)
     merge_lora(trained)
     digest = write_model_folder(
         task.out_dir,
@@ -226,11 +231,13 @@ def _module(
     device: torch.device,
     score: Callable[[Embedder], float] | None,
     ranks: Ranks,
+    lowered: Sequence[torch.nn.Parameter],
 ) -> MoonModule:
     def judge(model: MoonModel) -> float:
         assert score is not None
         # What an encoder remembers of pictures is older than the weights by the next judgement.
-        return score(MoonEncoder(model, prepared.processor, f"{fingerprint}:{time.monotonic_ns()}", device=device))
+        with raised(lowered):
+            return score(MoonEncoder(model, prepared.processor, f"{fingerprint}:{time.monotonic_ns()}", device=device))
 
     state = load_checkpoint(task.work_dir, fingerprint)
     if state is not None:

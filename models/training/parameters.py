@@ -17,7 +17,7 @@ from torch import nn
 from catalog import ModelError
 from models.config.parameters import LoraConfig, ParametersConfig
 
-_BASE, _ADAPTER = ".base_layer.", ".lora_"
+_BASE, ADAPTER = ".base_layer.", ".lora_"
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ def add_lora(backbone: nn.Module, config: LoraConfig) -> tuple[str, ...]:
         backbone,
     )
     for name, parameter in backbone.named_parameters():
-        if _ADAPTER in name:
+        if ADAPTER in name:
             parameter.data = parameter.data.float()
-    adapted = {name.rpartition(_ADAPTER)[0] for name, _ in backbone.named_parameters() if _ADAPTER in name}
+    adapted = {name.rpartition(ADAPTER)[0] for name, _ in backbone.named_parameters() if ADAPTER in name}
     assert adapted == set(chosen), sorted(adapted ^ set(chosen))
     return tuple(chosen)
 
@@ -136,7 +136,7 @@ def choose_trainable(
     unfreeze = _matching(names, config.unfreeze, "train.parameters.unfreeze", "parameter")
     counts: dict[str, list[int]] = {}
     for name, parameter in names.items():
-        adapter = _ADAPTER in name
+        adapter = ADAPTER in name
         learns = config.train == "full" or id(parameter) not in in_backbone or id(parameter) in in_experts or adapter
         learns = (learns and name not in freeze) or name in unfreeze
         parameter.requires_grad_(learns)

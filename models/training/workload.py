@@ -87,8 +87,10 @@ def _memory(model: MoonModel, losses: Iterable[nn.Parameter], work: Workload, pa
     gradients = sum(one.numel() * one.element_size() for one in learning)
     copies = EMA_BYTES * sum(one.numel() for one in learning) if work.ema else 0
     if work.precision == "bf16":
-        # Autocast rounds every matrix anew, and the backward pass needs what it made.
-        copies += 2 * sum(_layer_load(layer, _Shares()).matrices for layer in model.backbone.decoder_layers())
+        # Autocast rounds every wide matrix anew, and the backward pass needs what it made.
+        layers = model.backbone.decoder_layers()
+        rounded = sum(one.numel() for one in layers.parameters() if one.ndim >= 2 and one.dtype == torch.bfloat16)
+        copies += 2 * max(0, sum(_layer_load(layer, _Shares()).matrices for layer in layers) - rounded)
     kept = [4 * part.kept * part.positions for part in parts]
     largest = max(
         (len(chunk) * max(plan.lengths[row] for row in chunk) for plan in work.plans.values() for chunk in plan.chunks),

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.batch import TokenSequence, collate, joined
 from models.bucketing import Buckets, bucket, unsorted
 
 LENGTHS = st.lists(st.integers(1, 60), max_size=40)
@@ -77,3 +78,18 @@ def test_restoring_passes_gradients_to_the_right_rows() -> None:
     (made.restore(values).sum(dim=1) * weights).sum().backward()
     assert values.grad is not None
     assert values.grad[:, 0].tolist() == [10.0, 100.0, 1.0]
+
+
+def test_batches_joined_are_their_rows_one_below_the_other() -> None:
+    def sequence(length: int, pictures: int) -> TokenSequence:
+        ids = list(range(1, length + 1))
+        return TokenSequence(ids, [3] * length, [(i, i, i) for i in ids], pictures)
+
+    parts = [[sequence(3, 1), sequence(2, 0)], [sequence(5, 2)], [sequence(1, 0), sequence(4, 1)]]
+    slots = [[4], [0, 2], [1]]
+    alone = [collate(items, own) for items, own in zip(parts, slots, strict=True)]
+    together = joined(alone)
+    expected = collate([item for items in parts for item in items], [slot for own in slots for slot in own])
+    for name in ("ids_BL", "types_BL", "positions_3BL", "slot_picture_S", "slot_row_S"):
+        assert torch.equal(getattr(together, name), getattr(expected, name)), name
+    assert torch.equal(together.rows(torch.tensor([2])).ids_BL, alone[1].ids_BL)

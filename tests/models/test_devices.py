@@ -84,4 +84,8 @@ def test_pages_of_read_files_are_free(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr(devices, name, tmp_path / name)
     assert devices.free_bytes(torch.device("cpu")) == 2_500_000
     (tmp_path / "_CGROUP_STAT").unlink()
+    assert devices.free_bytes(torch.device("cpu")) == 500_000  # nothing is known of files: the limit holds as it is
+    (tmp_path / "_CGROUP_LIMIT").write_text("max\n")
+    assert devices.free_bytes(torch.device("cpu")) > 3_000_000
+    (tmp_path / "_CGROUP_LIMIT").unlink()
     assert devices.free_bytes(torch.device("cpu")) > 3_000_000  # no container to hold to

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -274,19 +273,6 @@ def test_the_achieved_is_told_against_the_bare_products(estimate: Estimate) -> N
 )
 def test_large_numbers_have_prefixes(number: float, words: str) -> None:
     assert in_words(number) == words
-
-
-def test_the_container_limits_what_is_free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(devices, "_CGROUP_LIMIT", tmp_path / "max")
-    monkeypatch.setattr(devices, "_CGROUP_USED", tmp_path / "current")
-    cpu = torch.device("cpu")
-    machine = devices.free_bytes(cpu)
-    assert machine > 0
-    (tmp_path / "max").write_text("5000\n")
-    (tmp_path / "current").write_text("3000\n")
-    assert devices.free_bytes(cpu) == 2000
-    (tmp_path / "max").write_text("max\n")
-    assert devices.free_bytes(cpu) > 2000
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
