@@ -11,11 +11,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from models.codes import MAX_WIDTH
 from models.colours import NUM_CELLS
 from models.config import ModelConfig
 
-VISION, COLOURS, WORDS = "vision", "colours", "words"
+VISION, COLOURS, WORDS, CODES = "vision", "colours", "words", "codes"
 """Raw signals, each with its residual."""
+OF_WORDS = (WORDS, CODES)
+"""Those that an item without words lacks; the others are of pictures."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Signals:
     has_picture_B: torch.Tensor
     words_BD: torch.Tensor
     """Pooled token embeddings of the item's words; zero without any."""
+    codes_BC: torch.Tensor
+    """Pooled codes of the item's words; no columns where the model takes none."""
     has_words_B: torch.Tensor
 
     def raw(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -39,6 +44,7 @@ class Signals:
             VISION: (self.vision_BP, self.has_picture_B),
             COLOURS: (self.colours_BC, self.has_picture_B),
             WORDS: (self.words_BD, self.has_words_B),
+            CODES: (self.codes_BC, self.has_words_B),
         }[name]
 
 
@@ -96,13 +102,14 @@ class RawSignal(nn.Module):
 class FusedHead(nn.Module):
     """Fused hidden state, plus residuals of the raw signals, to a unit vector.
 
-        sum      z = W_h norm(h) + sum_r g_r W_r norm(r)                                  r in {v, c, w}
-        heads    z = interleave(W_h norm(h), W_hv norm(h) + g_v W_v norm(v), .. c, .. w)
+        sum      z = W_h norm(h) + sum_r g_r W_r norm(r)                                  r in {v, c, w, k}
+        heads    z = interleave(W_h norm(h), W_hv norm(h) + g_v W_v norm(v), .. c, .. w, .. k)
 
     v is the pooled vision tower: with a small backbone the fused path loses visual detail, and the residual carries it
     past the decoder. c are the colours of the pictures, which a tower trained to name objects has mostly forgotten and
     which tell variants apart. w are the pooled token embeddings: the very words of a query and of a title, which a
-    small decoder blurs. The gates g are learnt and start at one. A residual is zero for an item without the signal.
+    small decoder blurs. k are the pooled codes of `models.codes`: which words, whatever they mean. The gates g are
+    learnt and start at one. A residual is zero for an item without the signal.
 
     `sum` lets all signals share all dimensions. `heads` gives each residual dimensions of its own, in which an item
     without the signal is placed by its fused state alone: what a text query expects to see, say. The dimensions are
@@ -161,7 +168,8 @@ class FusedHead(nn.Module):
 class LateHead(nn.Module):
     """The dual encoder's join: each tower to a unit vector, then a weighted sum of those that are there.
 
-        z = a_v norm(g_v W_v norm(v) + g_c W_c norm(c) + M(v)) + a_t norm(W_h norm(h) + g_w W_w norm(w))
+        z = a_v norm(g_v W_v norm(v) + g_c W_c norm(c) + M(v))
+          + a_t norm(W_h norm(h) + g_w W_w norm(w) + g_k W_k norm(k))
 
     M is an MLP over the pooled vision tower, h the decoder over the words alone; a_v and a_t are learnt, and one at
     the start.
@@ -194,7 +202,7 @@ class LateHead(nn.Module):
         text_BE = self.project(self.norm(signals.hidden_BD))
         vision_BE = self.vision_change(signals.vision_BP)
         for name, raw in self.residuals.items():
-            if name == WORDS:
+            if name in OF_WORDS:
                 text_BE = text_BE + raw(*signals.raw(name))
             else:
                 vision_BE = vision_BE + raw(*signals.raw(name))
@@ -228,11 +236,28 @@ def _raw_signals(hidden_size: int, vision_size: int, config: ModelConfig) -> dic
     # Pictures have no head start that an untrained encoder should not have: a random map of them matches nothing.
     of_pictures = "open" if start == "zero" else start
     signals = {
-        VISION: (config.vision_residual, vision_size, of_pictures),
-        COLOURS: (config.colour_residual, NUM_CELLS, of_pictures),
-        WORDS: (config.word_residual, hidden_size, start),
+        VISION: (vision_size, of_pictures),
+        COLOURS: (NUM_CELLS, of_pictures),
+        WORDS: (hidden_size, start),
+        CODES: (code_width(config), start),
     }
-    return {name: (width, how) for name, (on, width, how) in signals.items() if on}
+    return {name: signals[name] for name in _names_of_raw(config)}
+
+
+def code_width(config: ModelConfig) -> int:
+    """Length of a token's code: that of its share of the embedding, since more would only be projected away."""
+    widths = _head_widths(config, _names_of_raw(config)) if config.head == "heads" else [config.embedding_dims]
+    return min(MAX_WIDTH, widths[-1]) if config.code_residual else 0
+
+
+def _names_of_raw(config: ModelConfig) -> list[str]:
+    on = {
+        VISION: config.vision_residual,
+        COLOURS: config.colour_residual,
+        WORDS: config.word_residual,
+        CODES: config.code_residual,
+    }
+    return [name for name in on if on[name]]
 
 
 def _head_widths(config: ModelConfig, raw: list[str]) -> list[int]:

@@ -10,9 +10,10 @@ from torch import nn
 
 from models.backbones import Backbone, PictureFeatures, SeenPictures, build_backbone, picture_layout
 from models.batch import Batch
+from models.codes import token_codes
 from models.colours import colours
 from models.config import ModelConfig
-from models.heads import Signals, build_head
+from models.heads import Signals, build_head, code_width
 from models.moe import DenseTwin, GuidedMoe, RouterStats, TypesInView, upcycle
 from models.pooling import mean_by_row, pool, word_pool
 from models.tokens import WORD_TYPES, TokenType
@@ -57,6 +58,9 @@ class MoonModel(nn.Module):
                 self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
         self.pixel_mean: torch.Tensor
         self.pixel_std: torch.Tensor
+        self.codes: torch.Tensor
+        """(vocabulary, width) code of each token; no columns where the model takes none."""
+        self.register_buffer("codes", token_codes(vocab_size, code_width(config)), persistent=False)
         self.head = build_head(width, self.backbone.vision_size, config)
 
     @classmethod
@@ -114,15 +118,20 @@ class MoonModel(nn.Module):
         # The tower's signal, then the colours.
         pooled_BP = mean_by_row(pictures.pooled_NP[batch.slot_picture_S], batch.slot_row_S, num_rows)
         width = self.backbone.vision_size
-        weights_BL = self.token_weights[batch.ids_BL] if self.config.word_weights == "rare" else None
         return Signals(
             hidden_BD=pool(hidden_BLD, batch.types_BL, self.config.pooling),
             vision_BP=pooled_BP[:, :width],
             colours_BC=pooled_BP[:, width:],
             has_picture_B=torch.bincount(batch.slot_row_S, minlength=num_rows) > 0,
-            words_BD=word_pool(embeds_BLD, batch.types_BL, weights_BL),
+            words_BD=self.pooled_words(batch, embeds_BLD),
+            codes_BC=self.pooled_words(batch, self.codes[batch.ids_BL].float()),
             has_words_B=torch.isin(batch.types_BL, torch.tensor(WORD_TYPES, device=batch.types_BL.device)).any(dim=1),
         )
+
+    def pooled_words(self, batch: Batch, values_BLX: torch.Tensor) -> torch.Tensor:
+        """(B, X): a raw signal of the words, each counted as the model does; zero without words."""
+        weights_BL = self.token_weights[batch.ids_BL] if self.config.word_weights == "rare" else None
+        return word_pool(values_BLX, batch.types_BL, weights_BL)
 
     def hidden_states(
         self, batch: Batch, pictures: PictureFeatures, embeds_BLD: torch.Tensor | None = None

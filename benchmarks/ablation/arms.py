@@ -58,6 +58,7 @@ ARMS: tuple[Arm, ...] = (
     Arm("minus_labels", "minus label texts", {"train": {"label_weight": 0.0}}),
     Arm("minus_vision_residual", "minus vision residual", {"model": {"vision_residual": False}}),
     Arm("minus_word_residual", "minus word residual", {"model": {"word_residual": False}}),
+    Arm("minus_code_residual", "minus code residual", {"model": {"code_residual": False}}),
     Arm("minus_colour_residual", "minus colour residual", {"model": {"colour_residual": False}}),
     Arm("minus_slots", "minus slots", {"model": {"slots": False}}),
     Arm("plain_pooling", "plain pooling", {"model": {"pooling": "mean"}}),

@@ -18,6 +18,7 @@ class HeadShares(Section):
     vision: float = Field(default=2.0, gt=0, le=100, description="The pooled vision tower.")
     colours: float = Field(default=1.0, gt=0, le=100, description="The colours.")
     words: float = Field(default=3.0, gt=0, le=100, description="The words: few dimensions mistake one for another.")
+    codes: float = Field(default=2.0, gt=0, le=100, description="The codes of the words.")
 
 
 class ModelConfig(Section):
@@ -64,6 +65,10 @@ class ModelConfig(Section):
         default=True, description="Add the colours of the pictures to the embedding: they tell variants apart."
     )
     word_residual: bool = Field(default=True, description="Add the pooled token embeddings to the embedding.")
+    code_residual: bool = Field(
+        default=False,
+        description="Add a fixed random code of each token, pooled: which words stand in a text, whatever they mean.",
+    )
     word_weights: Literal["equal", "rare"] = Field(
         default="rare",
         description="equal: every token of a field counts the same; rare: a token frequent in the train side's "

@@ -5,9 +5,9 @@ The head maps pooled parts to z and divides by its length. With w the other side
     cos = <z, w> / |z|,    z = sum over parts of z_part
 
 and every z_part is linear in something that belongs to one kind of token: hidden states at its positions (fused), raw
-signals of its pictures (vision, colours), raw embeddings of its words (words). Two things are shared by all parts and
-taken as they are: |z|, and the standard deviations that the head's layer norms divide by. What the norms and maps add
-whatever the input (their offsets) belongs to no token and stands apart. The parts then sum to the cosine.
+signals of its pictures (vision, colours), raw embeddings or codes of its words (words, codes). Two things are shared by
+all parts and taken as they are: |z|, and the standard deviations that the head's layer norms divide by. What the norms
+and maps add whatever the input (their offsets) belongs to no token and stands apart. The parts then sum to the cosine.
 
 What a part brings is not what would be lost without it: the decoder lets later tokens read earlier ones, so that a
 title's hidden states hold some of the picture. `models.inside.without` measures that.
@@ -27,14 +27,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from models.encoder import MoonEncoder
-from models.heads import COLOURS, VISION, WORDS, FusedHead, LateHead, RawSignal
+from models.heads import CODES, COLOURS, OF_WORDS, VISION, WORDS, FusedHead, LateHead, RawSignal
 from models.inside.shown import Shown
 from models.moon import MoonModel
 from models.pooling import pool, word_pool
 from models.tokens import TokenType
 
 FUSED = "fused"
-"""The path through the decoder; the others are the head's raw signals past it: vision, colours, words."""
+"""The path through the decoder; the others are the head's raw signals past it: vision, colours, words, codes."""
 
 
 @dataclass(frozen=True)
@@ -128,13 +128,14 @@ def _pooled(encoder: MoonEncoder, shown: Shown) -> _Pooled:
             VISION: _shares(raw_SP[:, :width], slot_counts_S, slots_S),
             COLOURS: _shares(raw_SP[:, width:], slot_counts_S, slots_S),
             WORDS: _shares(embeds_BLD[0].float(), word_counts_L, types_1L[0]),
+            CODES: _shares(model.codes[batch.ids_BL[0]].float(), word_counts_L, types_1L[0]),
         },
         {path: _counts(kinds) for path, kinds in _kinds_by_path(types_1L[0], slots_S).items()},
     )
 
 
 def _kinds_by_path(kinds_L: torch.Tensor, slots_S: torch.Tensor) -> dict[str, torch.Tensor]:
-    return {FUSED: kinds_L, VISION: slots_S, COLOURS: slots_S, WORDS: kinds_L}
+    return {FUSED: kinds_L, VISION: slots_S, COLOURS: slots_S, WORDS: kinds_L, CODES: kinds_L}
 
 
 def _counts(kinds_T: torch.Tensor) -> dict[TokenType, int]:
@@ -176,7 +177,7 @@ def _late_parts(model: MoonModel, pooled: _Pooled) -> tuple[_Parts, torch.Tensor
         towers[1] += _through(FUSED, pooled, head.norm, head.project)
     for name, raw in head.residuals.items():
         if pooled.shares[name]:
-            towers[name == WORDS] += _raw(name, pooled, raw, whole, dims)
+            towers[name in OF_WORDS] += _raw(name, pooled, raw, whole, dims)
     parts: _Parts = []
     for weight, tower in zip(weights, towers, strict=True):
         if tower:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from models.heads import WORDS, FusedHead, LateHead, Signals
+from models.heads import OF_WORDS, FusedHead, LateHead, Signals
 
 
 def joined(head: FusedHead | LateHead, signals: Signals) -> torch.Tensor:
@@ -31,7 +31,10 @@ def _late(head: LateHead, signals: Signals) -> torch.Tensor:
     vision_BE = head.vision_change(signals.vision_BP)
     for name, raw in head.residuals.items():
         added_BE = raw(*signals.raw(name))
-        text_BE, vision_BE = (text_BE + added_BE, vision_BE) if name == WORDS else (text_BE, vision_BE + added_BE)
+        if name in OF_WORDS:
+            text_BE = text_BE + added_BE
+        else:
+            vision_BE = vision_BE + added_BE
     vision_BE, text_BE = (F.normalize(one.float(), dim=-1) for one in (vision_BE, text_BE))
     has_picture_B1 = signals.has_picture_B.unsqueeze(-1)
     has_text_B1 = signals.has_words_B.unsqueeze(-1) | ~has_picture_B1

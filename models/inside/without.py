@@ -18,7 +18,7 @@ from torch import nn
 from catalog import Product
 from models.batch import collate
 from models.encoder import MoonEncoder
-from models.heads import COLOURS, VISION, WORDS, FusedHead
+from models.heads import CODES, COLOURS, VISION, WORDS, FusedHead
 from models.inside.shown import Shown
 from models.moe import TypesInView
 from models.moon import MoonModel
@@ -39,12 +39,18 @@ class Left(StrEnum):
     VISION_RESIDUAL = "vision residual"
     COLOUR_RESIDUAL = "colour residual"
     WORD_RESIDUAL = "word residual"
+    CODE_RESIDUAL = "code residual"
     GUIDED_EXPERTS = "guided experts"
 
 
 TOKENS = (Left.ORIGINALS, Left.CROPS, Left.TITLE, Left.CATEGORY, Left.ATTRIBUTES, Left.SLOTS)
 """Those that leave out tokens of the item; the others leave out a path of the model."""
-RESIDUALS = {Left.VISION_RESIDUAL: VISION, Left.COLOUR_RESIDUAL: COLOURS, Left.WORD_RESIDUAL: WORDS}
+RESIDUALS = {
+    Left.VISION_RESIDUAL: VISION,
+    Left.COLOUR_RESIDUAL: COLOURS,
+    Left.WORD_RESIDUAL: WORDS,
+    Left.CODE_RESIDUAL: CODES,
+}
 """Those that are residuals, and their names in the head."""
 
 
@@ -66,6 +72,7 @@ def parts_of(encoder: MoonEncoder, shown: Shown) -> tuple[Left, ...]:
         Left.VISION_RESIDUAL: bool(slots) and VISION in head.residuals and isinstance(head, FusedHead),
         Left.COLOUR_RESIDUAL: bool(slots) and COLOURS in head.residuals,
         Left.WORD_RESIDUAL: bool(words) and WORDS in head.residuals,
+        Left.CODE_RESIDUAL: bool(words) and CODES in head.residuals,
         Left.GUIDED_EXPERTS: bool(moes) and bool(types & guided),
     }
     return tuple(part for part in Left if there[part])

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from models.batch import collate
-from models.heads import COLOURS, VISION, WORDS, RawSignal
+from models.heads import CODES, COLOURS, VISION, WORDS, RawSignal
 from models.moon import MoonModel
-from models.pooling import word_pool
 from models.training.data import Picture, TrainSet
 
 _log = logging.getLogger(__name__)
@@ -33,7 +32,8 @@ def start_residuals(moon: MoonModel, dataset: TrainSet) -> None:
     head = moon.head
     width = moon.backbone.vision_size
     pictures_NP = _pooled_pictures(moon, dataset)
-    found = {VISION: pictures_NP[:, :width], COLOURS: pictures_NP[:, width:], WORDS: _pooled_words(moon, dataset)}
+    words_ND, codes_NC = _pooled_words(moon, dataset)
+    found = {VISION: pictures_NP[:, :width], COLOURS: pictures_NP[:, width:], WORDS: words_ND, CODES: codes_NC}
     for name, raw in head.residuals.items():
         assert isinstance(raw, RawSignal)
         _start(raw, found[name], name)
@@ -64,20 +64,22 @@ def _pooled_pictures(moon: MoonModel, dataset: TrainSet) -> torch.Tensor:
     return torch.cat(parts) if parts else torch.zeros((0, 0))
 
 
-def _pooled_words(moon: MoonModel, dataset: TrainSet) -> torch.Tensor:
-    """(N, D): the pooled words of products, of queries, and of label texts."""
+def _pooled_words(moon: MoonModel, dataset: TrainSet) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N, D) and (N, C): the pooled words of products, of queries, and of label texts, and their codes."""
     processor = dataset.processor
     sequences = [processor.product_sequence(product, 0) for product in dataset.products.values()]
     texts = [pair.text for pair in dataset.table.pairs() if pair.text]
     texts += [text for field in dataset.fields for text in field.texts]
     sequences += [processor.query_sequence(text, 0) for text in dict.fromkeys(texts)]
-    parts = []
+    words, codes = [], []
     sequences = _spread(sequences)
     for start in range(0, len(sequences), BATCH):
         batch = collate(sequences[start : start + BATCH], (), pad_id=processor.template.pad_id)
-        weights = moon.token_weights[batch.ids_BL] if moon.config.word_weights == "rare" else None
-        parts.append(word_pool(moon.backbone.embed_tokens(batch.ids_BL), batch.types_BL, weights).float())
-    return torch.cat(parts) if parts else torch.zeros((0, moon.backbone.hidden_size))
+        words.append(moon.pooled_words(batch, moon.backbone.embed_tokens(batch.ids_BL)).float())
+        codes.append(moon.pooled_words(batch, moon.codes[batch.ids_BL].float()))
+    if not words:
+        return torch.zeros((0, moon.backbone.hidden_size)), torch.zeros((0, moon.codes.shape[1]))
+    return torch.cat(words), torch.cat(codes)
 
 
 def _spread(items: list[Item]) -> list[Item]:

@@ -9,10 +9,10 @@ import torch
 from torch.nn import functional as F
 
 from models.colours import NUM_CELLS
-from models.heads import FusedHead, LateHead, RawSignal, Signals, matryoshka
+from models.heads import FusedHead, LateHead, RawSignal, Signals, code_width, matryoshka
 from tests.models import shop
 
-WIDTH, VISION = 6, 4
+WIDTH, VISION, CODES = 6, 4, 24
 
 
 def _signals(seed: int = 0, has_picture: bool = True, has_words: bool = True) -> Signals:
@@ -23,6 +23,7 @@ def _signals(seed: int = 0, has_picture: bool = True, has_words: bool = True) ->
         torch.rand(3, NUM_CELLS, generator=draw),
         torch.full((3,), has_picture),
         torch.randn(3, WIDTH, generator=draw),
+        torch.randn(3, CODES, generator=draw),
         torch.full((3,), has_words),
     )
 
@@ -51,6 +52,22 @@ def test_the_word_residual_starts_as_configured_and_only_where_words_are(start: 
     signals = replace(_signals(), has_words_B=torch.tensor([True, False, True]))
     heard = (head(signals) - _plain(head, signals)).abs().amax(dim=-1) > 1e-3
     assert heard.tolist() == [start == "open", False, start == "open"]
+
+
+@pytest.mark.parametrize("kind", ["sum", "heads"])
+def test_codes_reach_the_embedding_where_words_are(kind: str) -> None:
+    torch.manual_seed(0)
+    config = shop.tiny_model(
+        head=kind, vision_residual=False, word_residual=False, residual_start="open", code_residual=True
+    )
+    head = FusedHead(WIDTH, VISION, config)
+    signals = _signals()
+    codes_BC = signals.codes_BC[:, : code_width(config)]
+    signals = replace(signals, codes_BC=codes_BC, has_words_B=torch.tensor([True, False, True]))
+    heard = (head(signals) - _plain(head, signals)).abs().amax(dim=-1) > 1e-3
+    assert heard.tolist() == [True, False, True]
+    assert code_width(config) == (24 if kind == "sum" else 12)
+    assert code_width(config.model_copy(update={"code_residual": False})) == 0
 
 
 def test_heads_have_dimensions_of_their_own_and_each_prefix_its_share() -> None:

@@ -25,6 +25,8 @@ CONFIGS: list[dict[str, object]] = [
     {"head": "heads", "residual_start": "open"},
     {"word_weights": "rare"},
     {"colour_residual": True},
+    {"code_residual": True, "residual_start": "open"},
+    {"fusion": "late", "code_residual": True, "residual_start": "open", "head": "heads"},
     {"vision_residual": False, "word_residual": False},
     {"slots": False, "use_crops": False},
     {"fusion": "late"},

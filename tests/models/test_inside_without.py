@@ -82,10 +82,15 @@ def _picture(square: np.ndarray) -> Any:
 
 @pytest.mark.parametrize(
     ("part", "name"),
-    [(Left.VISION_RESIDUAL, "vision"), (Left.COLOUR_RESIDUAL, "colours"), (Left.WORD_RESIDUAL, "words")],
+    [
+        (Left.VISION_RESIDUAL, "vision"),
+        (Left.COLOUR_RESIDUAL, "colours"),
+        (Left.WORD_RESIDUAL, "words"),
+        (Left.CODE_RESIDUAL, "codes"),
+    ],
 )
 def test_a_residual_left_out_is_a_gate_shut(part: Left, name: str) -> None:
-    encoder = lively(colour_residual=True)
+    encoder = lively(colour_residual=True, code_residual=True)
     found = _without(encoder, part)
     with torch.no_grad():
         encoder.model.head.residuals[name].gate.zero_()
@@ -123,7 +128,7 @@ def test_under_switch_the_routed_experts_take_over() -> None:
 
 def test_only_parts_that_are_there_can_be_left_out() -> None:
     encoder = lively()
-    everything = set(Left) - {Left.COLOUR_RESIDUAL}
+    everything = set(Left) - {Left.COLOUR_RESIDUAL, Left.CODE_RESIDUAL}
     assert set(parts_of(encoder, show_product(encoder, item(shop.noise(1))))) == everything
     words = {Left.TITLE, Left.SLOTS, Left.WORD_RESIDUAL, Left.GUIDED_EXPERTS}
     assert set(parts_of(encoder, show_query(encoder, "red"))) == words
