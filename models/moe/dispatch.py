@@ -114,10 +114,10 @@ class GroupedExperts(torch.autograd.Function):
 
     Narrow tensors (width D) are handled for all pairs at once, wide ones (F and W) expert by expert, in buffers that
     the next one uses again and that stay in cache. Those are held with the tokens as columns: gate and up are then
-    contiguous halves, which the activation passes through several times faster. Kept for backward: pre-activations, a tensor an expert, because a C
-    library gives memory beyond some 32 MB back at once and to have it afresh in each step costs a tenth of the
-    arithmetic; and outputs, for the gradient of the gates. Matrices of another dtype than the computation's are cast
-    one expert at a time.
+    contiguous halves, which the activation passes through several times faster. Kept for backward: pre-activations, a
+    tensor an expert, because a C library gives memory beyond some 32 MB back at once and to have it afresh in each step
+    costs a tenth of the arithmetic; and outputs, for the gradient of the gates. Matrices of another dtype than the
+    computation's are cast one expert at a time.
     """
 
     @staticmethod
