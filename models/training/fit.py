@@ -25,6 +25,7 @@ from models.moon import MoonModel
 from models.pairs import build_pairs
 from models.regions import CoreRegions, RegionsConfig
 from models.training.announce import announce
+from models.training.attention import fastest_attention
 from models.training.costs import available_bytes, check_memory, costs, estimated
 from models.training.data import TrainBatch, TrainSet
 from models.training.frozen import lower_frozen, raise_frozen, raised
@@ -167,7 +168,8 @@ def fit(
     resumed_from, started = module.step, time.monotonic()
     num_parameters = sum(parameter.numel() for parameter in prepared.model.parameters())
     if not module.is_done:
-        run_trainer(module, prepared.dataset, device, precision, logger)
+        with fastest_attention(prepared.model.backbone, device, precision):  # type: ignore[arg-type]
+            run_trainer(module, prepared.dataset, device, precision, logger)
     seconds, peak = time.monotonic() - started, peak_bytes(device)
     shipped = module.settle()
     trained = module.whole_model()
@@ -231,7 +233,7 @@ def _module(
     device: torch.device,
     score: Callable[[Embedder], float] | None,
     ranks: Ranks,
-    lowered: Sequence[torch.nn.Parameter],
+    lowered: Sequence[torch.Tensor],
 ) -> MoonModule:
     def judge(model: MoonModel) -> float:
         assert score is not None

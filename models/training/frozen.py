@@ -12,7 +12,7 @@ from models.moon import MoonModel
 from models.training.parameters import ADAPTER
 
 
-def lower_frozen(model: MoonModel) -> list[nn.Parameter]:
+def lower_frozen(model: MoonModel) -> list[torch.Tensor]:
     """Round the decoder's frozen weights to bf16 in place, so that hidden states are bf16 between its layers too.
 
     Under autocast a float32 weight is rounded anyway, anew at every use, while float32 norms widen what they are given:
@@ -30,24 +30,26 @@ def lower_frozen(model: MoonModel) -> list[nn.Parameter]:
     backbone = model.backbone
     assert isinstance(backbone, nn.Module)
     apart = {id(one) for one in (*backbone.vision_parameters(), *model.expert_parameters())}
-    plain = [one for name, one in backbone.named_parameters() if id(one) not in apart and ADAPTER not in name]
-    in_layers = {id(one) for one in backbone.decoder_layers().parameters()}
-    if any(one.requires_grad for one in plain if id(one) in in_layers):
+    layers = {name: one for name, one in backbone.decoder_layers().named_parameters() if ADAPTER not in name}
+    of_decoder = [one for one in layers.values() if id(one) not in apart]
+    if any(one.requires_grad for one in of_decoder):
         return []
-    lowered = [one for one in plain if not one.requires_grad and one.dtype == torch.float32]
+    # Not what lies between: a projector's norms meet float32.
+    tables = [one.weight for one in backbone.modules() if isinstance(one, nn.Embedding) and id(one.weight) not in apart]
+    lowered = [one for one in (*of_decoder, *tables) if not one.requires_grad and one.dtype == torch.float32]
     for one in lowered:
         one.data = one.data.bfloat16()
     return lowered
 
 
-def raise_frozen(lowered: Sequence[nn.Parameter]) -> None:
+def raise_frozen(lowered: Sequence[torch.Tensor]) -> None:
     """Back to float32, in place; the values stay the rounded ones."""
     for one in lowered:
         one.data = one.data.float()
 
 
 @contextmanager
-def raised(lowered: Sequence[nn.Parameter]) -> Iterator[None]:
+def raised(lowered: Sequence[torch.Tensor]) -> Iterator[None]:
     """Float32 inside, for whoever uses the model without autocast."""
     raise_frozen(lowered)
     try:

@@ -53,8 +53,11 @@ def test_what_learns_stays_float32(dataset: TrainSet, train: str) -> None:
     for one in objective.parameters():
         assert one.dtype == (torch.bfloat16 if any(one is other for other in lowered) else torch.float32)
         assert not (one.requires_grad and one.dtype == torch.bfloat16)
-    tower = {id(one) for one in objective.model.backbone.vision_parameters()}
-    assert not any(id(one) in tower for one in lowered)
+    backbone = objective.model.backbone
+    assert isinstance(backbone, torch.nn.Module)
+    decoder = {id(one) for one in backbone.decoder_layers().parameters()}
+    decoder |= {id(one.weight) for one in backbone.modules() if isinstance(one, torch.nn.Embedding)}
+    assert all(id(one) in decoder for one in lowered)
     with raised(lowered):
         for name, one in objective.named_parameters():
             rounded = any(one is other for other in lowered)
