@@ -1,4 +1,4 @@
-"""From the pooled signals to an embedding: the fused head of MOON and the late fusion of a dual encoder.
+"""From the pooled signals to an embedding: heads of MOON, and the late fusion of a dual encoder.
 
 Shape suffixes: B items, D the decoder's width, P the pooled vision signal's, E the embedding's.
 """
@@ -17,8 +17,10 @@ from models.config import ModelConfig
 
 VISION, COLOURS, WORDS, CODES = "vision", "colours", "words", "codes"
 """Raw signals, each with its residual."""
-OF_WORDS = (WORDS, CODES)
-"""Those that an item without words lacks; the others are of pictures."""
+OF_PICTURES, OF_WORDS = (VISION, COLOURS), (WORDS, CODES)
+"""Those that an item without pictures, or without words, lacks."""
+FUSED_WEIGHT = 0.5
+"""What the fused state counts at the start, against one of pictures and one of words."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,15 @@ class RawSignal(nn.Module):
 
     @torch.no_grad()
     def start_whitened(self, signals_NX: torch.Tensor, ridge: float = 0.1) -> None:
-        """Start as the whitened principal components of real signals, of about unit variance each.
+        """Start as the whitened principal components of real signals, of mean squared length `dims`.
 
         Raw signals of any pictures, or of any texts, are much alike: the few directions in which all vary drown those
         that tell items apart. Whitening makes them count the same.
 
         Args:
             signals_NX: Signals of the train side, at least two.
-            ridge: Share of the mean variance added to each, so that directions of noise are not blown up.
+            ridge: Share of the mean variance added to each, so that directions of noise are not blown up. Far above one
+                the components keep their own variances.
 
         Source: Jegou and Chum, Negative evidences and co-occurences in image retrieval, ECCV 2012.
         """
@@ -92,6 +95,7 @@ class RawSignal(nn.Module):
         kept = min(dims, len(spread))
         variance = spread[:kept].square() / len(signals_NX)
         scale = (variance + ridge * variance.mean()).rsqrt()
+        scale = scale * (dims / (variance * scale.square()).sum().clamp(min=1e-12)).sqrt()
         weight = scale.unsqueeze(1) * axes[:kept]
         self.project.weight.zero_()
         self.project.weight[:kept] = weight.to(self.project.weight.dtype)
@@ -152,12 +156,16 @@ class FusedHead(nn.Module):
             with torch.no_grad():
                 self.project.weight[widths[0] :] = 0.0
 
-    def forward(self, signals: Signals) -> torch.Tensor:
-        """Returns (B, E) float32, L2-normalised."""
+    def joined(self, signals: Signals) -> torch.Tensor:
+        """(B, E) float32 before the normalisation."""
         z_BE = self.project(self.norm(signals.hidden_BD))
         for name, raw in self.residuals.items():
             z_BE = _added(z_BE, raw(*signals.raw(name)), self.spans[name])
-        return F.normalize(z_BE.float()[:, self.order], dim=-1)
+        return z_BE.float()[:, self.order]
+
+    def forward(self, signals: Signals) -> torch.Tensor:
+        """Returns (B, E) float32, L2-normalised."""
+        return F.normalize(self.joined(signals), dim=-1)
 
     def gates(self) -> dict[str, float]:
         """Gates of the residuals, for the curves."""
@@ -165,63 +173,101 @@ class FusedHead(nn.Module):
         return {f"gate/{name}": float(raw.gate.detach()) for name, raw in residuals.items()}
 
 
-class LateHead(nn.Module):
-    """The dual encoder's join: each tower to a unit vector, then a weighted sum of those that are there.
+class PartsHead(nn.Module):
+    """What an item's pictures say, what its words say, and what the decoder made of both: each a unit vector, weighted.
 
-        z = a_v norm(g_v W_v norm(v) + g_c W_c norm(c) + M(v))
-          + a_t norm(W_h norm(h) + g_w W_w norm(w) + g_k W_k norm(k))
+        z = a_v unit(sum over r in {v, c} of g_r W_r norm(r) + M(v))      where there are pictures
+          + a_w unit(sum over r in {w, k} of g_r W_r norm(r))             where there are words
+          + a_h unit(W_h norm(h))
 
-    M is an MLP over the pooled vision tower, h the decoder over the words alone; a_v and a_t are learnt, and one at
-    the start.
+    M is an MLP over the pooled vision tower that starts at zero. Signals are those of `FusedHead`. The weights a are
+    learnt: a_v and a_w start at one, a_h at one half, since nothing is known of h then. With unit vectors the cosine of
+    two items is a weighted mean of three cosines, whichever of their parts the training makes longer.
+
+    Under late fusion h is the decoder over the words alone and belongs to them: the dual encoder,
+
+        z = a_v unit(.. as above ..) + a_w unit(W_h norm(h) + sum over r in {w, k} of g_r W_r norm(r)).
 
     Args:
         hidden_size: Width of h and of w.
         vision_size: Width of v.
-        config: Width of M, and whether the words have their residual.
+        config: Fusion, which signals, their shares of the squared length at the start, width of M.
 
-    Source: our choice of a strong rival: two towers and a learnt weight, as in CLIP-like product encoders.
+    Source: our choice, after late fusion with a learnt weight as in CLIP-like product encoders.
     """
 
     def __init__(self, hidden_size: int, vision_size: int, config: ModelConfig) -> None:
         super().__init__()
         dims = config.embedding_dims
+        self.is_late = config.fusion == "late"
+        if self.is_late:
+            # All that it sees of a picture: without it this would be no dual encoder.
+            config = config.model_copy(update={"vision_residual": True})
         self.norm = nn.LayerNorm(hidden_size)
         self.project = nn.Linear(hidden_size, dims, bias=False)
-        raw = _raw_signals(hidden_size, vision_size, config.model_copy(update={"vision_residual": True}))
+        raw = _raw_signals(hidden_size, vision_size, config)
         self.residuals = nn.ModuleDict({name: RawSignal(width, dims, start) for name, (width, start) in raw.items()})
-        self.vision_change = nn.Sequential(
-            nn.LayerNorm(vision_size),
-            nn.Linear(vision_size, config.late_hidden_size),
-            nn.GELU(),
-            nn.Linear(config.late_hidden_size, dims),
-        )
-        self.log_weights = nn.Parameter(torch.zeros(2))
+        self.vision_change: nn.Sequential | None = None
+        if VISION in raw:
+            self.vision_change = nn.Sequential(
+                nn.LayerNorm(vision_size),
+                nn.Linear(vision_size, config.late_hidden_size),
+                nn.GELU(),
+                nn.Linear(config.late_hidden_size, dims),
+            )
+            nn.init.zeros_(self.vision_change[-1].weight)  # type: ignore[arg-type]
+            nn.init.zeros_(self.vision_change[-1].bias)  # type: ignore[arg-type]
+        with torch.no_grad():
+            for group in (OF_PICTURES, OF_WORDS):
+                shares = {name: float(getattr(config.head_shares, name)) for name in group if name in raw}
+                for name, share in shares.items():
+                    signal = self.residuals[name]
+                    assert isinstance(signal, RawSignal)
+                    signal.gate.fill_((len(shares) * share / sum(shares.values())) ** 0.5)
+        weights = [1.0, 1.0] if self.is_late else [1.0, 1.0, FUSED_WEIGHT]
+        self.log_weights = nn.Parameter(torch.tensor(weights).log())
+
+    def parts(self, signals: Signals) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """(B, E) of each part, of any length, and which items have it; in the order of the weights."""
+        pictures_BE = self._sum(OF_PICTURES, signals)
+        if self.vision_change is not None:
+            pictures_BE = pictures_BE + self.vision_change(signals.vision_BP)
+        words_BE, fused_BE = self._sum(OF_WORDS, signals), self.project(self.norm(signals.hidden_BD))
+        has_picture_B, has_words_B = signals.has_picture_B, signals.has_words_B
+        if self.is_late:
+            # Where there is neither picture nor word, the template's own vector stands for the item.
+            return [(pictures_BE, has_picture_B), (words_BE + fused_BE, has_words_B | ~has_picture_B)]
+        return [(pictures_BE, has_picture_B), (words_BE, has_words_B), (fused_BE, torch.ones_like(has_words_B))]
+
+    def joined(self, signals: Signals) -> torch.Tensor:
+        """(B, E) float32 before the last normalisation."""
+        weights = self.log_weights.exp()
+        units = [F.normalize(part_BE.float(), dim=-1) * has_B.unsqueeze(-1) for part_BE, has_B in self.parts(signals)]
+        return torch.stack([weight * unit_BE for weight, unit_BE in zip(weights, units, strict=True)]).sum(dim=0)
 
     def forward(self, signals: Signals) -> torch.Tensor:
         """Returns (B, E) float32, L2-normalised."""
-        text_BE = self.project(self.norm(signals.hidden_BD))
-        vision_BE = self.vision_change(signals.vision_BP)
-        for name, raw in self.residuals.items():
-            if name in OF_WORDS:
-                text_BE = text_BE + raw(*signals.raw(name))
-            else:
-                vision_BE = vision_BE + raw(*signals.raw(name))
-        vision, text = (F.normalize(one.float(), dim=-1) for one in (vision_BE, text_BE))
-        weights = self.log_weights.exp()
-        # Where there is neither picture nor word, the template's own vector stands for the item.
-        has_text = (signals.has_words_B | ~signals.has_picture_B).unsqueeze(-1)
-        z_BE = weights[0] * vision * signals.has_picture_B.unsqueeze(-1) + weights[1] * text * has_text
-        return F.normalize(z_BE, dim=-1)
+        return F.normalize(self.joined(signals), dim=-1)
 
     def gates(self) -> dict[str, float]:
-        """Weights of the towers, for the curves."""
-        vision, text = self.log_weights.detach().exp().tolist()
-        return {"gate/vision": vision, "gate/text": text}
+        """Weights of the parts, for the curves."""
+        weights = self.log_weights.detach().exp().tolist()
+        return {f"weight/{name}": one for name, one in zip(("pictures", "words", "fused"), weights, strict=False)}
+
+    def _sum(self, names: tuple[str, ...], signals: Signals) -> torch.Tensor:
+        total_BE = signals.hidden_BD.new_zeros((len(signals.hidden_BD), self.project.out_features))
+        for name, raw in self.residuals.items():
+            if name in names:
+                total_BE = total_BE + raw(*signals.raw(name))
+        return total_BE
 
 
-def build_head(hidden_size: int, vision_size: int, config: ModelConfig) -> FusedHead | LateHead:
-    """The head that `fusion` asks for."""
-    kind = FusedHead if config.fusion == "decoder" else LateHead
+Head = FusedHead | PartsHead
+
+
+def build_head(hidden_size: int, vision_size: int, config: ModelConfig) -> Head:
+    """The head that `fusion` and `head` ask for."""
+    kind = PartsHead if config.fusion == "late" or config.head == "parts" else FusedHead
     return kind(hidden_size, vision_size, config)
 
 

@@ -12,13 +12,16 @@ from models.config.moe import MoeConfig
 
 
 class HeadShares(Section):
-    """head heads: how the dimensions are shared out, as parts of their sum over the signals that are on."""
+    """Shares of the fused state and of the raw signals that are on, relative to each other.
 
-    fused: float = Field(default=2.0, gt=0, le=100, description="The fused state.")
-    vision: float = Field(default=2.0, gt=0, le=100, description="The pooled vision tower.")
-    colours: float = Field(default=1.0, gt=0, le=100, description="The colours.")
+    head heads: of the dimensions. head parts: of the squared length at the start, within pictures and within words.
+    """
+
+    fused: float = Field(default=1.0, gt=0, le=100, description="head heads: the fused state.")
+    vision: float = Field(default=1.0, gt=0, le=100, description="The pooled vision tower.")
+    colours: float = Field(default=2.0, gt=0, le=100, description="The colours: vision alone mistakes variants.")
     words: float = Field(default=3.0, gt=0, le=100, description="The words: few dimensions mistake one for another.")
-    codes: float = Field(default=2.0, gt=0, le=100, description="The codes of the words.")
+    codes: float = Field(default=3.0, gt=0, le=100, description="The codes of the words.")
 
 
 class ModelConfig(Section):
@@ -34,7 +37,10 @@ class ModelConfig(Section):
         "towers meet in a weighted sum.",
     )
     late_hidden_size: int = Field(
-        default=256, ge=8, le=65536, description="fusion late: hidden width of the map from the vision tower."
+        default=256,
+        ge=8,
+        le=65536,
+        description="fusion late, head parts: hidden width of what is learnt beside the vision tower's raw signal.",
     )
     image_side_px: int = Field(default=96, ge=16, le=2048, description="Side of the square a picture is fitted into.")
     max_picture_tokens: int | None = Field(
@@ -66,7 +72,7 @@ class ModelConfig(Section):
     )
     word_residual: bool = Field(default=True, description="Add the pooled token embeddings to the embedding.")
     code_residual: bool = Field(
-        default=False,
+        default=True,
         description="Add a fixed random code of each token, pooled: which words stand in a text, whatever they mean.",
     )
     word_weights: Literal["equal", "rare"] = Field(
@@ -79,9 +85,10 @@ class ModelConfig(Section):
         description="How the residuals start. zero: the words' at zero, the pictures' as a random map; open: both as "
         "random maps; whitened: both as the whitened principal components of the train side's raw signals.",
     )
-    head: Literal["sum", "heads"] = Field(
-        default="heads",
-        description="sum: raw signals are added to the fused one; heads: each has dimensions of its own, interleaved.",
+    head: Literal["sum", "heads", "parts"] = Field(
+        default="parts",
+        description="sum: raw signals are added to the fused one; heads: each has dimensions of its own, interleaved; "
+        "parts: pictures, words and the fused state are brought to length one each and added with learnt weights.",
     )
     head_shares: HeadShares = HeadShares()
     embedding_dims: int = Field(default=256, ge=8, le=4096, description="Length of an embedding.")

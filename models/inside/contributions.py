@@ -27,7 +27,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from models.encoder import MoonEncoder
-from models.heads import CODES, COLOURS, OF_WORDS, VISION, WORDS, FusedHead, LateHead, RawSignal
+from models.heads import CODES, COLOURS, OF_PICTURES, VISION, WORDS, FusedHead, PartsHead, RawSignal
 from models.inside.shown import Shown
 from models.moon import MoonModel
 from models.pooling import pool, word_pool
@@ -84,7 +84,7 @@ def contributions(encoder: MoonEncoder, shown: Shown, target_E: torch.Tensor) ->
     """
     model = encoder.model
     pooled = _pooled(encoder, shown)
-    split = _late_parts if isinstance(model.head, LateHead) else _fused_parts
+    split = _split_parts if isinstance(model.head, PartsHead) else _fused_parts
     parts, z_E = split(model, pooled)
     length = float(z_E.double().norm().clamp(min=1e-12))
     target = target_E.double().to(z_E.device)
@@ -162,27 +162,31 @@ def _fused_parts(model: MoonModel, pooled: _Pooled) -> tuple[_Parts, torch.Tenso
     return parts, _sum(parts)
 
 
-def _late_parts(model: MoonModel, pooled: _Pooled) -> tuple[_Parts, torch.Tensor]:
+def _split_parts(model: MoonModel, pooled: _Pooled) -> tuple[_Parts, torch.Tensor]:
     head = model.head
-    assert isinstance(head, LateHead)
-    weights = head.log_weights.exp()
+    assert isinstance(head, PartsHead)
     whole, dims = slice(None), head.project.out_features
-    towers: list[_Parts] = [[], []]
-    if pooled.shares[VISION]:
+    has_pictures, has_words = bool(pooled.shares[VISION]), bool(pooled.shares[WORDS])
+    pictures: _Parts = []
+    if has_pictures and head.vision_change is not None:
         vision_1P = _total(pooled.shares[VISION]).unsqueeze(0)
-        num = sum(pooled.counts[VISION].values())
         # Curved: what one picture brings here depends on the others, so this path stays whole.
-        towers[0].append(((f"{VISION} change", None, num), head.vision_change(vision_1P)[0].float()))
-    if pooled.shares[WORDS] or not pooled.shares[VISION]:
-        towers[1] += _through(FUSED, pooled, head.norm, head.project)
+        key = (f"{VISION} change", None, sum(pooled.counts[VISION].values()))
+        pictures.append((key, head.vision_change(vision_1P)[0].float()))
+    words: _Parts = []
     for name, raw in head.residuals.items():
         if pooled.shares[name]:
-            towers[name in OF_WORDS] += _raw(name, pooled, raw, whole, dims)
+            (pictures if name in OF_PICTURES else words).extend(_raw(name, pooled, raw, whole, dims))
+    fused = _through(FUSED, pooled, head.norm, head.project)
+    if head.is_late:
+        groups = [pictures, words + fused if has_words or not has_pictures else []]
+    else:
+        groups = [pictures, words, fused]
     parts: _Parts = []
-    for weight, tower in zip(weights, towers, strict=True):
-        if tower:
-            length = _sum(tower).norm().clamp(min=1e-12)
-            parts += [(key, weight * part_E / length) for key, part_E in tower]
+    for weight, group in zip(head.log_weights.exp(), groups, strict=True):
+        if group:
+            length = _sum(group).norm().clamp(min=1e-12)
+            parts += [(key, weight * part_E / length) for key, part_E in group]
     return parts, _sum(parts)
 
 

@@ -34,7 +34,6 @@ from models.batch import collate
 from models.encoder import MoonEncoder
 from models.heads import Signals
 from models.inside.frames import Frame, PixelBox
-from models.inside.joined import joined
 from models.inside.shown import Shown
 from models.tokens import TokenType
 
@@ -191,7 +190,7 @@ def _sums(
     pad_id = encoder.processor.template.pad_id
     batch = collate([shown.encoded.sequence] * len(rows), slots, pad_id=pad_id).to(encoder.device)
     signals: Signals = encoder.model.signals(batch, features)
-    return joined(encoder.model.head, signals).double()
+    return encoder.model.head.joined(signals).double()
 
 
 def _together(one: PictureFeatures, other: PictureFeatures) -> PictureFeatures:

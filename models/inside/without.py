@@ -18,7 +18,7 @@ from torch import nn
 from catalog import Product
 from models.batch import collate
 from models.encoder import MoonEncoder
-from models.heads import CODES, COLOURS, VISION, WORDS, FusedHead
+from models.heads import CODES, COLOURS, VISION, WORDS
 from models.inside.shown import Shown
 from models.moe import TypesInView
 from models.moon import MoonModel
@@ -69,7 +69,7 @@ def parts_of(encoder: MoonEncoder, shown: Shown) -> tuple[Left, ...]:
         Left.ATTRIBUTES: TokenType.ATTRIBUTE in types,
         Left.SLOTS: TokenType.CATEGORY_SLOT in types,
         # Raw vision is all that a late fusion sees of a picture: there it is no residual.
-        Left.VISION_RESIDUAL: bool(slots) and VISION in head.residuals and isinstance(head, FusedHead),
+        Left.VISION_RESIDUAL: bool(slots) and VISION in head.residuals and encoder.config.fusion == "decoder",
         Left.COLOUR_RESIDUAL: bool(slots) and COLOURS in head.residuals,
         Left.WORD_RESIDUAL: bool(words) and WORDS in head.residuals,
         Left.CODE_RESIDUAL: bool(words) and CODES in head.residuals,
@@ -161,12 +161,18 @@ def _forward(encoder: MoonEncoder, rows: Sequence[Encoded], part: Left | None) -
     return vectors
 
 
-def _path_off(model: MoonModel, part: Left | None) -> AbstractContextManager[None]:
+def _path_off(model: MoonModel, part: Left | None) -> AbstractContextManager[object]:
     if part is Left.GUIDED_EXPERTS:
         return guided_experts_off(model)
-    residuals = dict(model.head.residuals.items())
-    off = residuals.get(RESIDUALS.get(part, "")) if part else None
-    return nullcontext() if off is None else silenced(off)
+    name = RESIDUALS.get(part) if part else None
+    if name is None or name not in model.head.residuals:
+        return nullcontext()
+    stack = ExitStack()
+    stack.enter_context(silenced(model.head.residuals[name]))
+    change = getattr(model.head, "vision_change", None)
+    if name == VISION and change is not None:
+        stack.enter_context(silenced(change))
+    return stack
 
 
 def _encoded_without(processor: Processor, shown: Shown, part: Left | None) -> Encoded:

@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 MAX_SIGNALS = 8192
 BATCH = 64
+RIDGE, RIDGES = 0.1, {COLOURS: 10.0}
+"""Of `RawSignal.start_whitened`. Rare colours tell less than frequent ones: whitened through, they would drown them."""
 
 
 @torch.no_grad()
@@ -44,7 +46,7 @@ def _start(raw: RawSignal, signals_NX: torch.Tensor, what: str) -> None:
     if len(signals_NX) < 2:
         _log.warning("fewer than two items with %s: their residual starts as a random map", what)
         return
-    raw.start_whitened(signals_NX)
+    raw.start_whitened(signals_NX, RIDGES.get(what, RIDGE))
 
 
 def _pooled_pictures(moon: MoonModel, dataset: TrainSet) -> torch.Tensor:

@@ -40,6 +40,7 @@ def tiny_model(**changes: object) -> ModelConfig:
         "max_title_tokens": 12,
         "head": "sum",
         "colour_residual": False,
+        "code_residual": False,
         "word_weights": "equal",
         "residual_start": "zero",
     }

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from models.colours import NUM_CELLS
-from models.heads import FusedHead, LateHead, RawSignal, Signals, code_width, matryoshka
+from models.heads import FusedHead, PartsHead, RawSignal, Signals, code_width, matryoshka
 from tests.models import shop
 
 WIDTH, VISION, CODES = 6, 4, 24
@@ -58,7 +58,12 @@ def test_the_word_residual_starts_as_configured_and_only_where_words_are(start: 
 def test_codes_reach_the_embedding_where_words_are(kind: str) -> None:
     torch.manual_seed(0)
     config = shop.tiny_model(
-        head=kind, vision_residual=False, word_residual=False, residual_start="open", code_residual=True
+        head=kind,
+        vision_residual=False,
+        word_residual=False,
+        residual_start="open",
+        code_residual=True,
+        head_shares={"fused": 2, "codes": 2},
     )
     head = FusedHead(WIDTH, VISION, config)
     signals = _signals()
@@ -98,7 +103,7 @@ def test_without_residuals_raw_signals_change_nothing() -> None:
 
 def test_late_fusion_is_the_weighted_sum_of_the_towers_present() -> None:
     torch.manual_seed(0)
-    head = LateHead(WIDTH, VISION, shop.tiny_model(fusion="late", word_residual=False))
+    head = PartsHead(WIDTH, VISION, shop.tiny_model(fusion="late", word_residual=False))
     with torch.no_grad():
         head.log_weights.copy_(torch.tensor([0.4, -0.3]))
     both = _signals()
@@ -108,6 +113,39 @@ def test_late_fusion_is_the_weighted_sum_of_the_towers_present() -> None:
     weights = head.log_weights.detach().exp()
     assert torch.allclose(head(both), F.normalize(weights[0] * pictures + weights[1] * words, dim=-1), atol=1e-6)
     assert torch.allclose(words, F.normalize(head.project(head.norm(both.hidden_BD)), dim=-1), atol=1e-6)
+
+
+def test_parts_are_added_as_unit_vectors_and_absent_ones_are_not() -> None:
+    torch.manual_seed(0)
+    head = PartsHead(WIDTH, VISION, shop.tiny_model(head="parts", residual_start="open", colour_residual=True))
+    with torch.no_grad():
+        head.log_weights.copy_(torch.tensor([0.4, -0.3, 0.2]))
+        for one in head.vision_change.parameters():  # type: ignore[union-attr]
+            one.add_(0.1)
+    signals = replace(
+        _signals(), has_picture_B=torch.tensor([True, False, True]), has_words_B=torch.tensor([True, True, False])
+    )
+    a, b, c = head.log_weights.detach().exp()
+    everywhere = torch.ones(3, dtype=torch.bool)
+    raw = {name: one(signals.raw(name)[0], everywhere) for name, one in head.residuals.items()}
+    pictures = F.normalize(raw["vision"] + raw["colours"] + head.vision_change(signals.vision_BP), dim=-1)  # type: ignore[misc]
+    words, fused = (F.normalize(one, dim=-1) for one in (raw["words"], head.project(head.norm(signals.hidden_BD))))
+    expected = [
+        a * pictures[0] + b * words[0] + c * fused[0],
+        b * words[1] + c * fused[1],
+        a * pictures[2] + c * fused[2],
+    ]
+    assert torch.allclose(head(signals), F.normalize(torch.stack(expected), dim=-1), atol=1e-6)
+
+
+def test_parts_start_with_their_shares_of_the_squared_length() -> None:
+    config = shop.tiny_model(
+        head="parts", colour_residual=True, code_residual=True, head_shares={"vision": 1, "colours": 3}
+    )
+    head = PartsHead(WIDTH, VISION, config)
+    gates = {name: float(one.gate.detach()) ** 2 for name, one in head.residuals.items()}  # type: ignore[arg-type]
+    assert gates == pytest.approx({"vision": 0.5, "colours": 1.5, "words": 1.0, "codes": 1.0})
+    assert float(head.vision_change(torch.randn(2, VISION)).abs().max()) == 0.0  # type: ignore[misc]
 
 
 def test_matryoshka_prefixes_are_unit_vectors() -> None:
@@ -127,6 +165,13 @@ def test_a_whitened_start_gives_uncorrelated_dimensions_of_unit_variance() -> No
         made = raw(signals, torch.ones(400, dtype=torch.bool))
     assert torch.allclose(made.mean(dim=0), torch.zeros(6), atol=1e-4)
     assert torch.allclose(made.T @ made / 400, torch.eye(6), atol=1e-3)
+    raw.start_whitened(signals, ridge=1e9)
+    with torch.no_grad():
+        made = raw(signals, torch.ones(400, dtype=torch.bool))
+    covariance = made.T @ made / 400
+    assert float(covariance.trace()) == pytest.approx(6.0, rel=1e-4)
+    spread = torch.linalg.svdvals(raw.norm(signals) - raw.norm(signals).mean(dim=0))[:6].square()
+    assert torch.allclose(covariance, torch.diag(6.0 * spread / spread.sum()), atol=1e-3)
 
 
 def test_fewer_signals_than_dimensions_leave_the_rest_silent() -> None:
@@ -141,7 +186,7 @@ def test_fewer_signals_than_dimensions_leave_the_rest_silent() -> None:
 
 def test_colours_are_heard_where_the_model_takes_them() -> None:
     torch.manual_seed(0)
-    for fusion, kind in (("decoder", FusedHead), ("late", LateHead)):
+    for fusion, kind in (("decoder", FusedHead), ("late", PartsHead)):
         for on in (False, True):
             head = kind(WIDTH, VISION, shop.tiny_model(fusion=fusion, colour_residual=on))
             other = replace(_signals(), colours_BC=_signals(5).colours_BC)
@@ -149,7 +194,10 @@ def test_colours_are_heard_where_the_model_takes_them() -> None:
 
 
 def test_dimensions_are_shared_out_as_configured() -> None:
-    head = FusedHead(WIDTH, VISION, shop.tiny_model(head="heads", embedding_dims=64, colour_residual=True))
+    shares = {"fused": 2, "vision": 2, "colours": 1, "words": 3}
+    head = FusedHead(
+        WIDTH, VISION, shop.tiny_model(head="heads", embedding_dims=64, colour_residual=True, head_shares=shares)
+    )
     widths = {name: raw.project.out_features for name, raw in head.residuals.items()}
     assert widths == {"vision": 16, "colours": 8, "words": 24}
     assert head.spans["words"] == slice(40, 64)

@@ -23,6 +23,8 @@ CONFIGS: list[dict[str, object]] = [
     {"pooling": "mean"},
     {"pooling": "last"},
     {"head": "heads", "residual_start": "open"},
+    {"head": "parts", "colour_residual": True},
+    {"head": "parts", "code_residual": True, "residual_start": "open", "vision_residual": False},
     {"word_weights": "rare"},
     {"colour_residual": True},
     {"code_residual": True, "residual_start": "open"},

@@ -10,7 +10,6 @@ from PIL import Image
 from catalog import Box, QueryItem
 from models.encoder import MoonEncoder
 from models.inside import HeatConfig, HeatMap, Shown, heat_maps, randomised, show_product, show_query, unit_vector
-from models.inside.joined import joined
 from models.inside.pointing import map_correlation
 from models.tokens import TokenType
 from tests.models import shop
@@ -149,7 +148,7 @@ def test_the_sum_over_its_length_is_the_vector(changes: dict[str, object]) -> No
     ):
         with torch.no_grad():
             batch = shown.batch(encoder.processor, encoder.processor.pixels(shown.encoded.squares))
-            z = joined(encoder.model.head, encoder.model.signals(batch))[0]
+            z = encoder.model.head.joined(encoder.model.signals(batch))[0]
         torch.testing.assert_close(z / z.norm(), unit_vector(encoder, shown), atol=1e-6, rtol=1e-5)
 
 
