@@ -19,8 +19,10 @@ VISION, COLOURS, WORDS, CODES = "vision", "colours", "words", "codes"
 """Raw signals, each with its residual."""
 OF_PICTURES, OF_WORDS = (VISION, COLOURS), (WORDS, CODES)
 """Those that an item without pictures, or without words, lacks."""
-FUSED_WEIGHT = 0.5
-"""What the fused state counts at the start, against one of pictures and one of words."""
+PICTURE_STATES, WORD_STATES, SLOT_STATES = "of_pictures", "of_words", "of_slots"
+"""Hidden states at some tokens, each with its path in a head of parts."""
+SLOT_WEIGHT = 0.5
+"""What the slots count at the start, against one of pictures and one of words."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class Signals:
 
     hidden_BD: torch.Tensor
     """Pooled hidden states after the final norm."""
+    of_words_BD: torch.Tensor
+    """Those at words alone, and below at pictures and at the slots; zero where there are none."""
+    of_pictures_BD: torch.Tensor
+    of_slots_BD: torch.Tensor
     vision_BP: torch.Tensor
     """Mean of the pooled vision signals of the item's pictures; zero without any."""
     colours_BC: torch.Tensor
@@ -103,6 +109,24 @@ class RawSignal(nn.Module):
         self.project.bias[:kept] = -(weight @ mean_X).to(self.project.bias.dtype)
 
 
+class HiddenState(nn.Module):
+    """The map of pooled hidden states into the embedding.
+
+    Args:
+        width: Of the decoder.
+        dims: Of the embedding.
+    """
+
+    def __init__(self, width: int, dims: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(width, dims, bias=False)
+
+    def forward(self, hidden_BD: torch.Tensor) -> torch.Tensor:
+        """(B, dims)."""
+        return self.project(self.norm(hidden_BD))
+
+
 class FusedHead(nn.Module):
     """Fused hidden state, plus residuals of the raw signals, to a unit vector.
 
@@ -174,19 +198,22 @@ class FusedHead(nn.Module):
 
 
 class PartsHead(nn.Module):
-    """What an item's pictures say, what its words say, and what the decoder made of both: each a unit vector, weighted.
+    """What an item's pictures say, what its words say, and what stands for the whole: each a unit vector, weighted.
 
-        z = a_v unit(sum over r in {v, c} of g_r W_r norm(r) + M(v))      where there are pictures
-          + a_w unit(sum over r in {w, k} of g_r W_r norm(r))             where there are words
-          + a_h unit(W_h norm(h))
+        z = a_v unit(sum over r in {v, c} of g_r W_r norm(r) + M(v) + W_hv norm(h_v))      where there are pictures
+          + a_w unit(sum over r in {w, k} of g_r W_r norm(r) + W_hw norm(h_w))             where there are words
+          + a_s unit(W_hs norm(h_s))
 
-    M is an MLP over the pooled vision tower that starts at zero. Signals are those of `FusedHead`. The weights a are
-    learnt: a_v and a_w start at one, a_h at one half, since nothing is known of h then. With unit vectors the cosine of
-    two items is a weighted mean of three cosines, whichever of their parts the training makes longer.
+    r are the raw signals of `FusedHead` and h the pooled hidden states: h_w at the words, h_v at the tokens of the
+    pictures, h_s at the slots, or at all tokens where the model has no slots. With the words first in the sequence h_w
+    is the same for a query and for a product that uses its words, whatever pictures follow; h_v are pictures read in
+    the light of the words; the slots have seen all. M is an MLP over the pooled vision tower; M and W_hv start at zero.
+    The weights a are learnt: a_v and a_w start at one, a_s at one half, since nothing is known of h_s then. With unit
+    vectors the cosine of two items is a weighted mean of cosines, whichever of their parts the training makes longer.
 
-    Under late fusion h is the decoder over the words alone and belongs to them: the dual encoder,
+    Under late fusion no picture enters the decoder and h is pooled over the words alone: the dual encoder,
 
-        z = a_v unit(.. as above ..) + a_w unit(W_h norm(h) + sum over r in {w, k} of g_r W_r norm(r)).
+        z = a_v unit(sum over r in {v, c} of g_r W_r norm(r) + M(v)) + a_w unit(sum .. {w, k} .. + W_hw norm(h)).
 
     Args:
         hidden_size: Width of h and of w.
@@ -198,13 +225,17 @@ class PartsHead(nn.Module):
 
     def __init__(self, hidden_size: int, vision_size: int, config: ModelConfig) -> None:
         super().__init__()
-        dims = config.embedding_dims
-        self.is_late = config.fusion == "late"
+        self.dims = dims = config.embedding_dims
+        self.is_late, self.has_slots = config.fusion == "late", config.slots
         if self.is_late:
             # All that it sees of a picture: without it this would be no dual encoder.
             config = config.model_copy(update={"vision_residual": True})
-        self.norm = nn.LayerNorm(hidden_size)
-        self.project = nn.Linear(hidden_size, dims, bias=False)
+        names = (WORD_STATES,) if self.is_late else (PICTURE_STATES, WORD_STATES, SLOT_STATES)
+        self.states = nn.ModuleDict()
+        for name in names:
+            self.states[name] = path = HiddenState(hidden_size, dims)
+            if name == PICTURE_STATES:
+                nn.init.zeros_(path.project.weight)
         raw = _raw_signals(hidden_size, vision_size, config)
         self.residuals = nn.ModuleDict({name: RawSignal(width, dims, start) for name, (width, start) in raw.items()})
         self.vision_change: nn.Sequential | None = None
@@ -224,20 +255,30 @@ class PartsHead(nn.Module):
                     signal = self.residuals[name]
                     assert isinstance(signal, RawSignal)
                     signal.gate.fill_((len(shares) * share / sum(shares.values())) ** 0.5)
-        weights = [1.0, 1.0] if self.is_late else [1.0, 1.0, FUSED_WEIGHT]
+        weights = [1.0, 1.0] if self.is_late else [1.0, 1.0, SLOT_WEIGHT]
         self.log_weights = nn.Parameter(torch.tensor(weights).log())
+
+    def state(self, name: str, signals: Signals) -> torch.Tensor:
+        """(B, D): the pooled hidden states that a path of the head starts from."""
+        if name == WORD_STATES:
+            return signals.hidden_BD if self.is_late else signals.of_words_BD
+        if name == PICTURE_STATES:
+            return signals.of_pictures_BD
+        return signals.of_slots_BD if self.has_slots else signals.hidden_BD
 
     def parts(self, signals: Signals) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """(B, E) of each part, of any length, and which items have it; in the order of the weights."""
-        pictures_BE = self._sum(OF_PICTURES, signals)
+        made = {name: path(self.state(name, signals)) for name, path in self.states.items()}
+        pictures_BE, words_BE = self._sum(OF_PICTURES, signals), self._sum(OF_WORDS, signals) + made[WORD_STATES]
         if self.vision_change is not None:
             pictures_BE = pictures_BE + self.vision_change(signals.vision_BP)
-        words_BE, fused_BE = self._sum(OF_WORDS, signals), self.project(self.norm(signals.hidden_BD))
         has_picture_B, has_words_B = signals.has_picture_B, signals.has_words_B
         if self.is_late:
             # Where there is neither picture nor word, the template's own vector stands for the item.
-            return [(pictures_BE, has_picture_B), (words_BE + fused_BE, has_words_B | ~has_picture_B)]
-        return [(pictures_BE, has_picture_B), (words_BE, has_words_B), (fused_BE, torch.ones_like(has_words_B))]
+            return [(pictures_BE, has_picture_B), (words_BE, has_words_B | ~has_picture_B)]
+        pictures_BE = pictures_BE + made[PICTURE_STATES]
+        slots = (made[SLOT_STATES], torch.ones_like(has_words_B))
+        return [(pictures_BE, has_picture_B), (words_BE, has_words_B), slots]
 
     def joined(self, signals: Signals) -> torch.Tensor:
         """(B, E) float32 before the last normalisation."""
@@ -252,10 +293,10 @@ class PartsHead(nn.Module):
     def gates(self) -> dict[str, float]:
         """Weights of the parts, for the curves."""
         weights = self.log_weights.detach().exp().tolist()
-        return {f"weight/{name}": one for name, one in zip(("pictures", "words", "fused"), weights, strict=False)}
+        return {f"weight/{name}": one for name, one in zip(("pictures", "words", "slots"), weights, strict=False)}
 
     def _sum(self, names: tuple[str, ...], signals: Signals) -> torch.Tensor:
-        total_BE = signals.hidden_BD.new_zeros((len(signals.hidden_BD), self.project.out_features))
+        total_BE = signals.hidden_BD.new_zeros((len(signals.hidden_BD), self.dims))
         for name, raw in self.residuals.items():
             if name in names:
                 total_BE = total_BE + raw(*signals.raw(name))

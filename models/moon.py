@@ -15,10 +15,8 @@ from models.colours import colours
 from models.config import ModelConfig
 from models.heads import Signals, build_head, code_width
 from models.moe import DenseTwin, GuidedMoe, RouterStats, TypesInView, upcycle
-from models.pooling import mean_by_row, pool, word_pool
-from models.tokens import WORD_TYPES, TokenType
-
-SLOT_TYPES = (TokenType.CATEGORY_SLOT, TokenType.ATTRIBUTE_SLOT)
+from models.pooling import mean_by_row, pool, pool_kinds, word_pool
+from models.tokens import PICTURE_TYPES, SLOT_TYPES, WORD_TYPES
 
 
 class MoonModel(nn.Module):
@@ -118,14 +116,19 @@ class MoonModel(nn.Module):
         # The tower's signal, then the colours.
         pooled_BP = mean_by_row(pictures.pooled_NP[batch.slot_picture_S], batch.slot_row_S, num_rows)
         width = self.backbone.vision_size
+        how = self.config.pooling
+        of_words_BD, has_words_B = pool_kinds(hidden_BLD, batch.types_BL, WORD_TYPES, how)
         return Signals(
-            hidden_BD=pool(hidden_BLD, batch.types_BL, self.config.pooling),
+            hidden_BD=pool(hidden_BLD, batch.types_BL, how),
+            of_words_BD=of_words_BD,
+            of_pictures_BD=pool_kinds(hidden_BLD, batch.types_BL, PICTURE_TYPES, how)[0],
+            of_slots_BD=pool_kinds(hidden_BLD, batch.types_BL, SLOT_TYPES, how)[0],
             vision_BP=pooled_BP[:, :width],
             colours_BC=pooled_BP[:, width:],
             has_picture_B=torch.bincount(batch.slot_row_S, minlength=num_rows) > 0,
             words_BD=self.pooled_words(batch, embeds_BLD),
             codes_BC=self.pooled_words(batch, self.codes[batch.ids_BL].float()),
-            has_words_B=torch.isin(batch.types_BL, torch.tensor(WORD_TYPES, device=batch.types_BL.device)).any(dim=1),
+            has_words_B=has_words_B,
         )
 
     def pooled_words(self, batch: Batch, values_BLX: torch.Tensor) -> torch.Tensor:

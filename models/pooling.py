@@ -55,6 +55,22 @@ def pool(hidden_BLD: torch.Tensor, types_BL: torch.Tensor, how: str) -> torch.Te
     return _POOLS[how](hidden_BLD, types_BL)
 
 
+def pool_kinds(
+    hidden_BLD: torch.Tensor, types_BL: torch.Tensor, kinds: tuple[TokenType, ...], how: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pool the positions of some kinds alone.
+
+    Returns:
+        (B, D), zero where there are none, and (B,): where there are some.
+    """
+    wanted_BL = torch.isin(types_BL, torch.tensor(kinds, device=types_BL.device))
+    there_B = wanted_BL.any(dim=1)
+    # Of a row without any the first position stands in, so that no pooling divides by nothing.
+    shown_BL = torch.where(wanted_BL, types_BL, int(TokenType.PAD))
+    shown_BL[:, 0] = torch.where(there_B, shown_BL[:, 0], int(TokenType.OTHER))
+    return pool(hidden_BLD, shown_BL, how) * there_B.unsqueeze(-1).to(hidden_BLD.dtype), there_B
+
+
 def mean_by_row(values_SD: torch.Tensor, row_S: torch.Tensor, num_rows: int) -> torch.Tensor:
     """Mean of the values of each row; zero for a row without any.
 

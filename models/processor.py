@@ -91,7 +91,7 @@ class Processor:
     def product_sequence(self, product: Product, num_photos: int) -> TokenSequence:
         """Tokens of a product with `num_photos` photographs, from the fields that it still has."""
         cfg = self.config
-        parts = self._with_pictures(num_photos)
+        parts = self._begun(num_photos)
         if product.title:
             self._add_text(parts, Mark.TITLE, product.title, TokenType.TITLE, cfg.max_title_tokens)
         if cfg.use_description and product.description:
@@ -102,14 +102,14 @@ class Processor:
         if product.attributes:
             text = attributes_text(product)
             self._add_text(parts, Mark.ATTRIBUTE, text, TokenType.ATTRIBUTE, cfg.max_field_tokens)
-        return self._ended(parts)
+        return self._ended(parts, num_photos)
 
     def query_sequence(self, text: str | None, num_photos: int) -> TokenSequence:
         """Tokens of a query or label with `num_photos` photographs."""
-        parts = self._with_pictures(num_photos)
+        parts = self._begun(num_photos)
         if text:
             self._add_text(parts, Mark.TEXT, text, TokenType.TITLE, self.config.max_text_tokens)
-        return self._ended(parts)
+        return self._ended(parts, num_photos)
 
     def collate(self, items: Sequence[Encoded]) -> Batch:
         """Pad and stack; every square is a picture of its own."""
@@ -141,8 +141,13 @@ class Processor:
     def _originals_first(self, squares: list[np.ndarray]) -> list[np.ndarray]:
         return [*squares[0 :: self._views], *squares[1 :: self._views]] if self._views == 2 else squares
 
-    def _with_pictures(self, num_photos: int) -> _Parts:
+    def _begun(self, num_photos: int) -> _Parts:
         parts = _Parts(self.template.positions == "mrope")
+        if self.config.order == "pictures_first":
+            self._add_pictures(parts, num_photos)
+        return parts
+
+    def _add_pictures(self, parts: _Parts, num_photos: int) -> None:
         kinds = (TokenType.IMAGE, TokenType.CROP)[: self._views]
         for kind in kinds:
             for _ in range(num_photos):
@@ -152,7 +157,6 @@ class Processor:
                 parts.text(self.template.before_picture, TokenType.OTHER)
                 parts.picture(self.template.image_id, kind, self.layout.rows, self.layout.columns)
                 parts.text(self.template.after_picture, TokenType.OTHER)
-        return parts
 
     def _add_text(self, parts: _Parts, mark: Mark, text: str, kind: TokenType, max_tokens: int) -> None:
         ids = text_ids(self.tokenizer, text, max_tokens)
@@ -160,7 +164,9 @@ class Processor:
             parts.text(self.template.marks[mark], TokenType.OTHER)
             parts.text(ids, kind)
 
-    def _ended(self, parts: _Parts) -> TokenSequence:
+    def _ended(self, parts: _Parts, num_photos: int) -> TokenSequence:
+        if self.config.order == "words_first":
+            self._add_pictures(parts, num_photos)
         if not parts.ids:
             # Everything may be hidden; one mark keeps the mean over tokens defined.
             parts.text(self.template.marks[Mark.EMPTY], TokenType.OTHER)

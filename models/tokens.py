@@ -24,6 +24,10 @@ class TokenType(IntEnum):
 
 WORD_TYPES = (TokenType.TITLE, TokenType.CATEGORY, TokenType.ATTRIBUTE)
 """Types of positions that hold a shopper's or a shop's words."""
+PICTURE_TYPES = (TokenType.IMAGE, TokenType.CROP)
+"""Types of positions that hold a picture."""
+SLOT_TYPES = (TokenType.CATEGORY_SLOT, TokenType.ATTRIBUTE_SLOT)
+"""Types of the learnt positions at the end, in the order of the model's own vectors."""
 CATEGORY_TYPES = (TokenType.CATEGORY, TokenType.CATEGORY_SLOT)
 """Types of positions that the category expert works on."""
 ATTRIBUTE_TYPES = (TokenType.ATTRIBUTE, TokenType.ATTRIBUTE_SLOT)

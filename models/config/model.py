@@ -62,6 +62,11 @@ class ModelConfig(Section):
         description="End every sequence with a learnt category slot and attribute slot, which the guided experts "
         "work on: that is how a query, which has neither field, meets them.",
     )
+    order: Literal["words_first", "pictures_first"] = Field(
+        default="words_first",
+        description="What a sequence begins with. A token sees only what stands before it: with words_first a title is "
+        "read the same with and without pictures, and they in its light; pictures_first: as most chat templates.",
+    )
     pooling: Literal["mean", "balanced", "last"] = Field(
         default="balanced",
         description="mean: over all tokens; balanced: over the means of the token types present; last: the last token.",

@@ -27,14 +27,30 @@ from torch import nn
 from torch.nn import functional as F
 
 from models.encoder import MoonEncoder
-from models.heads import CODES, COLOURS, OF_PICTURES, VISION, WORDS, FusedHead, PartsHead, RawSignal
+from models.heads import (
+    CODES,
+    COLOURS,
+    OF_PICTURES,
+    PICTURE_STATES,
+    SLOT_STATES,
+    VISION,
+    WORD_STATES,
+    WORDS,
+    FusedHead,
+    HiddenState,
+    PartsHead,
+    RawSignal,
+)
 from models.inside.shown import Shown
 from models.moon import MoonModel
-from models.pooling import pool, word_pool
-from models.tokens import TokenType
+from models.pooling import pool, pool_kinds, word_pool
+from models.tokens import PICTURE_TYPES, SLOT_TYPES, WORD_TYPES, TokenType
 
 FUSED = "fused"
 """The path through the decoder; the others are the head's raw signals past it: vision, colours, words, codes."""
+
+STATES = {PICTURE_STATES: PICTURE_TYPES, WORD_STATES: WORD_TYPES, SLOT_STATES: SLOT_TYPES}
+"""In a head of parts the decoder's states go three ways, by what stands at their positions."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +141,10 @@ def _pooled(encoder: MoonEncoder, shown: Shown) -> _Pooled:
     return _Pooled(
         {
             FUSED: _shares(hidden_LD, counts_L, types_1L[0]),
+            **{
+                name: _shares(hidden_LD, pool_kinds(eye_1LL, types_1L, kinds, config.pooling)[0][0], types_1L[0])
+                for name, kinds in STATES.items()
+            },
             VISION: _shares(raw_SP[:, :width], slot_counts_S, slots_S),
             COLOURS: _shares(raw_SP[:, width:], slot_counts_S, slots_S),
             WORDS: _shares(embeds_BLD[0].float(), word_counts_L, types_1L[0]),
@@ -135,7 +155,14 @@ def _pooled(encoder: MoonEncoder, shown: Shown) -> _Pooled:
 
 
 def _kinds_by_path(kinds_L: torch.Tensor, slots_S: torch.Tensor) -> dict[str, torch.Tensor]:
-    return {FUSED: kinds_L, VISION: slots_S, COLOURS: slots_S, WORDS: kinds_L, CODES: kinds_L}
+    return {
+        FUSED: kinds_L,
+        **dict.fromkeys(STATES, kinds_L),
+        VISION: slots_S,
+        COLOURS: slots_S,
+        WORDS: kinds_L,
+        CODES: kinds_L,
+    }
 
 
 def _counts(kinds_T: torch.Tensor) -> dict[TokenType, int]:
@@ -165,25 +192,29 @@ def _fused_parts(model: MoonModel, pooled: _Pooled) -> tuple[_Parts, torch.Tenso
 def _split_parts(model: MoonModel, pooled: _Pooled) -> tuple[_Parts, torch.Tensor]:
     head = model.head
     assert isinstance(head, PartsHead)
-    whole, dims = slice(None), head.project.out_features
     has_pictures, has_words = bool(pooled.shares[VISION]), bool(pooled.shares[WORDS])
-    pictures: _Parts = []
+    groups: dict[str, _Parts] = {PICTURE_STATES: [], WORD_STATES: [], SLOT_STATES: []}
     if has_pictures and head.vision_change is not None:
         vision_1P = _total(pooled.shares[VISION]).unsqueeze(0)
         # Curved: what one picture brings here depends on the others, so this path stays whole.
         key = (f"{VISION} change", None, sum(pooled.counts[VISION].values()))
-        pictures.append((key, head.vision_change(vision_1P)[0].float()))
-    words: _Parts = []
+        groups[PICTURE_STATES].append((key, head.vision_change(vision_1P)[0].float()))
     for name, raw in head.residuals.items():
         if pooled.shares[name]:
-            (pictures if name in OF_PICTURES else words).extend(_raw(name, pooled, raw, whole, dims))
-    fused = _through(FUSED, pooled, head.norm, head.project)
-    if head.is_late:
-        groups = [pictures, words + fused if has_words or not has_pictures else []]
-    else:
-        groups = [pictures, words, fused]
+            group = groups[PICTURE_STATES if name in OF_PICTURES else WORD_STATES]
+            group += _raw(name, pooled, raw, slice(None), head.dims)
+    for name, path in head.states.items():
+        assert isinstance(path, HiddenState)
+        whole = head.is_late or (name == SLOT_STATES and not head.has_slots)
+        source = FUSED if whole else name
+        if pooled.shares[source]:
+            groups[name] += _through(source, pooled, path.norm, path.project)
+    if head.is_late and has_pictures and not has_words:
+        groups[WORD_STATES] = []
+    if not has_pictures:
+        groups[PICTURE_STATES] = []
     parts: _Parts = []
-    for weight, group in zip(head.log_weights.exp(), groups, strict=True):
+    for weight, group in zip(head.log_weights.exp(), groups.values(), strict=False):
         if group:
             length = _sum(group).norm().clamp(min=1e-12)
             parts += [(key, weight * part_E / length) for key, part_E in group]

@@ -18,7 +18,7 @@ WIDTH, VISION, CODES = 6, 4, 24
 def _signals(seed: int = 0, has_picture: bool = True, has_words: bool = True) -> Signals:
     draw = torch.Generator().manual_seed(seed)
     return Signals(
-        torch.randn(3, WIDTH, generator=draw),
+        *(torch.randn(3, WIDTH, generator=draw) for _ in range(4)),
         torch.randn(3, VISION, generator=draw),
         torch.rand(3, NUM_CELLS, generator=draw),
         torch.full((3,), has_picture),
@@ -112,7 +112,7 @@ def test_late_fusion_is_the_weighted_sum_of_the_towers_present() -> None:
     words = head(replace(both, has_picture_B=no))
     weights = head.log_weights.detach().exp()
     assert torch.allclose(head(both), F.normalize(weights[0] * pictures + weights[1] * words, dim=-1), atol=1e-6)
-    assert torch.allclose(words, F.normalize(head.project(head.norm(both.hidden_BD)), dim=-1), atol=1e-6)
+    assert torch.allclose(words, F.normalize(head.states["of_words"](both.hidden_BD), dim=-1), atol=1e-6)
 
 
 def test_parts_are_added_as_unit_vectors_and_absent_ones_are_not() -> None:
@@ -120,7 +120,7 @@ def test_parts_are_added_as_unit_vectors_and_absent_ones_are_not() -> None:
     head = PartsHead(WIDTH, VISION, shop.tiny_model(head="parts", residual_start="open", colour_residual=True))
     with torch.no_grad():
         head.log_weights.copy_(torch.tensor([0.4, -0.3, 0.2]))
-        for one in head.vision_change.parameters():  # type: ignore[union-attr]
+        for one in (*head.vision_change.parameters(), *head.states["of_pictures"].parameters()):  # type: ignore[union-attr]
             one.add_(0.1)
     signals = replace(
         _signals(), has_picture_B=torch.tensor([True, False, True]), has_words_B=torch.tensor([True, True, False])
@@ -128,8 +128,11 @@ def test_parts_are_added_as_unit_vectors_and_absent_ones_are_not() -> None:
     a, b, c = head.log_weights.detach().exp()
     everywhere = torch.ones(3, dtype=torch.bool)
     raw = {name: one(signals.raw(name)[0], everywhere) for name, one in head.residuals.items()}
-    pictures = F.normalize(raw["vision"] + raw["colours"] + head.vision_change(signals.vision_BP), dim=-1)  # type: ignore[misc]
-    words, fused = (F.normalize(one, dim=-1) for one in (raw["words"], head.project(head.norm(signals.hidden_BD))))
+    made = {name: path(getattr(signals, f"{name}_BD")) for name, path in head.states.items()}
+    pictures = raw["vision"] + raw["colours"] + head.vision_change(signals.vision_BP) + made["of_pictures"]  # type: ignore[misc]
+    pictures, words, fused = (
+        F.normalize(one, dim=-1) for one in (pictures, raw["words"] + made["of_words"], made["of_slots"])
+    )
     expected = [
         a * pictures[0] + b * words[0] + c * fused[0],
         b * words[1] + c * fused[1],

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.pooling import balanced_pool, last_pool, mean_by_row, mean_pool, rarity, word_pool
-from models.tokens import WORD_TYPES, TokenType
+from models.pooling import balanced_pool, last_pool, mean_by_row, mean_pool, pool, pool_kinds, rarity, word_pool
+from models.tokens import PICTURE_TYPES, SLOT_TYPES, WORD_TYPES, TokenType
 
 TYPES = torch.tensor(
     [
@@ -27,6 +27,17 @@ def test_balanced_gives_each_type_one_voice_and_the_template_none() -> None:
     pooled = balanced_pool(HIDDEN, TYPES)
     assert torch.allclose(pooled[0], (HIDDEN[0, :3].mean(dim=0) + HIDDEN[0, 4]) / 2)
     assert torch.allclose(pooled[1], HIDDEN[1, :2].mean(dim=0))
+
+
+@pytest.mark.parametrize("how", ["mean", "balanced", "last"])
+def test_some_kinds_are_pooled_as_if_they_stood_alone(how: str) -> None:
+    for kinds in (WORD_TYPES, PICTURE_TYPES, SLOT_TYPES):
+        pooled, there = pool_kinds(HIDDEN, TYPES, kinds, how)
+        for row, (hidden, types) in enumerate(zip(HIDDEN, TYPES, strict=True)):
+            chosen = torch.tensor([int(kind) in kinds for kind in types])
+            assert bool(there[row]) == bool(chosen.any())
+            alone = pool(hidden[chosen][None], types[chosen][None], how)[0] if chosen.any() else torch.zeros(2)
+            assert torch.allclose(pooled[row], alone)
 
 
 def test_mean_by_row() -> None:
