@@ -13,9 +13,10 @@ from models.batch import Batch
 from models.codes import token_codes
 from models.colours import colours
 from models.config import ModelConfig
-from models.heads import Signals, build_head, code_width
+from models.heads import build_head
 from models.moe import DenseTwin, GuidedMoe, RouterStats, TypesInView, upcycle
 from models.pooling import mean_by_row, pool, pool_kinds, word_pool
+from models.raw_signals import Signals, code_width
 from models.tokens import PICTURE_TYPES, SLOT_TYPES, WORD_TYPES
 
 

@@ -27,7 +27,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from models.encoder import MoonEncoder
-from models.heads import (
+from models.heads import FusedHead, PartsHead
+from models.inside.shown import Shown
+from models.moon import MoonModel
+from models.pooling import pool, pool_kinds, word_pool
+from models.raw_signals import (
     CODES,
     COLOURS,
     OF_PICTURES,
@@ -36,14 +40,9 @@ from models.heads import (
     VISION,
     WORD_STATES,
     WORDS,
-    FusedHead,
     HiddenState,
-    PartsHead,
     RawSignal,
 )
-from models.inside.shown import Shown
-from models.moon import MoonModel
-from models.pooling import pool, pool_kinds, word_pool
 from models.tokens import PICTURE_TYPES, SLOT_TYPES, WORD_TYPES, TokenType
 
 FUSED = "fused"

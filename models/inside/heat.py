@@ -32,9 +32,9 @@ from catalog import Box, Photo, Section
 from models.backbones import PictureFeatures
 from models.batch import collate
 from models.encoder import MoonEncoder
-from models.heads import Signals
 from models.inside.frames import Frame, PixelBox
 from models.inside.shown import Shown
+from models.raw_signals import Signals
 from models.tokens import TokenType
 
 VIEWS = (TokenType.IMAGE, TokenType.CROP)

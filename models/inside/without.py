@@ -18,11 +18,11 @@ from torch import nn
 from catalog import Product
 from models.batch import collate
 from models.encoder import MoonEncoder
-from models.heads import CODES, COLOURS, VISION, WORDS
 from models.inside.shown import Shown
 from models.moe import TypesInView
 from models.moon import MoonModel
 from models.processor import Encoded, Processor
+from models.raw_signals import CODES, COLOURS, VISION, WORDS
 from models.tokens import ATTRIBUTE_TYPES, CATEGORY_TYPES, TokenType
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from models.batch import collate
-from models.heads import CODES, COLOURS, VISION, WORDS, RawSignal
 from models.moon import MoonModel
+from models.raw_signals import CODES, COLOURS, VISION, WORDS, RawSignal
 from models.training.data import Picture, TrainSet
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from models.colours import NUM_CELLS
-from models.heads import FusedHead, PartsHead, RawSignal, Signals, code_width, matryoshka
+from models.heads import FusedHead, PartsHead, matryoshka
+from models.raw_signals import RawSignal, Signals, code_width
 from tests.models import shop
 
 WIDTH, VISION, CODES = 6, 4, 24
