@@ -104,7 +104,7 @@ def test_two_processes_are_one_with_the_whole_batch(
     weights = [load_file(root / name / "model.safetensors") for name in ("averaged", "alone")]
     moved = 0.0
     for name, value in weights[1].items():
-# A tenth of what one update moves a weight whose gradient has another sign.
+        # A tenth of what one update moves a weight whose gradient has another sign.
         assert float((weights[0][name] - value).abs().max()) <= 1e-4, name
         moved = max(moved, float(value.abs().max()))
     assert moved > 0.0
