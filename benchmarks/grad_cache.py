@@ -105,7 +105,6 @@ def moon(how: str, chunk: int) -> Subject:
         chunk: Pairs a chunk: as many tokens as a step of so many pairs has.
     """
     shop = make_shop(PRODUCTS, Path(tempfile.gettempdir()) / "moon-grad-cache")
-    sets = {}
 
     def prepared(rows: int) -> Prepared:
         train = TrainConfig(batch_size=rows, feature_variants=0, num_workers=0)
@@ -117,8 +116,7 @@ def moon(how: str, chunk: int) -> Subject:
     tokens = sum(int(view.mask_BL.sum()) for view in base.dataset[0].views.values())
 
     def step(rows: int) -> Callable[[], float]:
-        sets[rows] = base.dataset if rows == chunk else prepared(rows).dataset
-        batch = sets[rows][0]
+        batch = (base.dataset if rows == chunk else prepared(rows).dataset)[0]
 
         def run() -> float:
             made = run_step(objective, batch, tokens if how == "cached" else None)

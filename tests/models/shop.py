@@ -41,6 +41,7 @@ def tiny_model(**changes: object) -> ModelConfig:
         "head": "sum",
         "colour_residual": False,
         "code_residual": False,
+        "order": "pictures_first",
         "word_weights": "equal",
         "residual_start": "zero",
     }

@@ -57,7 +57,7 @@ def test_fast_dev_run_makes_three_steps_and_says_so(
 
 
 def test_one_batch_is_learnt_by_heart(catalog: Catalog, tmp_path: Path) -> None:
-    record = _train(catalog, tmp_path, steps=100, preset="overfit_one_batch", log_every_steps=100)
+    record = _train(catalog, tmp_path, steps=80, preset="overfit_one_batch", log_every_steps=80)
     assert record.final["batch/recall@1"] == 1.0
 
 
