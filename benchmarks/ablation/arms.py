@@ -1,7 +1,8 @@
 """The arms of the ablation: what each changes in a recipe, and nothing else.
 
 An arm is held to be the recipe with one part taken out. Where an arm finds its part already out, it has nothing to say
-and is left out: which of `plain_pooling` and `balanced_pooling` runs, for one, depends on what the recipe has.
+and is left out: which of `plain_pooling` and `balanced_pooling` runs, or of `minus_queue` and `plus_queue`, depends on
+what the recipe has.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ _DENSE = {"model": {"moe": {"kind": "dense"}}}
 _NO_HARD = {"train": {"hard_negatives_per_query": 0, "negatives": {"hard_weight": 1.0}}}
 _NO_QUEUE = {"train": {"negatives": {"queue_size": 0}}}
 _NO_NEGATIVES = {"train": {"hard_negatives_per_query": 0, "negatives": {"hard_weight": 1.0, "queue_size": 0}}}
+_QUEUE = {"train": {"negatives": {"queue_size": 256}}}
 _NO_MASKS = {"train": {"mask_same_group": False, "mask_accepted": False, "similarity_guard": None}}
 _LATE = {"model": {"fusion": "late", "slots": False, "moe": {"kind": "dense"}}}
 
@@ -53,6 +55,7 @@ ARMS: tuple[Arm, ...] = (
     Arm("minus_negatives", "minus negatives (hard and queue)", _NO_NEGATIVES),
     Arm("minus_hard_negatives", "minus hard negatives", _NO_HARD),
     Arm("minus_queue", "minus queue", _NO_QUEUE),
+    Arm("plus_queue", "plus queue of 256", _QUEUE),
     Arm("minus_false_negative_masks", "minus false-negative masks", _NO_MASKS),
     Arm("minus_alignment", "minus alignment", {"train": {"alignment_weight": 0.0}}),
     Arm("minus_labels", "minus label texts", {"train": {"label_weight": 0.0}}),

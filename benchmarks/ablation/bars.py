@@ -26,7 +26,11 @@ MAX_PARAMETERS_FRAC = 0.1
 SHOWN = {LEAF_HIDDEN: LEAF_SHOWN, ATTRIBUTES_HIDDEN: ATTRIBUTES_SHOWN}
 """What a rival of words may be shown where the model is shown no title."""
 
-_EITHER = (frozenset({"plain_pooling", "balanced_pooling"}), frozenset({"switch", "additive"}))
+_EITHER = (
+    frozenset({"plain_pooling", "balanced_pooling"}),
+    frozenset({"minus_queue", "plus_queue"}),
+    frozenset({"switch", "additive"}),
+)
 
 _NAMES = {
     IMAGE_10: "image->product R@10",

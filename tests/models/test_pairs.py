@@ -13,6 +13,7 @@ import torch
 
 from catalog import ModelError, Side, Splits
 from catalog.catalog import Catalog
+from models.config import ModelConfig
 from models.negatives import not_negative
 from models.pairs import build_pairs
 from models.pictures import PictureMaker, letterbox, photo_key
@@ -26,9 +27,9 @@ from models.training.views import draw_hidden, draw_labels, draw_text_view, labe
 from tests.models import shop
 
 
-def _dataset(catalog: Catalog, folder: Path, **changes: object) -> TrainSet:
+def _dataset(catalog: Catalog, folder: Path, model: ModelConfig | None = None, **changes: object) -> TrainSet:
     config = shop.tiny_train(**changes)
-    model = shop.tiny_model()
+    model = model or shop.tiny_model()
     splits = shop.all_train(catalog)
     maker = PictureMaker(32, shop.regions())
     processor = Processor.of(train_tokenizer(catalog_texts(catalog, splits), 400), model, maker)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +18,13 @@ import torch
 from safetensors.torch import load_file
 
 from catalog import ConfigError, Embedder, ModelError
-from models.batch import Batch
 from models.encoder import MoonEncoder
-from models.negatives.codes import CandidateCodes, QueryCodes, widened
 from models.training import TrainingRecord, train
-from models.training.data import TrainBatch, TrainSet, View
+from models.training.data import TrainBatch, TrainSet
 from models.training.distributed import MetricsFile
-from models.training.ranks import Ranks
 from models.training.workdir import save_checkpoint
 from tests.models import shop
+from tests.models.joined_steps import of_both
 
 # Label texts are drawn and compared within a process, so with them one process is not defined as two.
 SETTINGS: dict[str, object] = {
@@ -78,17 +74,10 @@ def test_two_processes_are_one_with_the_whole_batch(
 ) -> None:
     root, two = averaged
 
-    def of_both(self: TrainSet, step: int) -> TrainBatch:
-        parts = []
-        for rank in range(2):
-            part = copy.copy(self)
-            part.ranks, part.sampler = Ranks(rank, 2), copy.copy(self.sampler)
-            part.sampler.batch_size = 3
-            parts.append(part._batch(step))
-        assert not set(parts[0].product_ids) & set(parts[1].product_ids)
-        return _joined(parts)
+    def whole(self: TrainSet, step: int) -> TrainBatch:
+        return of_both(self, step)
 
-    monkeypatch.setattr(TrainSet, "__getitem__", of_both)
+    monkeypatch.setattr(TrainSet, "__getitem__", whole)
     one = _train(root, "alone", batch_size=6)
     assert two.num_processes == 2
     assert two.steps == one.steps == 3
@@ -252,53 +241,3 @@ def test_no_process_outlives_its_starter(tmp_path: Path) -> None:
     assert len(gone) >= 2
     assert not alive
     assert json.loads((tmp_path / "work-stopped" / "job" / "job.json").read_text())["train"]["num_processes"] == 2
-
-
-def _joined(parts: Sequence[TrainBatch]) -> TrainBatch:
-    """One batch of the rows of several, in their order; without label questions."""
-    assert not any(part.labels for part in parts)
-    pictures = np.cumsum([0, *(len(part.pixels_NCHW) for part in parts)]).tolist()
-    rows = np.cumsum([0, *(len(part.product_ids) for part in parts)]).tolist()
-    names = [name for name in View if any(name in part.views for part in parts)]
-    joined = {
-        name: _stacked([(part.views[name], first) for part, first in zip(parts, pictures, strict=False)])
-        for name in names
-    }
-    return replace(
-        parts[0],
-        product_ids=tuple(key for part in parts for key in part.product_ids),
-        kinds=tuple(kind for part in parts for kind in part.kinds),
-        pixels_NCHW=torch.cat([part.pixels_NCHW for part in parts]),
-        views=joined,
-        image_view_rows=torch.cat([one.image_view_rows + first for one, first in zip(parts, rows, strict=False)]),
-        text_view_rows=torch.cat([one.text_view_rows + first for one, first in zip(parts, rows, strict=False)]),
-        view_texts_B=torch.cat([part.view_texts_B for part in parts]),
-        query_codes=_together([part.query_codes for part in parts]),
-        product_codes=_together([part.product_codes for part in parts]),
-        kind_B=torch.cat([part.kind_B for part in parts]),
-        weight_B=torch.cat([part.weight_B for part in parts]),
-    )
-
-
-def _stacked(parts: Sequence[tuple[Batch, int]]) -> Batch:
-    """Batches below each other; each with the number of its first picture."""
-    length = max(batch.ids_BL.shape[1] for batch, _ in parts)
-    firsts = np.cumsum([0, *(len(batch) for batch, _ in parts)]).tolist()
-
-    def wide(one: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.pad(one, (0, length - one.shape[-1]))
-
-    return replace(
-        parts[0][0],
-        ids_BL=torch.cat([wide(batch.ids_BL) for batch, _ in parts]),
-        types_BL=torch.cat([wide(batch.types_BL) for batch, _ in parts]),
-        positions_3BL=torch.cat([wide(batch.positions_3BL) for batch, _ in parts], dim=1),
-        slot_picture_S=torch.cat([batch.slot_picture_S + first for batch, first in parts]),
-        slot_row_S=torch.cat([batch.slot_row_S + row for (batch, _), row in zip(parts, firsts, strict=False)]),
-    )
-
-
-def _together(codes: Sequence[QueryCodes] | Sequence[CandidateCodes]) -> QueryCodes | CandidateCodes:
-    tables = [one.table() for one in codes]
-    width = max(table.shape[1] for table in tables)
-    return codes[0].of_table(torch.cat([widened(table, width) for table in tables]))

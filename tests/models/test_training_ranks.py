@@ -15,10 +15,12 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from safetensors.torch import load_file, save_file
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
 from catalog import ModelError
+from models.config import ModelConfig
 from models.moon import MoonModel
 from models.training.chunks import run_step
 from models.training.data import TrainBatch, TrainSet, View
@@ -28,15 +30,42 @@ from models.training.objective import Objective
 from models.training.ranks import Ranks, anywhere, from_first, mean_of_all, of_all
 from models.training.sharding import clip_gradients, shard, twin_of, unsharded, whole_model
 from tests.models import shop
+from tests.models.joined_steps import of_both
+from tests.models.shop import PINNED
 from tests.models.test_pairs import _dataset
 
 WORLD, LIMIT_S = 2, 200
 
 
-def _objective(dataset: TrainSet) -> Objective:
-    model = shop.tiny_model()
+STEP: dict[str, Any] = {"batch_size": 3, "label_weight": 0.0}
+"""Label texts are drawn and compared within a process, so with them one process is not defined as two."""
+
+MODELS = {
+    "tests' own": shop.tiny_model(),
+    "default head and order": shop.tiny_model(
+        **{name: ModelConfig.model_fields[name].default for name in PINNED}, embedding_dims=48
+    ),
+}
+"""The second has everything that `tiny_model` leaves out."""
+
+
+def _gradients(dataset: TrainSet, model: ModelConfig, batch: TrainBatch, ranks: Ranks) -> dict[str, torch.Tensor]:
+    """Loss and gradients of a step, the mean over processes."""
+    objective = _objective(dataset, model, **STEP)
+    step = run_step(objective, batch, None)
+    step.backward(step.loss)
+    loss = step.loss.detach().clone().reshape(1)
+    found = {name: one.grad for name, one in objective.named_parameters() if one.grad is not None}
+    if ranks.world > 1:
+        average_gradients(objective.parameters())
+        dist.all_reduce(loss)
+    return found | {"loss": loss / ranks.world}
+
+
+def _objective(dataset: TrainSet, model: ModelConfig | None = None, **changes: Any) -> Objective:
+    model = model or shop.tiny_model()
     moon = MoonModel.seeded(model, dataset.processor.tokenizer.get_vocab_size(), seed=1)
-    return Objective(moon, model, shop.tiny_train(batch_size=3), max_photos=3).train()
+    return Objective(moon, model, shop.tiny_train(**{"batch_size": 3} | changes), max_photos=3).train()
 
 
 def _shards(dataset: TrainSet, batch: TrainBatch, rank: int) -> dict[str, Any]:
@@ -106,6 +135,10 @@ def _work(rank: int, root: str) -> None:
             told[name] = [error.problem, error.where, error.got]
     Objective.loss = whole  # type: ignore[method-assign]
     told["shards"] = _shards(dataset, batch, rank)
+    for number, model in enumerate(MODELS.values()):
+        mine = _dataset(shop.make_shop(folder / f"data-{rank}"), folder / f"work-{rank}-{number}", model, **STEP)
+        mine.ranks = ranks
+        save_file(_gradients(mine, model, mine[0], ranks), folder / f"gradients-{number}-{rank}.safetensors")
     told["ranks"] = [
         of_all(rank),
         from_first(f"from {rank}"),
@@ -120,9 +153,14 @@ def _work(rank: int, root: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the processes leave what they found."""
+    return tmp_path_factory.mktemp("ranks")
+
+
+@pytest.fixture(scope="module")
+def told(folder: Path) -> list[dict[str, Any]]:
     """What both processes found."""
-    folder = tmp_path_factory.mktemp("ranks")
     context = mp.get_context("spawn")
     processes = [context.Process(target=_work, args=(rank, str(folder)), daemon=True) for rank in range(WORLD)]
     for process in processes:
@@ -164,3 +202,17 @@ def test_shards_have_the_gradients_of_wholes(told: list[dict[str, Any]]) -> None
 def test_processes_tell_each_other(told: list[dict[str, Any]]) -> None:
     for one in told:
         assert one["ranks"] == [[0, 1], "from 0", True, False, {"both": 0.5, "of 0": 5.0, "of 1": 5.0}]
+
+
+@pytest.mark.parametrize("number", range(len(MODELS)), ids=list(MODELS))
+def test_two_processes_have_the_gradients_of_one(told: list[dict[str, Any]], folder: Path, number: int) -> None:
+    model = list(MODELS.values())[number]
+    dataset = _dataset(shop.make_shop(folder / "data"), folder / f"work-{number}", model, **STEP)
+    expected = _gradients(dataset, model, of_both(dataset, 0), Ranks())
+    largest = max(float(one.abs().max()) for name, one in expected.items() if name != "loss")
+    assert largest > 1e-2
+    for rank in range(WORLD):
+        found = load_file(folder / f"gradients-{number}-{rank}.safetensors")
+        assert found.keys() == expected.keys()
+        for name, one in expected.items():
+            assert float((found[name] - one).abs().max()) <= 1e-5, name
