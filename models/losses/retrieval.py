@@ -84,7 +84,8 @@ def retrieval(
         Losses by pair, cosines for dynamic sample filtering, and counts: mean over queries of allowed negatives
         (`negatives/per_query`), of those of the query's category (`negatives/same_category`), from other ranks
         (`negatives/spatial`), from past batches (`negatives/queue`); share of candidates left out besides the positive
-        (`negatives/masked_frac`); share of queries whose own product is the nearest of this rank's (`batch/recall@1`).
+        (`negatives/masked_frac`); share of queries to which their own product is nearer than any of this rank's that is
+        known not to answer (`batch/recall@1`).
 
     Relations:
         Without other ranks, queue, guard and beta: the paper's in-batch InfoNCE. L is `each_info_nce`.
@@ -109,7 +110,8 @@ def retrieval(
     s_Q = s_T[every.first : every.first + num]
 
     positive_QC = _marked(own_Q, len(pool))
-    allowed_QC = ~(not_negative(query_codes, pool, options.mask_same_group) | positive_QC)
+    counted_QC = ~not_negative(query_codes, pool, options.mask_same_group) | positive_QC
+    allowed_QC = counted_QC & ~positive_QC
     if options.similarity_guard is not None:
         allowed_QC &= ~guarded_above(cosine_QC, s_Q, options.similarity_guard)
     alike_QC = same_category(query_codes, pool)
@@ -120,7 +122,9 @@ def retrieval(
     num_Q = allowed_QC.sum(dim=1)
     mean_Q = (cosine_QC * allowed_QC).sum(dim=1) / num_Q.clamp(min=1)
     report = _counts(allowed_QC, alike_QC, pool, own_Q, num_now=len(every.product_codes))
-    nearest_Q = cosine_QC[:, every.first : every.first + num].argmax(dim=1) if num else own_Q
+    # Without the guard, which leaves out what lies nearer than the own product.
+    counted_cosine_QC = cosine_QC.masked_fill(~counted_QC, -torch.inf)
+    nearest_Q = counted_cosine_QC[:, every.first : every.first + num].argmax(dim=1) if num else own_Q
     report["batch/recall@1"] = (nearest_Q + every.first == own_Q).sum() / max(num, 1)
     return Retrieval(loss_Q, s_Q, torch.where(num_Q > 0, mean_Q, -1.0), report)
 

@@ -53,6 +53,11 @@ def tiny_model(**changes: object) -> ModelConfig:
     return ModelConfig.model_validate(settings | PINNED | changes)
 
 
+def default_model() -> ModelConfig:
+    """As small, with the default head and order."""
+    return tiny_model(**{name: ModelConfig.model_fields[name].default for name in PINNED}, embedding_dims=48)
+
+
 def tiny_train(**changes: object) -> TrainConfig:
     """A training of a few seconds."""
     settings: dict[str, object] = {

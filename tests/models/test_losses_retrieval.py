@@ -144,9 +144,25 @@ def test_what_it_reports_is_what_was_allowed() -> None:
     )
     assert report["negatives/same_category"] == pytest.approx(alike / 6)
     assert report["negatives/masked_frac"] == pytest.approx(1 - (in_batch + 4) / 9)
-    nearest = (queries @ products.T).argmax(dim=1) == torch.arange(NUM)
-    assert report["batch/recall@1"] == pytest.approx(float(nearest.double().mean()))
     assert torch.allclose(found.positive_Q, (queries * products).sum(dim=1))
+
+
+def test_recall_is_counted_against_what_is_known_to_be_wrong() -> None:
+    asked, held = _codes()
+    products = torch.eye(NUM, DIMS, dtype=torch.float64)
+
+    def recall(nearer: list[int], **changes: object) -> float:
+        """Each query midway between its own product and another, to which it is a little nearer."""
+        queries = F.normalize(products + 1.1 * products[nearer], dim=1)
+        found = retrieval(queries, asked, products, held, SCALE, RetrievalOptions((DIMS,), **changes))  # type: ignore[arg-type]
+        return float(found.report["batch/recall@1"])
+
+    # p4, which the first bought too; the owner of the second's photograph; variants of their own products.
+    assert recall([4, 5, 3, 2, 5, 4]) == 1.0
+    assert recall([4, 5, 3, 2, 5, 4], mask_same_group=False) == pytest.approx(2 / 6)
+    # The guard leaves out what lies too near, and would hide a mistake.
+    assert recall([2, 3, 0, 1, 0, 1], similarity_guard=0.0) == 0.0
+    assert recall([2, 5, 3, 1, 5, 0]) == pytest.approx(3 / 6)
 
 
 def test_the_mean_negative_is_that_of_the_allowed_ones() -> None:

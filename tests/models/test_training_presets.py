@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from catalog import Catalog, Embedder
+from models.config import ModelConfig
 from models.encoder import MoonEncoder
 from models.training import TrainingRecord, train
 from models.training.module import MoonModule
@@ -25,11 +26,13 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     return shop.make_shop(tmp_path_factory.mktemp("shop"))
 
 
-def _train(catalog: Catalog, root: Path, score: object = None, **changes: object) -> TrainingRecord:
+def _train(
+    catalog: Catalog, root: Path, score: object = None, model: ModelConfig | None = None, **changes: object
+) -> TrainingRecord:
     return train(
         catalog,
         shop.all_train(catalog),
-        model=shop.tiny_model(),
+        model=model or shop.tiny_model(),
         train=shop.tiny_train(**changes),
         regions=shop.regions(),
         regions_config=shop.REGIONS,
@@ -56,8 +59,9 @@ def test_fast_dev_run_makes_three_steps_and_says_so(
     assert record.costs["peak_bytes"] > 1e7
 
 
-def test_one_batch_is_learnt_by_heart(catalog: Catalog, tmp_path: Path) -> None:
-    record = _train(catalog, tmp_path, steps=80, preset="overfit_one_batch", log_every_steps=80)
+@pytest.mark.parametrize("model", [shop.tiny_model(), shop.default_model()], ids=["tests' own", "default"])
+def test_one_batch_is_learnt_by_heart(catalog: Catalog, tmp_path: Path, model: ModelConfig) -> None:
+    record = _train(catalog, tmp_path, model=model, steps=80, preset="overfit_one_batch", log_every_steps=80)
     assert record.final["batch/recall@1"] == 1.0
 
 

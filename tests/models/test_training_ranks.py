@@ -31,7 +31,6 @@ from models.training.ranks import Ranks, anywhere, from_first, mean_of_all, of_a
 from models.training.sharding import clip_gradients, shard, twin_of, unsharded, whole_model
 from tests.models import shop
 from tests.models.joined_steps import of_both
-from tests.models.shop import PINNED
 from tests.models.test_pairs import _dataset
 
 WORLD, LIMIT_S = 2, 200
@@ -40,13 +39,7 @@ WORLD, LIMIT_S = 2, 200
 STEP: dict[str, Any] = {"batch_size": 3, "label_weight": 0.0}
 """Label texts are drawn and compared within a process, so with them one process is not defined as two."""
 
-MODELS = {
-    "tests' own": shop.tiny_model(),
-    "default head and order": shop.tiny_model(
-        **{name: ModelConfig.model_fields[name].default for name in PINNED}, embedding_dims=48
-    ),
-}
-"""The second has everything that `tiny_model` leaves out."""
+MODELS = {"tests' own": shop.tiny_model(), "default head and order": shop.default_model()}
 
 
 def _gradients(dataset: TrainSet, model: ModelConfig, batch: TrainBatch, ranks: Ranks) -> dict[str, torch.Tensor]:
