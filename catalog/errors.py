@@ -21,6 +21,9 @@ class MoonError(Exception):
         fix: What to do now; a command where there is one.
     """
 
+    exit_status = 1
+    """Of a process that this error ends."""
+
     def __init__(self, problem: str, *, where: str = "", got: str = "", allowed: str = "", fix: str = "") -> None:
         self.problem, self.where, self.got, self.allowed, self.fix = problem, where, got, allowed, fix
         super().__init__(problem, where, got, allowed, fix)

@@ -32,7 +32,7 @@ class _ShortErrors(TyperGroup):
             return super().invoke(ctx)
         except MoonError as error:
             typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(1) from None
+            raise typer.Exit(error.exit_status) from None
 
 
 app = typer.Typer(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-import numpy as np
-
 from benchmarks.ablation.protocol import Setup
 from catalog import Catalog, ConfigError, Embedder, ImageLimits, Side, Splits
 from models.backbones import load_backbone, picture_layout
@@ -19,16 +17,13 @@ from models.tokenizer import catalog_texts, train_tokenizer
 from validation.benchmark import (
     BenchmarkRecord,
     ColourHistogram,
-    EvalSet,
     Outcome,
     RandomVectors,
     TitleWordOverlap,
     build_eval_set,
     judge,
 )
-from validation.benchmark.majority import MAJORITY
-from validation.benchmark.scoring import Scoring
-from validation.config import BenchmarkConfig
+from validation.benchmark.majority import MAJORITY, judge_majority
 
 
 def judge_baseline(
@@ -62,17 +57,6 @@ def judge_baseline(
     else:
         raise ConfigError("no baseline has this name", got=name)
     return judge(encoder, eval_set, setup.benchmark)
-
-
-def judge_majority(eval_set: EvalSet, cfg: BenchmarkConfig) -> tuple[BenchmarkRecord, dict[str, Outcome]]:
-    """As `validation.benchmark.label_baselines`, with every item's result."""
-    scoring = Scoring(cfg, eval_set)
-    scoring.not_applicable |= {task.name: "majority predicts labels, it has no vectors" for task in eval_set.retrieval}
-    scoring.label_scores(
-        [(task, np.array([task.majority in answers for answers in task.answers])) for task in eval_set.labels]
-    )
-    digest = hashlib.sha256(f"{MAJORITY}:{eval_set.digest}".encode()).hexdigest()
-    return scoring.record(MAJORITY, digest, 0), scoring.outcomes
 
 
 def untrained_encoder(

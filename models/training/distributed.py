@@ -31,7 +31,7 @@ from models.encoder import MoonEncoder
 from models.folder import write_model_folder
 from models.training.fit import fit
 from models.training.job import JobFolder, Task, error_to_dict, read_job, write_json
-from models.training.launch import ADDRESS, PORT, Workers, check_devices, failure_status
+from models.training.launch import ADDRESS, PORT, Workers, check_devices
 from models.training.parameters import merge_lora
 from models.training.ranks import Ranks
 
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MoonError as error:
         _log.error("%s", error)
         write_json(folder.error(ranks.rank), {**error_to_dict(error), "time_s": str(time.time())})
-        return failure_status(error)
+        return error.exit_status
     except Exception:
         # A fault of ours: the starting process, which sees only files, raises it.
         told = traceback.format_exc()
@@ -166,7 +166,7 @@ def _start_node(folder: JobFolder, node: int) -> int:
             workers.wait(lambda: None)
     except MoonError as error:
         _log.error("%s", error)
-        return failure_status(error)
+        return error.exit_status
     return 0
 
 

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from lightning.pytorch.loggers import Logger
 
-from catalog import ConfigError, Embedder, ModelError, MoonError
+from catalog import ConfigError, Embedder, ModelError
 from models.backbones import picture_layout
 from models.config import TrainConfig
 from models.devices import choose_device
@@ -301,8 +301,3 @@ def _kill(process: subprocess.Popen[Any]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         process.kill()
-
-
-def failure_status(error: MoonError) -> int:
-    """Exit status of a process that an error ended."""
-    return int(getattr(error, "exit_status", 1))

@@ -60,7 +60,7 @@ try:
     )
 except MoonError as error:
     print(error, file=sys.stderr)
-    sys.exit(getattr(error, "exit_status", 1))
+    sys.exit(error.exit_status)
 (root / (name + ".json")).write_text(json.dumps(record.to_dict()))
 """
 STEPS, EVERY = 8, 2

@@ -201,7 +201,7 @@ try:
     _train(Path(sys.argv[1]), "stopped", **TWO | {"steps": 5000, "checkpoint_every_steps": 1, "chunk_tokens": 256})
 except MoonError as error:
     print(error, file=sys.stderr)
-    sys.exit(getattr(error, "exit_status", 1))
+    sys.exit(error.exit_status)
 """
 
 

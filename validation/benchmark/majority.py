@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 
 from validation.benchmark.evalset import EvalSet
+from validation.benchmark.outcomes import Outcome
 from validation.benchmark.record import BenchmarkRecord
 from validation.benchmark.scoring import Scoring
 from validation.config import BenchmarkConfig
@@ -15,14 +16,18 @@ MAJORITY = "majority"
 
 
 def label_baselines(eval_set: EvalSet, cfg: BenchmarkConfig = BenchmarkConfig()) -> list[BenchmarkRecord]:
-    """Score the predictors that answer label questions without looking: the majority class.
+    """Score the predictors that answer label questions without looking: the majority class."""
+    return [judge_majority(eval_set, cfg)[0]]
 
-    They have no vectors, so every retrieval task is not applicable.
-    """
+
+def judge_majority(
+    eval_set: EvalSet, cfg: BenchmarkConfig = BenchmarkConfig()
+) -> tuple[BenchmarkRecord, dict[str, Outcome]]:
+    """Score the majority class, with every item's result. It has no vectors: no retrieval task is applicable."""
     scoring = Scoring(cfg, eval_set)
     scoring.not_applicable |= {task.name: "majority predicts labels, it has no vectors" for task in eval_set.retrieval}
     scoring.label_scores(
         [(task, np.array([task.majority in answers for answers in task.answers])) for task in eval_set.labels]
     )
-    digest = hashlib.sha256(f"majority:{eval_set.digest}".encode()).hexdigest()
-    return [scoring.record(MAJORITY, digest, 0)]
+    digest = hashlib.sha256(f"{MAJORITY}:{eval_set.digest}".encode()).hexdigest()
+    return scoring.record(MAJORITY, digest, 0), scoring.outcomes
