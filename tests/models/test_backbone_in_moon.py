@@ -14,7 +14,7 @@ from models.batch import TokenSequence, collate
 from models.config import ModelConfig
 from models.moon import MoonModel
 from models.processor import Processor
-from tests.models import test_backbone_composed, test_backbone_qwen, test_backbone_smolvlm
+from tests.models import composed_models, qwen_models, test_backbone_smolvlm
 
 MOE = {"layers": [0, -1], "num_experts": 3, "top_k": 2, "rank": 4}
 SHARED = {"moe": MOE, "slots": True, "embedding_dims": 16, "max_images": 2}
@@ -27,9 +27,9 @@ def parts(kind: str) -> tuple[ModelConfig, dict[str, Any], Tokenizer]:
         tiny = test_backbone_smolvlm
         return tiny.config(**SHARED), tiny.spec(), tiny.tokenizer()
     if kind == "composed":
-        made = test_backbone_composed
+        made = composed_models
         return made.config(keep_layers=2, pooled_stages=[1], **SHARED), made.spec(), made.tokenizer()
-    qwen = test_backbone_qwen
+    qwen = qwen_models
     return qwen.config(kind, keep_layers=3, **SHARED), qwen.spec(kind), qwen.tokenizer()
 
 

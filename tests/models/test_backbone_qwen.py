@@ -4,87 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLModel
-from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLForConditionalGeneration, Qwen3VLModel
+from tokenizers import Tokenizer, models
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
 
-from catalog import ModelError, Product
-from models.backbones import qwen2_5_vl, qwen3_vl
+from catalog import ModelError
 from models.backbones.qwen import QwenBackbone, as_clip
-from models.batch import Batch, collate
-from models.config import ModelConfig
-from models.processor import Processor
+from tests.models.qwen_models import IDS, KINDS, SIDE, STORED, VOCAB, batch, config, hidden, spec, tokenizer
 
-KINDS = {"qwen2_5_vl": qwen2_5_vl, "qwen3_vl": qwen3_vl}
 STOCK = {"qwen2_5_vl": Qwen2_5_VLModel, "qwen3_vl": Qwen3VLModel}
-STOCK_WITH_HEAD = {"qwen2_5_vl": Qwen2_5_VLForConditionalGeneration, "qwen3_vl": Qwen3VLForConditionalGeneration}
-VOCAB = 300
-SPECIAL = ("<|endoftext|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
-IDS = {token: VOCAB - len(SPECIAL) + index for index, token in enumerate(SPECIAL)}
-TEXT = {
-    "vocab_size": VOCAB,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-    "max_position_embeddings": 512,
-    "bos_token_id": None,
-    "eos_token_id": None,
-    "pad_token_id": IDS["<|endoftext|>"],
-}
-VISION = {"depth": 4, "hidden_size": 32, "intermediate_size": 40, "num_heads": 2, "out_hidden_size": 32}
-TOKEN_IDS = {
-    "image_token_id": IDS["<|image_pad|>"],
-    "video_token_id": IDS["<|video_pad|>"],
-    "vision_start_token_id": IDS["<|vision_start|>"],
-    "vision_end_token_id": IDS["<|vision_end|>"],
-}
-STORED: dict[str, dict[str, Any]] = {
-    # As the 3B model's config.json: the decoder's sizes stand at the top. Windows of 2 x 2 tokens: 3 x 3 tokens a
-    # picture make windows of four lengths' shapes, 2 x 2, 2 x 1, 1 x 2 and 1 x 1.
-    "qwen2_5_vl": {
-        "model_type": "qwen2_5_vl",
-        **TEXT,
-        "rope_theta": 1e6,
-        "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
-        "vision_config": VISION | {"patch_size": 4, "window_size": 16, "fullatt_block_indexes": [1, 3]},
-        **TOKEN_IDS,
-    },
-    "qwen3_vl": {
-        "model_type": "qwen3_vl",
-        "text_config": TEXT
-        | {
-            "rope_theta": 5e6,
-            "rope_scaling": {"mrope_interleaved": True, "mrope_section": [4, 2, 2], "rope_type": "default"},
-        },
-        "vision_config": VISION | {"patch_size": 4, "num_position_embeddings": 16, "deepstack_visual_indexes": [0, 2]},
-        **TOKEN_IDS,
-    },
-}
-SIDE = 24
-
-
-def config(kind: str, *, keep_layers: int | None = None, weights: str = "gone", **changes: Any) -> ModelConfig:
-    settings = {
-        "backbone": kind,
-        "pretrained": {"weights": weights, "keep_layers": keep_layers},
-        "image_side_px": SIDE,
-        "slots": False,
-        "moe": {"layers": []},
-    }
-    return ModelConfig.model_validate(settings | changes)
-
-
-def spec(kind: str) -> dict[str, Any]:
-    return {"model": STORED[kind], "mean": [0.5] * 3, "std": [0.5] * 3}
 
 
 def make(kind: str, **changes: Any) -> QwenBackbone:
@@ -94,49 +26,6 @@ def make(kind: str, **changes: Any) -> QwenBackbone:
         # Norms and biases as they never are at the start, so that one left out shows.
         parameter.data += 0.05 * torch.randn_like(parameter)
     return backbone
-
-
-def tokenizer(num_words: int = VOCAB - len(SPECIAL)) -> Tokenizer:
-    made = Tokenizer(models.WordLevel({f"w{index}": index for index in range(num_words)}, unk_token="w0"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    made.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
-    made.encode_special_tokens = True
-    return made
-
-
-def batch(kind: str, padding: Any = "right", **changes: Any) -> Batch:
-    """A product with two photographs and two crops, a query with one, and one of words alone."""
-    settings = config(kind, **changes)
-    words = tokenizer()
-    module = KINDS[kind]
-    processor = Processor(
-        words,
-        settings,
-        None,  # type: ignore[arg-type]
-        module.layout(settings, spec(kind)),
-        module.template(words),
-    )
-    product = Product(
-        product_id="p", group_id="p", title="w3 w4 w5", category=("w6", "w7"), attributes={"w8": "w9"}, images=("a",)
-    )
-    sequences = [
-        processor.query_sequence("w1 w2", 0),
-        processor.product_sequence(product, 2),
-        processor.query_sequence("w3", 1),
-    ]
-    torch.manual_seed(5)
-    side = processor.layout.side_px
-    pixels = torch.randn(6, 3, side, side)
-    return collate(sequences, range(6), pixels, IDS["<|endoftext|>"], padding)
-
-
-def hidden(backbone: QwenBackbone, given: Batch) -> torch.Tensor:
-    features = backbone.project(backbone.see(given.pixels_NCHW))
-    embeds = backbone.embed_tokens(given.ids_BL)
-    tokens = features.tokens_NKD[given.slot_picture_S].to(embeds.dtype)
-    embeds = embeds.masked_scatter(given.picture_mask_BL.unsqueeze(-1), tokens)
-    deep = tuple(one[given.slot_picture_S] for one in features.deep)
-    return backbone.decode(embeds, given.mask_BL, given.positions_3BL, given.picture_mask_BL, deep)
 
 
 def stock_patches(pixels_NCHW: torch.Tensor, patch_px: int) -> torch.Tensor:
@@ -356,79 +245,6 @@ def test_gradients_reach_every_parameter_and_equal_the_stock_models(kind: str) -
         assert torch.allclose(ours[name].grad, parameter.grad, rtol=1e-3, atol=1e-4), name
 
 
-def write_folder(folder: Path, kind: str, *, num_words: int = VOCAB - len(SPECIAL), published: bool = False) -> None:
-    """A weights folder with random weights; `published`: with the tensor names of the model's first release."""
-    torch.manual_seed(9)
-    folder.mkdir(parents=True)
-    known = KINDS[kind].KIND.config_class.from_dict(STORED[kind])
-    stock = STOCK_WITH_HEAD[kind](known)
-    tensors = {name: tensor.clone() for name, tensor in stock.state_dict().items()}
-    if published:
-        tensors = {
-            name.replace("model.language_model.", "model.").replace("model.visual.", "visual."): tensor
-            for name, tensor in tensors.items()
-        }
-    save_file({name: tensor.to(torch.bfloat16) for name, tensor in tensors.items()}, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(STORED[kind]))
-    (folder / "preprocessor_config.json").write_text(
-        json.dumps({"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 1, 1]})
-    )
-    tokenizer(num_words).save(str(folder / "tokenizer.json"))
-
-
-@torch.inference_mode()
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("published", [False, True])
-def test_pretrained_weights_arrive(tmp_path: Path, kind: str, published: bool) -> None:
-    write_folder(tmp_path / "weights", kind, published=published)
-    settings = config(kind, weights=str(tmp_path / "weights"), keep_layers=3)
-    backbone, words = KINDS[kind].load(settings)
-    assert words.get_vocab_size() == VOCAB
-    assert words.encode("<|image_pad|>").ids != [IDS["<|image_pad|>"]]
-    assert {parameter.dtype for parameter in backbone.parameters()} == {torch.float32}
-    stored = load_file(tmp_path / "weights" / "model.safetensors")
-    prefix = "model." if published else "model.language_model."
-    assert torch.equal(
-        backbone.decoder_layers()[2].mlp.up_proj.weight, stored[f"{prefix}layers.2.mlp.up_proj.weight"].float()
-    )
-    # Rotary frequencies are no weights: they must be there although nothing was initialised.
-    assert bool((backbone.qwen.language_model.rotary_emb.inv_freq > 0).all())
-    assert torch.isfinite(hidden(backbone.eval(), batch(kind))).all()
-    assert KINDS[kind].layout(settings, None).mean == (0.1, 0.2, 0.3)
-    again = KINDS[kind].fresh(settings, VOCAB, None)
-    assert again.spec() == backbone.spec()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_weights_of_another_model(tmp_path: Path, kind: str) -> None:
-    other = next(name for name in KINDS if name != kind)
-    write_folder(tmp_path / "weights", other)
-    with pytest.raises(ModelError) as caught:
-        KINDS[kind].load(config(kind, weights=str(tmp_path / "weights")))
-    assert other in caught.value.got
-    assert kind in caught.value.allowed
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_tokenizer_of_another_model(tmp_path: Path, kind: str) -> None:
-    write_folder(tmp_path / "weights", kind, num_words=VOCAB)
-    with pytest.raises(ModelError) as caught:
-        KINDS[kind].load(config(kind, weights=str(tmp_path / "weights")))
-    assert str(VOCAB) in str(caught.value)
-    assert str(VOCAB + len(SPECIAL) - 1) in str(caught.value)
-
-
-def test_a_shard_is_missing(tmp_path: Path) -> None:
-    folder = tmp_path / "weights"
-    write_folder(folder, "qwen3_vl")
-    tensors = load_file(folder / "model.safetensors")
-    index = {name: f"model-0000{1 + row % 2}-of-00002.safetensors" for row, name in enumerate(tensors)}
-    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
-    with pytest.raises(ModelError, match=r"model-00002-of-00002\.safetensors"):
-        qwen3_vl.load(config("qwen3_vl", weights=str(folder)))
-
-
 @torch.inference_mode()
 @pytest.mark.parametrize("kind", KINDS)
 def test_bf16_stays_close(kind: str) -> None:
@@ -450,19 +266,3 @@ def test_gradient_checkpointing_changes_nothing(kind: str) -> None:
         (hidden(backbone, given)[given.mask_BL] ** 3).sum().backward()
     for one, two in zip(plain.parameters(), saving.parameters(), strict=True):
         assert torch.allclose(one.grad, two.grad, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_tensor_is_missing_or_of_another_shape(tmp_path: Path, kind: str) -> None:
-    write_folder(tmp_path / "weights", kind)
-    path = tmp_path / "weights" / "model.safetensors"
-    tensors = load_file(path)
-    del tensors["model.language_model.layers.1.mlp.up_proj.weight"]
-    tensors["model.language_model.norm.weight"] = torch.ones(7)
-    tensors["model.language_model.layers.0.extra"] = torch.ones(7)
-    save_file(tensors, path)
-    with pytest.raises(ModelError) as caught:
-        KINDS[kind].load(config(kind, weights=str(tmp_path / "weights")))
-    assert "missing: language_model.layers.1.mlp.up_proj.weight" in caught.value.got
-    assert "language_model.norm.weight: (7,) instead of (32,)" in caught.value.got
-    assert "unknown: model.language_model.layers.0.extra" in caught.value.got

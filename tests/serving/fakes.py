@@ -73,6 +73,9 @@ def picture(colour: tuple[int, int, int] = (200, 30, 30), size: tuple[int, int] 
     return buffer.getvalue()
 
 
+RED, GREEN = picture((200, 30, 30)), picture((30, 180, 40))
+
+
 def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
