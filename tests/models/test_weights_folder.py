@@ -30,10 +30,7 @@ from models.weights.manifest import MANIFEST, file_sha256, write_manifest
 from models.weights.pair import NEEDED_TOKENS, vocabulary_rows
 
 
-@pytest.fixture(autouse=True)
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MOON_WEIGHTS", str(tmp_path / "weights"))
-    return tmp_path / "weights"
+pytestmark = pytest.mark.usefixtures("root")
 
 
 @pytest.fixture
