@@ -29,7 +29,6 @@ from models.weights.folder import CONFIG, INDEX, WEIGHTS
 from models.weights.manifest import MANIFEST, file_sha256, write_manifest
 from models.weights.pair import NEEDED_TOKENS, vocabulary_rows
 
-
 pytestmark = pytest.mark.usefixtures("root")
 
 
