@@ -24,13 +24,11 @@ from rich.table import Table
 from benchmarks.ablation.machine import commit, machine
 from benchmarks.ablation.places import limits_of, region_store, take_in
 from benchmarks.ablation.protocol import PROJECT_ROOT
-from catalog import ProductItem, QueryItem, split_catalog
+from benchmarks.command import held_out_splits, read_config, run
+from catalog import ProductItem, QueryItem
 from models.encoder import MoonEncoder
-from moon.config import MoonConfig
-from moon.recipes import RecipeSchema, check_recipe
 from validation.benchmark import MAIN_METRICS, build_eval_set, main_score, run_benchmark
 
-SCHEMA = RecipeSchema({"parameters", "steps", "enable_cache", "settings"}, set(), {"config": MoonConfig}, {})
 SHOWN = (*MAIN_METRICS, "image_to_product/recall@10")
 
 
@@ -67,12 +65,12 @@ def main(
     results: Annotated[Path, typer.Option(help="Where the figures go.")] = PROJECT_ROOT / "benchmarks/results",
 ) -> None:
     """Scores of one model by the number of photographs a product is shown with."""
-    config: MoonConfig = check_recipe(recipe, SCHEMA)["config"]
+    config = read_config(recipe)
     with tempfile.TemporaryDirectory() as work:
         catalog, places = take_in(config, Path(work))
         limits = limits_of(catalog)
         encoder = MoonEncoder.load(model, store=region_store(places, config.regions), limits=limits)
-        eval_set = build_eval_set(catalog, split_catalog(catalog, config.catalog.split), config.benchmark)
+        eval_set = build_eval_set(catalog, held_out_splits(encoder, catalog, config), config.benchmark)
         photos = [len(item.photos) for item in eval_set.gallery]
         rows: list[dict[str, Any]] = []
         for number in range(1, most + 1):
@@ -103,4 +101,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

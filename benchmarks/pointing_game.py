@@ -28,15 +28,13 @@ from rich.table import Table
 from benchmarks.ablation.machine import commit, machine
 from benchmarks.ablation.places import limits_of, take_in
 from benchmarks.ablation.protocol import PROJECT_ROOT
-from catalog import CatalogError, sha256_hex, split_catalog
+from benchmarks.command import held_out_splits, read_config, run
+from catalog import CatalogError, sha256_hex
 from models.encoder import MoonEncoder
 from models.inside.heat import HeatConfig
 from models.inside.pairs import bought_pairs
 from models.inside.pointing import PRODUCT, QUERY, Score, Shot, play, score
-from moon.config import MoonConfig
-from moon.recipes import RecipeSchema, check_recipe
 
-SCHEMA = RecipeSchema({"parameters", "steps", "enable_cache", "settings"}, set(), {"config": MoonConfig}, {})
 MIN_RATIO, MAX_SPEARMAN = 2.0, 0.5
 """Hits over the boxes' mean area at least; correlation with the maps of random weights at most."""
 GROUPS: Mapping[str, Mapping[str, str]] = {
@@ -58,11 +56,11 @@ def main(
     results: Annotated[Path, typer.Option(help="Where the figures go.")] = PROJECT_ROOT / "benchmarks/results",
 ) -> None:
     """Pointing game of a model's heat maps, with random weights for control."""
-    config: MoonConfig = check_recipe(recipe, SCHEMA)["config"]
+    config = read_config(recipe)
     with kept_or_temporary(work) as folder:
         catalog, _ = take_in(config, folder)
         encoder = MoonEncoder.load(model, limits=limits_of(catalog))
-        pairs = bought_pairs(catalog, split_catalog(catalog, config.catalog.split))
+        pairs = bought_pairs(catalog, held_out_splits(encoder, catalog, config))
         # A product is mapped for the first query that names it: in the order of ids that would always be a photograph.
         pairs = sorted(pairs, key=lambda pair: sha256_hex(pair[1].query_id.encode()))[:most]
         heat = HeatConfig()
@@ -144,4 +142,4 @@ def _those(shots: list[Shot], keys: Mapping[str, str]) -> list[Shot]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -44,6 +44,8 @@ class Splits:
     dropped: dict[str, int]
     """Queries on no side, by reason: answers on several sides, or on the wrong side of the cut in time."""
     cut_time_s: float | None = None
+    config: SplitConfig | None = None
+    """What decided the sides; None where they were given."""
 
     def product_ids(self, side: Side) -> list[str]:
         return [key for key, value in self.side_of.items() if value == side]
@@ -79,7 +81,7 @@ def split_catalog(catalog: Catalog, config: SplitConfig) -> Splits:
                 dropped["after the cut in time"] += 1
                 continue
         chosen[side].append(query)
-    return Splits(side_of, {side: tuple(rows) for side, rows in chosen.items()}, dropped, cut)
+    return Splits(side_of, {side: tuple(rows) for side, rows in chosen.items()}, dropped, cut, config)
 
 
 def _held_out_groups(catalog: Catalog, config: SplitConfig) -> set[str]:

@@ -7,6 +7,9 @@ Shape suffixes: N pictures, H rows, W columns, C cells of the histogram.
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 import torch
 
 BINS = (16, 4, 4)
@@ -20,6 +23,11 @@ NUM_FINE = BINS[0] * BINS[1] * BINS[2]
 NUM_CELLS = NUM_FINE + NUM_HUES + NUM_GREYS
 WHITE_FROM = 0.93
 """A pixel whose channels all lie above it is background, studio wall or the border of the letterbox."""
+
+
+def code_digest() -> str:
+    """SHA-256 of this file: colours that were kept on disk by another version of it are not these."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 def hsv(pixels_N3HW: torch.Tensor) -> torch.Tensor:

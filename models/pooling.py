@@ -1,4 +1,4 @@
-"""From hidden states to an embedding: masked means, the gated vision residual, and the head."""
+"""From hidden states to one vector: masked means over all tokens, or over those of some types."""
 
 from __future__ import annotations
 

@@ -89,6 +89,11 @@ def _complete(protocol: Protocol, arms: Mapping[str, ArmRows]) -> Bar:
         for name in wanted
         if any(seed not in arms[name].by_seed for seed in protocol.seeds)
     ]
+    short += [
+        f"{name}: seeds {', '.join(map(str, arm.odd_seeds))} under another configuration than the latest"
+        for name, arm in arms.items()
+        if arm.odd_seeds
+    ]
     kind = f"{len(protocol.seeds)} seeds" + (f", {protocol.num_folds} folds" if protocol.num_folds > 1 else "")
     # Of a pair of ways to do a thing one is full's own, and has no arm.
     needed = [name for name in absent if not any(name in pair and pair & {*wanted} for pair in _EITHER)]

@@ -9,15 +9,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+import models
+from benchmarks.ablation import matching
 from benchmarks.ablation.arms import Arm
 from benchmarks.ablation.matching import Match
 from benchmarks.ablation.places import Places
 from benchmarks.ablation.protocol import Setup
 from benchmarks.ablation.results import unpack, write_json
 from benchmarks.ablation.runs import Job, Measured
+from benchmarks.ablation.sources import source_digest
 from benchmarks.ablation.worker import FAILED, read_match
 from catalog import ModelError
 from moon.quiet import CONSIDERATE, QUIET
@@ -67,7 +69,7 @@ class Children:
             "fitted": arm.parameters == "fitted",
             "tolerance_frac": arm.tolerance_frac,
         }
-        place = [str(self.places.catalog), _model_code()]
+        place = [str(self.places.catalog), source_digest(models, matching)]
         digest = hashlib.sha256(json.dumps([asked, place], sort_keys=True).encode()).hexdigest()[:16]
         known = self.places.root / "matches" / f"{digest}.json"
         if not known.exists():
@@ -118,13 +120,3 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _model_code() -> str:
-    """What a count of parameters stands on besides the configuration."""
-    import models
-
-    total = hashlib.sha256()
-    for path in sorted(Path(models.__path__[0]).rglob("*.py")):
-        total.update(path.name.encode() + b"\x00" + path.read_bytes())
-    return total.hexdigest()

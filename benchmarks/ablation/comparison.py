@@ -54,6 +54,14 @@ class ArmRows:
         return self.rows[-1].title
 
     @property
+    def odd_seeds(self) -> list[int]:
+        """Seeds whose row stands under another configuration than the latest row does."""
+        rows = sorted(self.rows, key=lambda row: row.finished_at)
+        # A tokenizer that is trained on the fold decides how wide the rival of equal size is.
+        keys = [(row.lr_factor, {**row.changes, "model.late_hidden_size": None}) for row in rows]
+        return sorted(row.seed for row, key in zip(rows, keys, strict=True) if key != keys[-1])
+
+    @property
     def spread(self) -> float | None:
         """Standard deviation of the main score over seeds; None for fewer than two."""
         scores = [row.main_score for row in self.rows if row.main_score is not None]
@@ -161,7 +169,8 @@ def difference(
             own_parts.append(own[part])
             other_parts.append(other[part])
             weights.append(1.0 / (len(metrics) * len(own)))
-    # paired_difference gives every part the same weight, 1 / parts: the values carry the rest.
+    # paired_difference gives every part the same weight, 1 / parts: the values carry the rest. Where a resample lacks a
+    # part the others' weights are then a little off; of a part with ten groups, one resample in 20,000 does.
     scaled = [
         [_times(outcome, weight * len(weights)) for outcome, weight in zip(one, weights, strict=True)]
         for one in (own_parts, other_parts)

@@ -13,12 +13,11 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from benchmarks.ablation.arms import ARMS, Arm, deep
+from benchmarks.command import read_config
 from catalog import ConfigError, Section, SplitConfig
 from models.config import ModelConfig, TrainConfig
 from models.regions import RegionsConfig
 from moon.config import MoonConfig
-from moon.recipes import RecipeSchema, check_recipe
-from moon.yaml_lines import read_yaml
 from validation.config import BenchmarkConfig, DataChecksConfig
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
@@ -143,9 +142,7 @@ def read_recipe(path: str, protocol: Protocol) -> Recipe:
             got=path,
             fix=f"name one with --recipe; the default for --data {protocol.data} is {protocol.recipe}",
         )
-    data, _ = read_yaml(file)
-    schema = RecipeSchema(top_keys=list(data), step_keys=(), parameters={"config": MoonConfig}, steps={})
-    config: MoonConfig = check_recipe(file, schema).get("config", MoonConfig())
+    config = read_config(file)
     if config.catalog.source != protocol.source:
         raise ConfigError(
             "the recipe is for other data",

@@ -62,7 +62,11 @@ def judge_baseline(
 def untrained_encoder(
     setup: Setup, seed: int, catalog: Catalog, splits: Splits, regions: CoreRegions, limits: ImageLimits
 ) -> MoonEncoder:
-    """Full before its first step, with weights that no training starts from (pretrained ones as they come)."""
+    """Full with weights that no training starts from (pretrained ones as they come).
+
+    Neither the weights of rare words nor the whitened start of the raw signals: both are taken from the train side, and
+    so belong to what training is worth.
+    """
     model = setup.model
     loaded = load_backbone(model)
     tokenizer = loaded[1] if loaded else train_tokenizer(catalog_texts(catalog, splits), model.nano.vocab_size)

@@ -21,6 +21,8 @@ from typing import Any
 
 import torch
 
+import catalog as catalogs
+import models
 from benchmarks.ablation.arms import FULL
 from benchmarks.ablation.matching import Count, Match, check_match, count_parameters, fit_late_hidden_size
 from benchmarks.ablation.places import Places, SharedPictures, checked, limits_of, picture_key, region_store
@@ -28,6 +30,7 @@ from benchmarks.ablation.protocol import Setup
 from benchmarks.ablation.results import pack, write_json
 from benchmarks.ablation.rivals import judge_baseline
 from benchmarks.ablation.runs import Job
+from benchmarks.ablation.sources import source_digest
 from catalog import Catalog, Embedder, ModelError, MoonError, Side, Splits, split_catalog
 from models.encoder import MoonEncoder
 from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser, make_detector
@@ -54,7 +57,9 @@ def do(job: Job, places: Places, keep_model: bool) -> dict[str, Any]:
 
 
 def _trained(job: Job, places: Places, catalog: Catalog, splits: Splits, keep_model: bool) -> dict[str, Any]:
-    setup, folder = job.setup, places.run(f"{job.data}-{job.kind}-{job.name}-{job.config_digest}")
+    # A run that was cut off goes on under the code that began it, or begins anew.
+    code = source_digest(catalogs, models)[:8]
+    setup, folder = job.setup, places.run(f"{job.data}-{job.kind}-{job.name}-{job.config_digest}-{code}")
     store = region_store(places, setup.regions)
     model = count_parameters(setup, catalog, splits, lacks_parts=job.arm != FULL)
     counted = model.count

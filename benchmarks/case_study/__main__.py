@@ -19,10 +19,9 @@ from benchmarks.ablation.protocol import PROJECT_ROOT
 from benchmarks.case_study.cases import held_out, study, vectors_of
 from benchmarks.case_study.page import Origin, write_page
 from benchmarks.case_study.pictures import draw_case, draw_neighbours, draw_space, plane, save_small
-from benchmarks.pointing_game import SCHEMA, kept_or_temporary
+from benchmarks.command import held_out_splits, read_config, run
+from benchmarks.pointing_game import kept_or_temporary
 from models.encoder import MoonEncoder
-from moon.config import MoonConfig
-from moon.recipes import check_recipe
 
 COMMAND = "python -m benchmarks.case_study --recipe {recipe} --model FOLDER"
 
@@ -38,11 +37,11 @@ def main(
     / "benchmarks/results",
 ) -> None:
     """Six products looked at closely."""
-    config: MoonConfig = check_recipe(recipe, SCHEMA)["config"]
+    config = read_config(recipe)
     with kept_or_temporary(work) as folder:
         catalog, _ = take_in(config, folder)
         encoder = MoonEncoder.load(model, limits=limits_of(catalog))
-        held = held_out(catalog, config.catalog.split)
+        held = held_out(catalog, held_out_splits(encoder, catalog, config))
         cases = study(encoder, held, num, _say)
         images = page.parent / "images"
         images.mkdir(parents=True, exist_ok=True)
@@ -87,4 +86,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from catalog import Box, Catalog, ProductItem, QueryItem, Side, SplitConfig, split_catalog
+from catalog import Box, Catalog, ProductItem, QueryItem, Side, Splits
 from models.encoder import MoonEncoder
 from models.inside import Explanation, Left, Shown, embed_without, explain, show_product, show_query
 from models.inside.pairs import query_kind
@@ -65,9 +65,8 @@ def name_of(part: Left | None) -> str:
     return ALL_PARTS if part is None else f"without {part}"
 
 
-def held_out(catalog: Catalog, split: SplitConfig, side: Side = Side.TEST) -> Held:
+def held_out(catalog: Catalog, splits: Splits, side: Side = Side.TEST) -> Held:
     """Products and queries of one side, in the order of their ids."""
-    splits = split_catalog(catalog, split)
     keys = sorted(key for key in splits.product_ids(side) if key in catalog.by_id)
     asked = [
         (query, frozenset(query.product_ids) & frozenset(keys))
@@ -128,7 +127,7 @@ def study(
     cases = []
     for number, (item, index) in enumerate(chosen, start=1):
         say(f"explaining {item.product.product_id}, {number} of {len(chosen)}")
-        explanation = explain(encoder, item, held.queries[index])
+        explanation = explain(encoder, item, held.queries[index], each_view=False)
         overlaps = tuple(_overlap(heat.region_px, heat.photo.box) for heat in explanation.product.maps)
         rows = {name: rows[number - 1] for name, rows in found.items()}
         cases.append(Case(number, item, held.queries[index], held.answers[index], explanation, overlaps, rows))

@@ -57,7 +57,7 @@ class Part:
     """One summand of a cosine."""
 
     path: str
-    """`FUSED`, or the name of a raw signal."""
+    """`FUSED` or one of `STATES`, the name of a raw signal, or what is learnt from one beside it."""
     kind: TokenType | None
     """Token type it belongs to; None for what belongs to none: offsets, or a path that is no sum."""
     num_tokens: int
@@ -110,7 +110,7 @@ def contributions(encoder: MoonEncoder, shown: Shown, target_E: torch.Tensor) ->
 
 
 def by_kind(parts: tuple[Part, ...]) -> dict[TokenType | None, float]:
-    """Cosine by token type over all paths; None holds the offsets."""
+    """Cosine by token type over all paths; None holds what belongs to no type: offsets, and paths that are no sum."""
     total: dict[TokenType | None, float] = {}
     for part in parts:
         total[part.kind] = total.get(part.kind, 0.0) + part.cosine

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import distributed
 
-from models.backbones import PictureFeatures
+from models.backbones import PictureFeatures, picture_layout
 from models.batch import Batch, joined
 from models.bucketing import Buckets, bucket
 from models.moe import RouterStats, recording
@@ -167,9 +167,9 @@ def _hold_pictures(objective: Objective, batch: TrainBatch, chunk_tokens: int) -
         made = model.project(seen)
         return (made.tokens_NKD, made.pooled_NP, *made.deep), ()
 
-    shown = next(view for view in batch.views.values() if len(view.slot_picture_S))
-    tokens = int(shown.picture_mask_BL.sum()) // len(shown.slot_picture_S)
-    each = max(1, chunk_tokens // (TOWER_TOKENS * max(tokens, 1)))
+    # Not from the sequences: a dual encoder's hold no token of a picture.
+    tokens = picture_layout(objective.model_config, model.backbone.spec()).num_tokens
+    each = max(1, chunk_tokens // (TOWER_TOKENS * tokens))
     return hold({"pictures": [slice(start, start + each) for start in range(0, num, each)]}, encode)
 
 

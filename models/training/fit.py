@@ -81,7 +81,7 @@ def train(
         logger: Lightning logger for curves.
         score: Judges an encoder; higher is better. Called on the finished one for the record, and every
             `train.stop.eval_every_steps` for the early stop. Always in this process.
-        lineage: Commit, data digest, code digest; written with the model.
+        lineage: Commit, data digest, code digest; written with the model, and the split with them.
         limits: What a photograph may cost.
         features_dir: Where features of a frozen tower are shared between trainings; in `work_dir` where empty.
 
@@ -103,7 +103,7 @@ def train(
             regions_config=regions_config,
             work_dir=work_dir,
             out_dir=out_dir,
-            lineage=lineage or {},
+            lineage=(lineage or {}) | ({"split": splits.config.model_dump_json()} if splits.config else {}),
             limits=limits,
             features_dir=features_dir,
         )

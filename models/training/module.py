@@ -26,7 +26,7 @@ from models.training.ema import Ema
 from models.training.grad_cache import average_gradients
 from models.training.objective import Objective
 from models.training.parameters import eval_frozen_norms, optimizer_groups
-from models.training.ranks import Ranks, anywhere, from_first, mean_of_all, of_all
+from models.training.ranks import Ranks, anywhere, from_first, mean_of_all, of_all, same_everywhere
 from models.training.schedule import lr_factor
 from models.training.sharding import (
     clip_gradients,
@@ -100,6 +100,8 @@ class MoonModule(LightningModule):
     def configure_model(self) -> None:
         if self.sharded and not self._twins:
             self._twins = [twin_of(self.objective.model)]
+            # Each made its own start, whose last bits another processor rounds otherwise.
+            same_everywhere(self.objective)
             shard(self.objective.model, self.device_mesh["data_parallel"])  # type: ignore[index]
             self._start_averages()
 

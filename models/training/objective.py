@@ -92,13 +92,6 @@ class Objective(nn.Module):
             spatial=negatives.spatial and torch.distributed.is_initialized(),
         )
 
-    def forward(self, batch: TrainBatch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Returns the loss, and its parts and measures detached, by name."""
-        pictures = self.pictures(batch)
-        vectors = {name: self.encode(view, pictures) for name, view in batch.views.items()}
-        stats = self.model.take_stats()
-        return self.loss(batch, Encoded(vectors, stats))
-
     def pictures(self, batch: TrainBatch) -> PictureFeatures:
         """Every picture of the step once, however many sequences it stands in."""
         if batch.seen is not None:

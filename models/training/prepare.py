@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from catalog import Catalog, ImageLimits, Side, Splits
 from models.backbones import load_backbone, picture_layout
-from models.colours import NUM_CELLS
+from models.colours import code_digest
 from models.config import ModelConfig, TrainConfig
 from models.moon import MoonModel
 from models.pairs import PairTable, build_pairs, usable_photos
@@ -114,7 +114,7 @@ def prepare(
     if frozen and train.feature_variants:
         dataset.features = keep_features(moon, dataset, train, features_dir or work_dir / "features", device)
     if model.residual_start == "whitened":
-        start_residuals(moon, dataset)
+        start_residuals(moon, dataset, device)
     return Prepared(processor, dataset, table, moon, objective, report)
 
 
@@ -146,7 +146,9 @@ def keep_features(
     """What the frozen tower makes of every picture of the training, each in its variants; from disk where it can."""
     backbone, processor = moon.backbone.eval(), dataset.processor  # type: ignore[attr-defined]
     tensors = [*backbone.vision_parameters(), *(one for _, one in sorted(backbone.named_buffers()))]
-    digest = tower_digest(tensors, backbone.spec() | ({"colours": NUM_CELLS} if moon.config.colour_residual else {}))
+    digest = tower_digest(
+        tensors, backbone.spec() | ({"colours": code_digest()} if moon.config.colour_residual else {})
+    )
     seed = 1  # not the training's: trainings under other seeds may share what the tower saw
     views = range(2 if processor.config.use_crops else 1)
     squares: dict[str, np.ndarray] = {}

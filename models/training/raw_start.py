@@ -22,18 +22,19 @@ RIDGE, RIDGES = 0.1, {COLOURS: 10.0}
 
 
 @torch.no_grad()
-def start_residuals(moon: MoonModel, dataset: TrainSet) -> None:
+def start_residuals(moon: MoonModel, dataset: TrainSet, device: torch.device = torch.device("cpu")) -> None:
     """Whiten the residuals by what the pictures and words of the train side look like before training.
 
     Args:
         moon: Its head gets the start, in place; a head without residuals is left alone.
         dataset: Of the training: its products, queries and pictures.
+        device: Where the tower looks at pictures, if nothing was kept of them; the model comes back to the CPU.
     """
     was_training = moon.training
     moon.eval()
     head = moon.head
     width = moon.backbone.vision_size
-    pictures_NP = _pooled_pictures(moon, dataset)
+    pictures_NP = _pooled_pictures(moon, dataset, device)
     words_ND, codes_NC = _pooled_words(moon, dataset)
     found = {VISION: pictures_NP[:, :width], COLOURS: pictures_NP[:, width:], WORDS: words_ND, CODES: codes_NC}
     for name, raw in head.residuals.items():
@@ -49,7 +50,7 @@ def _start(raw: RawSignal, signals_NX: torch.Tensor, what: str) -> None:
     raw.start_whitened(signals_NX, RIDGES.get(what, RIDGE))
 
 
-def _pooled_pictures(moon: MoonModel, dataset: TrainSet) -> torch.Tensor:
+def _pooled_pictures(moon: MoonModel, dataset: TrainSet, device: torch.device) -> torch.Tensor:
     """(N, P): the pooled vision signal of the plain pictures."""
     views = 2 if moon.config.use_crops else 1
     pictures = [Picture(shot, view, False) for shot in dataset.shots() for view in range(views)]
@@ -62,7 +63,9 @@ def _pooled_pictures(moon: MoonModel, dataset: TrainSet) -> torch.Tensor:
             parts.append(dataset.features(some, np.zeros(len(some), dtype=np.int64)).pooled_NP)
             continue
         squares = [dataset.store.squares(one.shot)[one.view] for one in some]
-        parts.append(moon.see(dataset.processor.pixels(squares)).pooled_NP)
+        pixels_NCHW = dataset.processor.pixels(squares).to(device)
+        parts.append(moon.to(device).see(pixels_NCHW).pooled_NP.cpu())
+    moon.cpu()
     return torch.cat(parts) if parts else torch.zeros((0, 0))
 
 

@@ -16,7 +16,9 @@ from benchmarks.ablation.comparison import (
     IMAGE_10,
     LEAF_HIDDEN,
     LEAF_SHOWN,
+    Judged,
     Outcomes,
+    arm_of,
     difference,
     main_mean,
     paired_rows,
@@ -281,3 +283,19 @@ def test_the_figure_is_drawn_where_there_is_something_to_compare(tmp_path: Path)
     assert section is not None
     assert draw([section], tmp_path / "images" / "figure.png")
     assert (tmp_path / "images" / "figure.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_an_arm_of_two_configurations_is_not_complete() -> None:
+    arms = all_arms(0.9)
+    other = Judged(
+        row("full", 2, lr_factor=2.0, fold=0, finished_at="2026-01-02T00:00:00+00:00"), arms["full"].by_seed[2].outcomes
+    )
+    arms["full"] = arm_of("full", [*arms["full"].by_seed.values(), other])
+    bar = evaluate(LUMA, arms, [])[0]
+    assert bar.verdict == "open"
+    assert bar.numbers == "full: seeds 1, 3, 4, 5 under another configuration than the latest"
+
+
+def test_a_rival_may_be_fitted_anew_on_every_fold() -> None:
+    rows = [row("dual", seed, changes={"model.late_hidden_size": (64, 60 + seed)}) for seed in (1, 2)]
+    assert arm_of("dual", [Judged(one, {}) for one in rows]).odd_seeds == []

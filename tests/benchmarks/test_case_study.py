@@ -12,7 +12,7 @@ from PIL import Image
 from benchmarks.case_study.cases import ALL_PARTS, Held, choose, held_out, name_of, study
 from benchmarks.case_study.page import Origin, plain, write_page
 from benchmarks.case_study.pictures import MAX_BYTES, draw_case, draw_neighbours, draw_space, plane, save_small
-from catalog import QueryItem, SplitConfig
+from catalog import QueryItem, SplitConfig, split_catalog
 from models.encoder import MoonEncoder
 from models.inside import Left
 from models.inside.pairs import query_kind
@@ -24,7 +24,8 @@ EVERYTHING = SplitConfig(test_frac=0.99, val_frac=0.0)
 
 @pytest.fixture(scope="module")
 def held(tmp_path_factory: pytest.TempPathFactory) -> Held:
-    return held_out(shop.make_shop(tmp_path_factory.mktemp("shop")), EVERYTHING)
+    catalog = shop.make_shop(tmp_path_factory.mktemp("shop"))
+    return held_out(catalog, split_catalog(catalog, EVERYTHING))
 
 
 @pytest.fixture(scope="module")

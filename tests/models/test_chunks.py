@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from models.training.data import TrainBatch, TrainSet
 from models.training.objective import Objective
 from models.training.recompute import recompute_activations, vision_blocks
 from tests.models import shop
+from tests.models.naive_step import naive_step
 from tests.models.test_pairs import _dataset
 
 TOLERANCE = 1e-5
@@ -82,11 +84,26 @@ def test_chunks_of_any_size_are_the_whole_batch(dataset: TrainSet, chunk_tokens:
         assert len(pictures._chunks) > 4
 
 
+def test_pictures_of_a_dual_encoder_are_chunked_by_their_tokens_too(dataset: TrainSet, tmp_path: Path) -> None:
+    # Whose sequences hold no token of a picture.
+    model = shop.tiny_model(fusion="late", slots=False, moe={"kind": "dense", "layers": [-1]})
+    other = _dataset(shop.make_shop(tmp_path / "shop"), tmp_path / "work", model)
+    moon = MoonModel.seeded(model, other.processor.tokenizer.get_vocab_size(), seed=1)
+    late = Objective(moon, model, shop.tiny_train(), max_photos=3).train()
+    assert not any(bool(view.picture_mask_BL.any()) for view in other[0].views.values())
+    sizes = []
+    for objective, batch in ((_objective(dataset), dataset[0]), (late, other[0])):
+        *_, pictures = run_step(objective, batch, 256).held
+        sizes.append({chunk.rows.stop - chunk.rows.start for chunk in pictures._chunks[:-1]})
+    # 4 x 4 patches of 8 pixels merge into 4 tokens, and a tower works on four times as many.
+    assert sizes == [{16}, {16}]
+
+
 def test_the_whole_step_is_the_objective(dataset: TrainSet) -> None:
     objective, batch = _objective(dataset), dataset[1]
     _, gradients = _step(objective, batch, None)
     objective.zero_grad()
-    loss, _ = objective(batch)
+    loss, _ = naive_step(objective, batch)
     loss.backward()
     for name, parameter in objective.named_parameters():
         if parameter.grad is not None:

@@ -11,6 +11,7 @@ from catalog import Box, QueryItem
 from models.encoder import MoonEncoder
 from models.inside import HeatConfig, HeatMap, Shown, heat_maps, randomised, show_product, show_query, unit_vector
 from models.inside.pointing import map_correlation
+from models.moon import MoonModel
 from models.tokens import TokenType
 from tests.models import shop
 from tests.models.inside_models import item, lively, spot_encoder
@@ -205,3 +206,12 @@ def test_weights_drawn_anew_give_another_map() -> None:
         for (name, a), b in zip(encoder.model.named_parameters(), control.model.parameters(), strict=True)
         if a.numel() > 1
     )
+
+
+def test_weights_drawn_anew_leave_no_path_switched_off() -> None:
+    # In a head of parts the changes of pictures start at zero, as low-rank experts do.
+    model = MoonModel.seeded(shop.default_model(), 400, seed=1)
+    plain = MoonEncoder(model, lively().processor, "plain")
+    assert any(not bool(one.any()) for one in model.parameters() if one.dim() > 1)
+    control = randomised(plain)
+    assert all(bool(one.any()) for one in control.model.parameters() if one.dim() > 1)
