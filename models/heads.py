@@ -15,7 +15,6 @@ from models.raw_signals import (
     OF_WORDS,
     PICTURE_STATES,
     SLOT_STATES,
-    SLOT_WEIGHT,
     VISION,
     WORD_STATES,
     HiddenState,
@@ -107,8 +106,8 @@ class PartsHead(nn.Module):
     pictures, h_s at the slots, or at all tokens where the model has no slots. With the words first in the sequence h_w
     is the same for a query and for a product that uses its words, whatever pictures follow; h_v are pictures read in
     the light of the words; the slots have seen all. M is an MLP over the pooled vision tower; M and W_hv start at zero.
-    The weights a are learnt: a_v and a_w start at one, a_s at a quarter. With unit vectors the cosine of two items is a
-    weighted mean of cosines, whichever of their parts the training makes longer.
+    The weights a are learnt: a_v and a_w start at one, a_s at `slot_weight`. With unit vectors the cosine of two items
+    is a weighted mean of cosines, whichever of their parts the training makes longer.
 
     Under late fusion no picture enters the decoder and h is pooled over the words alone: the dual encoder,
 
@@ -154,7 +153,7 @@ class PartsHead(nn.Module):
                     signal = self.residuals[name]
                     assert isinstance(signal, RawSignal)
                     signal.gate.fill_((len(shares) * share / sum(shares.values())) ** 0.5)
-        weights = [1.0, 1.0] if self.is_late else [1.0, 1.0, SLOT_WEIGHT]
+        weights = [1.0, 1.0] if self.is_late else [1.0, 1.0, config.slot_weight]
         self.log_weights = nn.Parameter(torch.tensor(weights).log())
 
     def state(self, name: str, signals: Signals) -> torch.Tensor:

@@ -20,9 +20,6 @@ OF_PICTURES, OF_WORDS = (VISION, COLOURS), (WORDS, CODES)
 """Those that an item without pictures, or without words, lacks."""
 PICTURE_STATES, WORD_STATES, SLOT_STATES = "of_pictures", "of_words", "of_slots"
 """Hidden states at some tokens, each with its path in a head of parts."""
-SLOT_WEIGHT = 0.25
-"""What the slots count at the start, against one of pictures and one of words: a query of words alone has little to say
-there, and more of it drowns them (docs/EXPERIMENTS.md)."""
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,13 @@ class ModelConfig(Section):
         "parts: pictures, words and the fused state are brought to length one each and added with learnt weights.",
     )
     head_shares: HeadShares = HeadShares()
+    slot_weight: float = Field(
+        default=0.25,
+        gt=0,
+        le=10,
+        description="head parts: what the slots count at the start, against one of pictures and one of words. A query "
+        "of words alone has little to say there, and more of it drowns them.",
+    )
     embedding_dims: int = Field(default=256, ge=8, le=4096, description="Length of an embedding.")
     matryoshka_dims: tuple[int, ...] = Field(
         default=(), description="Shorter prefixes trained to be embeddings of their own; each below embedding_dims."
