@@ -142,6 +142,12 @@ def test_parts_are_added_as_unit_vectors_and_absent_ones_are_not() -> None:
     assert torch.allclose(head(signals), F.normalize(torch.stack(expected), dim=-1), atol=1e-6)
 
 
+@pytest.mark.parametrize("start", [0.1, 0.25, 2.0])
+def test_the_slots_start_with_the_weight_asked_for(start: float) -> None:
+    head = PartsHead(WIDTH, VISION, shop.tiny_model(head="parts", slot_weight=start))
+    assert head.gates() == pytest.approx({"weight/pictures": 1.0, "weight/words": 1.0, "weight/slots": start})
+
+
 def test_parts_start_with_their_shares_of_the_squared_length() -> None:
     config = shop.tiny_model(
         head="parts", colour_residual=True, code_residual=True, head_shares={"vision": 1, "colours": 3}
