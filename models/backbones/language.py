@@ -46,11 +46,14 @@ def build_language(config: Mapping[str, Any], keep_layers: int | None) -> Any:
     """
     known = AutoConfig.for_model(causal_type(config), **{k: v for k, v in config.items() if k != "model_type"})
     cut_layers(known, keep_layers)
-    model: Any = AutoModel.from_config(known, attn_implementation="sdpa")
+    try:
+        model: Any = AutoModel.from_config(known, attn_implementation="sdpa")
+    except ValueError as error:  # of a model without attention, such as mamba
+        raise _unusable(known.model_type, str(error).split(". ")[0]) from None
     asked = inspect.signature(model.forward).parameters
     lacking = [name for name in ("inputs_embeds", "attention_mask", "position_ids") if name not in asked]
     if lacking:
-        raise _unusable(model, f"forward takes no {', '.join(lacking)}")
+        raise _unusable(type(model).__name__, f"forward takes no {', '.join(lacking)}")
     layers_of(model)
     ffn_of(model)
     return model
@@ -66,7 +69,9 @@ def layers_of(model: Any) -> tuple[str, nn.ModuleList]:
         found = getattr(model, name, None)
         if isinstance(found, nn.ModuleList) and len(found) == model.config.num_hidden_layers:
             return name, found
-    raise _unusable(model, f"no list of layers among {', '.join(name for name, _ in model.named_children())}")
+    raise _unusable(
+        type(model).__name__, f"no list of layers among {', '.join(name for name, _ in model.named_children())}"
+    )
 
 
 def ffn_of(model: Any) -> str:
@@ -79,7 +84,7 @@ def ffn_of(model: Any) -> str:
     for name in FFN_NAMES:
         if isinstance(getattr(layer, name, None), nn.Module):
             return name
-    raise _unusable(model, f"no FFN among {', '.join(name for name, _ in layer.named_children())}")
+    raise _unusable(type(model).__name__, f"no FFN among {', '.join(name for name, _ in layer.named_children())}")
 
 
 def put_language_weights(model: Any, tensors: Mapping[str, torch.Tensor], where: str) -> None:
@@ -93,13 +98,13 @@ def put_language_weights(model: Any, tensors: Mapping[str, torch.Tensor], where:
     def rename(name: str) -> str | None:
         return None if name.startswith(HEADS) else name.removeprefix(prefix)
 
-    put_weights(model, tensors, rename, where, len(layers_of(model)[1]))
+    put_weights(model, tensors, rename, where, layers_of(model)[1])
 
 
-def _unusable(model: Any, got: str) -> ModelError:
+def _unusable(name: str, got: str) -> ModelError:
     return ModelError(
         "language model is built unlike what is known here",
-        where=f"model.composed.language: {type(model).__name__}",
+        where=f"model.composed.language: {name}",
         got=got,
         allowed="layers under " + ", ".join(LAYER_LISTS) + "; in each an FFN under " + ", ".join(FFN_NAMES),
         fix="name other weights",

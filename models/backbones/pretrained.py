@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,6 @@ from torch import nn
 from catalog import ModelError
 
 MAX_NAMED_TENSORS = 6
-LAYER_NUMBER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.(\d+)\.")
 PER_LAYER_LISTS = ("layer_types", "no_rope_layers", "mlp_layer_types")
 """Entries of a decoder's configuration that hold one value a layer."""
 PAD_TOKENS = ("<|endoftext|>", "<|im_end|>", "<pad>", "<|pad|>", "</s>", "<unk>")
@@ -130,7 +128,7 @@ def put_weights(
     tensors: Mapping[str, torch.Tensor],
     rename: Callable[[str], str | None],
     where: str,
-    num_layers: int | None = None,
+    layers: nn.ModuleList | None = None,
 ) -> None:
     """Put a checkpoint into `module`, in float32.
 
@@ -139,12 +137,14 @@ def put_weights(
         tensors: The checkpoint.
         rename: A tensor's name in the checkpoint to its name in `module`; None for one that has no place in it.
         where: Told in errors.
-        num_layers: Decoder layers of `module`; the checkpoint's later ones are left out.
+        layers: The decoder's layers, a part of `module`: the checkpoint's later ones of the same list are left out.
+            Layers of any other part, such as a vision tower, must all have their place.
 
     Raises:
         ModelError: Names or shapes that are not the module's; the first of each are named.
     """
     own = module.state_dict()
+    later = _later_layers(module, layers)
     found: dict[str, torch.Tensor] = {}
     unknown: list[str] = []
     for old, tensor in tensors.items():
@@ -153,7 +153,7 @@ def put_weights(
             continue
         if new in own:
             found[new] = tensor
-        elif num_layers is None or _layer(new) < num_layers:
+        elif not later(new):
             unknown.append(old)
     faults = {
         "missing": sorted(own.keys() - found.keys() - _may_be_absent(own)),
@@ -196,9 +196,17 @@ def load_checked(name: str, model_type: str) -> tuple[Path, dict[str, Any], Toke
     return folder, stored, tokenizer
 
 
-def _layer(name: str) -> int:
-    match = LAYER_NUMBER.search(name)
-    return int(match.group(1)) if match else -1
+def _later_layers(module: nn.Module, layers: nn.ModuleList | None) -> Callable[[str], bool]:
+    """Whether a tensor's name in `module` belongs to a layer that comes after those of `layers`."""
+    if layers is None:
+        return lambda name: False
+    prefix = next(name for name, part in module.named_modules() if part is layers) + "."
+
+    def later(name: str) -> bool:
+        number = name.removeprefix(prefix).split(".")[0]
+        return name.startswith(prefix) and number.isdecimal() and int(number) >= len(layers)
+
+    return later
 
 
 def _may_be_absent(own: Mapping[str, torch.Tensor]) -> set[str]:

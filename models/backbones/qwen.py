@@ -239,7 +239,7 @@ class QwenKind:
         folder, _, tokenizer = load_checked(config.pretrained.weights, self.model_type)
         with without_init():
             backbone = self._build(config, self._spec_of(config))
-        put_weights(backbone.qwen, read_safetensors(folder), rename, str(folder), len(backbone.decoder_layers()))
+        put_weights(backbone.qwen, read_safetensors(folder), rename, str(folder), backbone.decoder_layers())
         check_vocabulary(tokenizer.get_vocab_size(), backbone.num_rows, str(folder))
         return backbone, tokenizer
 

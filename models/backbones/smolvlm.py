@@ -145,7 +145,7 @@ def load(config: ModelConfig) -> tuple[SmolVLMBackbone, Tokenizer]:
     folder, _, tokenizer = load_checked(config.pretrained.weights, spec["model"]["model_type"])
     with without_init():
         backbone = _build(config, spec)
-    put_weights(backbone.smol, read_safetensors(folder), rename, str(folder), len(backbone.decoder_layers()))
+    put_weights(backbone.smol, read_safetensors(folder), rename, str(folder), backbone.decoder_layers())
     check_vocabulary(tokenizer.get_vocab_size(), backbone.num_rows, str(folder))
     return backbone, tokenizer
 

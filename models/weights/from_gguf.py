@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +34,19 @@ def convert_gguf(gguf: Path, out: Path) -> None:
         out: Folder to write into; it exists.
 
     Raises:
-        ModelError: transformers cannot read the file, a weight is not finite in float16, or the file's tokenizer and
-            its embeddings disagree.
+        ModelError: transformers cannot read the file, tensors of its architecture are absent or of another shape, a
+            weight is not finite in float16, or the file's tokenizer and its embeddings disagree.
     """
     import torch
     from safetensors.torch import save_file
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     try:
-        read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        with _alone(gguf) as (folder, name):
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder, gguf_file=name, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
     except (OSError, ValueError, KeyError, NotImplementedError) as error:
         raise ModelError(
             "GGUF file cannot be read",
@@ -48,6 +54,16 @@ def convert_gguf(gguf: Path, out: Path) -> None:
             got=str(error).splitlines()[0] if str(error) else type(error).__name__,
             allowed="a causal language model of an architecture that transformers de-quantises",
         ) from None
+    read, found = loaded
+    # transformers fills what it did not find, or what did not fit, with random numbers, and goes on.
+    invented = sorted({*found["missing_keys"], *(entry[0] for entry in found["mismatched_keys"])})
+    if invented:
+        raise ModelError(
+            "GGUF file lacks tensors of its architecture, or has them in another shape",
+            where=str(gguf),
+            got=", ".join(invented[:3]) + (f" and {len(invented) - 3} more" if len(invented) > 3 else ""),
+            fix="take another file of the model; of a split one, the whole",
+        )
     stored = read.config.to_dict()
     kept = {name: value for name, value in stored.items() if name != LOADER_ENTRY and not name.startswith("_")}
     # A model read from a GGUF refuses to be saved or cast: its state goes into a fresh one of the same configuration.
@@ -69,6 +85,15 @@ def convert_gguf(gguf: Path, out: Path) -> None:
         _split_digits(out / TOKENIZER)
     # transformers adds tokens where a GGUF names no end or unknown token: better told now than at the first row.
     check_pair(config.to_dict(), Tokenizer.from_file(str(out / TOKENIZER)), config.model_type)
+
+
+@contextmanager
+def _alone(gguf: Path) -> Iterator[tuple[Path, str]]:
+    """A folder and a file's name in it: transformers would also read tokenizer files that lie beside a GGUF."""
+    with tempfile.TemporaryDirectory(prefix="gguf-") as folder:
+        link = Path(folder) / "model.gguf"
+        link.symlink_to(gguf.resolve())
+        yield link.parent, link.name
 
 
 def _pre_tokenizer(gguf: Path) -> str:

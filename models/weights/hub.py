@@ -1,9 +1,11 @@
-"""Weights on the Hugging Face hub: a snapshot at one commit, every large file checked against the hub's digest."""
+"""Weights on the Hugging Face hub: a snapshot at one commit, every file checked against the digest listed there."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 from catalog import ModelError
 from models.weights.known import HubSource
@@ -37,12 +39,12 @@ def download_snapshot(source: HubSource, into: Path) -> None:
             fix=f"try again, it goes on where it stopped; or bring a snapshot from another machine: "
             f"moon weights fetch {source.name} --from FOLDER",
         ) from None
-    promised = {
-        sibling.rfilename: sibling.lfs.sha256
-        for sibling in info.siblings or ()
-        if sibling.lfs is not None and (into / sibling.rfilename).is_file()
-    }
-    other = [name for name, digest in promised.items() if file_sha256(into / name) != digest]
+    # Its own notes on what it has downloaded: no part of the snapshot, and needed until the last file is right.
+    notes = into / ".cache"
+    listed = {sibling.rfilename: sibling for sibling in info.siblings or ()}
+    arrived = [path for path in sorted(into.rglob("*")) if path.is_file() and notes not in path.parents]
+    names = [path.relative_to(into).as_posix() for path in arrived]
+    other = [name for name in names if not _is_as_listed(into / name, listed.get(name))]
     if other:
         for name in other:
             (into / name).unlink()
@@ -52,4 +54,22 @@ def download_snapshot(source: HubSource, into: Path) -> None:
             got=", ".join(other),
             fix=f"moon weights fetch {source.name} again: it fetches these alone",
         )
-    shutil.rmtree(into / ".cache", ignore_errors=True)
+    shutil.rmtree(notes, ignore_errors=True)
+
+
+def git_blob_id(path: Path) -> str:
+    """The id under which git keeps a file's content: SHA-1 over `blob`, its size in bytes, a zero byte, the content.
+
+    Source: Pro Git, 10.2 "Git Objects".
+    """
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def _is_as_listed(path: Path, sibling: Any) -> bool:
+    # A large file lies in LFS: git's own id is then that of a note which points at it. One not listed is not known.
+    if sibling is None:
+        return False
+    if sibling.lfs is not None:
+        return bool(file_sha256(path) == sibling.lfs.sha256)
+    return bool(git_blob_id(path) == sibling.blob_id)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from catalog import ModelError
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+PLAIN_NAME = re.compile(r"[^\W_][\w.-]*")
+"""Of a folder under the root that neither MOON nor the hub has named."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 

@@ -105,9 +105,17 @@ def check_manifest(folder: Path) -> dict[str, Any]:
             "weights are not those that were fetched",
             where=str(folder),
             got="; ".join(amiss[:MAX_NAMED_FILES]) + (f"; and {len(amiss) - MAX_NAMED_FILES} more" * (len(amiss) > 6)),
-            fix=f"moon weights fetch {manifest['name']} --force",
+            fix=made_again(manifest),
         )
     return manifest
+
+
+def made_again(manifest: Mapping[str, Any]) -> str:
+    """The way to the same weights once more, as a command."""
+    source = manifest.get("source") or {}
+    if source.get("kind") == "gguf":
+        return f"remove the folder, then moon weights convert {source.get('file', 'FILE')} {manifest['name']}"
+    return f"moon weights fetch {manifest['name']} --force"
 
 
 def folder_digest(folder: Path) -> str:

@@ -16,6 +16,7 @@ from models.weights import KNOWN
 from models.weights.manifest import write_manifest
 from moon.cli import app
 from moon.commands.doctor import pretrained
+from tests.models.gguf_models import tiny, write_gguf
 
 RUNNER = CliRunner()
 
@@ -35,7 +36,7 @@ def put(root: Path, name: str, config: dict[str, Any]) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("command", ["fetch", "list", "check"])
+@pytest.mark.parametrize("command", ["fetch", "convert", "list", "check"])
 def test_help_teaches_by_example(command: str) -> None:
     done = RUNNER.invoke(app, ["weights", command, "--help"])
     assert done.exit_code == 0
@@ -99,6 +100,20 @@ def test_no_network_is_a_short_error_with_the_way_out(monkeypatch: pytest.Monkey
     assert "403" in done.output
     assert "--from FILE.whl" in done.output
     assert "Traceback" not in done.output
+
+
+def test_convert_brings_a_gguf_under_a_name(root: Path, tmp_path: Path) -> None:
+    write_gguf(tiny(), tmp_path / "tiny.gguf", "smollm")
+    done = RUNNER.invoke(app, ["weights", "convert", str(tmp_path / "tiny.gguf"), "mine"])
+    assert done.exit_code == 0, done.output
+    assert "model.composed.language: mine" in done.output
+    assert RUNNER.invoke(app, ["weights", "check", "mine"]).exit_code == 0
+    (tmp_path / "notes.txt").write_text("no weights")
+    done = RUNNER.invoke(app, ["weights", "convert", str(tmp_path / "notes.txt"), "other"])
+    assert done.exit_code == 1
+    assert "file is not GGUF" in done.output
+    assert "Traceback" not in done.output
+    assert not (root / "other").exists()
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.hf_api import BlobLfsInfo, RepoSibling
 from safetensors.torch import save_file
 
 from catalog import ModelError
@@ -19,6 +21,9 @@ from models.weights.known import HubSource, WheelSource
 from models.weights.manifest import file_sha256
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+QWEN3_VL = '{"model_type": "qwen3_vl"}'
+QWEN3_VL_BLOB = "4e8b90e9c2013767369028aab862ec54ddf9ce63"
+"""What `git hash-object` says of a file with that text."""
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -29,18 +34,24 @@ class _Hub:
     def __init__(self, data: bytes = b"", promised: str | None = None) -> None:
         self.calls: list[dict[str, Any]] = []
         self.data, self.promised = data, promised
+        self.config = QWEN3_VL
 
     def snapshot_download(self, repo_id: str, **asked: Any) -> str:
         self.calls.append({"repo_id": repo_id} | asked)
         into = Path(asked["local_dir"])
         (into / ".cache").mkdir(exist_ok=True)
-        (into / CONFIG).write_text('{"model_type": "qwen3_vl"}')
+        (into / CONFIG).write_text(self.config)
         (into / WEIGHTS).write_bytes(self.data)
         return str(into)
 
     def model_info(self, repo_id: str, **_: Any) -> Any:
-        lfs = type("Lfs", (), {"sha256": self.promised})()
-        return type("Info", (), {"siblings": [type("Sibling", (), {"rfilename": WEIGHTS, "lfs": lfs})()]})()
+        # In LFS git's id is that of the pointer.
+        siblings = [
+            RepoSibling(CONFIG, blob_id=QWEN3_VL_BLOB, lfs=None),
+            RepoSibling(WEIGHTS, blob_id="0" * 40, lfs=BlobLfsInfo(len(self.data), str(self.promised), 134)),
+            RepoSibling("pytorch_model.bin", blob_id="1" * 40, lfs=None),
+        ]
+        return SimpleNamespace(siblings=siblings)
 
 
 @pytest.fixture
@@ -71,6 +82,34 @@ def test_bytes_other_than_the_hub_promised_are_thrown_away(fake_hub: _Hub, root:
     assert caught.value.got == WEIGHTS
     assert not list(root.rglob(WEIGHTS))
     assert not (root / "qwen3-vl-2b").exists()
+
+
+def test_a_small_file_with_one_byte_changed_is_thrown_away_too(fake_hub: _Hub, root: Path) -> None:
+    fake_hub.config = QWEN3_VL.replace("qwen3_vl", "qwen3_vL")
+    with pytest.raises(ModelError, match="did not arrive whole") as caught:
+        fetch_weights("qwen3-vl-2b")
+    assert caught.value.got == CONFIG
+    assert not list(root.rglob(CONFIG))
+    assert not (root / "qwen3-vl-2b").exists()
+    # The large one was right, and is still there for the next try.
+    assert len(list(root.rglob(WEIGHTS))) == 1
+    fake_hub.config = QWEN3_VL
+    fetch_weights("qwen3-vl-2b")
+
+
+def test_a_file_that_the_hub_does_not_list_is_thrown_away(
+    fake_hub: _Hub, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fake_hub.snapshot_download
+
+    def more(repo_id: str, **asked: Any) -> str:
+        (Path(asked["local_dir"]) / "tokenizer.json").write_text("{}")
+        return whole(repo_id, **asked)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", more)
+    with pytest.raises(ModelError, match="did not arrive whole") as caught:
+        fetch_weights("qwen3-vl-2b")
+    assert caught.value.got == "tokenizer.json"
 
 
 def test_an_interrupted_snapshot_goes_on_where_it_stopped(
