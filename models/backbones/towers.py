@@ -25,8 +25,8 @@ class TimmTower(nn.Module):
     blocks is multiplied by one number, kept with the weights: one over its root mean square on a few synthetic
     pictures, `measure`d when the tower has its weights. So earlier stages, whose activations may be ten times larger
     or smaller, speak as loudly as the last, component by component. A norm of each picture's blocks would do the same
-    and lose how strongly a picture excites a block; one fixed number keeps that. On 48 photographs of products,
-    EfficientNet-Lite0's five stages and last map then have root mean squares of 0.95 to 1.19 instead of 0.3 to 6.
+    and lose how strongly a picture excites a block; one fixed number keeps that. On 48 photographs of Luma,
+    EfficientNet-Lite0's five stages and last map then have root mean squares of 0.97 to 1.46 instead of 0.41 to 4.75.
 
     Args:
         net: The timm model, without its classifier.

@@ -8,8 +8,10 @@ Operations are counted as 2 a multiply-add and as they are computed, padding and
                attention, whose scores are computed again
 
 Memory is that of parameters, gradients, AdamW's two moments, low-precision copies of matrices, and activations kept
-for the backward pass: per position and layer, c_D D + c_F F numbers of four bytes. Not counted: what torch, the
-kernels' workspaces and the loader need.
+for the backward pass: per position and layer, c_D D + c_F F numbers of four bytes. Processes that shard share what
+`models.training.sharding` shards, the decoder's layers, and hold the rest whole; so are the low-precision copies, made
+of gathered layers. Not counted: the layers that are gathered at a time, what torch, the kernels' workspaces and the
+loader need.
 """
 
 from __future__ import annotations

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.batch import Batch
@@ -20,6 +22,7 @@ from models.moe.router import Router
 from models.moon import MoonModel
 from models.tokens import ATTRIBUTE_TYPES, CATEGORY_TYPES
 from models.training.estimate import ADAMW_MOMENTS, EMA_BYTES, KEPT_NUMBERS, Estimate, Memory, Part
+from models.training.recompute import vision_blocks
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Workload:
     ema: bool = False
     """A moving average of the weights is kept."""
     shards: int = 1
-    """Processes that share parameters, gradients and optimiser (FSDP)."""
+    """Processes that share the decoder's layers (FSDP): parameters, gradients, moments and moving average."""
 
 
 def estimate_training(
@@ -82,15 +85,22 @@ def estimate_training(
 
 
 def _memory(model: MoonModel, losses: Iterable[nn.Parameter], work: Workload, parts: Sequence[Part]) -> Memory:
+    layers = model.backbone.decoder_layers()
+    in_layers = {id(one) for one in layers.parameters()}
     parameters = [*model.parameters(), *losses]
+    # Tower, embeddings, head and losses lie whole on every process (`models.training.sharding`).
+    own = {id(one): _own_numbers(one, work.shards if id(one) in in_layers else 1) for one in parameters}
     learning = [one for one in parameters if one.requires_grad]
-    gradients = sum(one.numel() * one.element_size() for one in learning)
-    copies = EMA_BYTES * sum(one.numel() for one in learning) if work.ema else 0
+    gradients = sum(own[id(one)] * one.element_size() for one in learning)
+    copies = EMA_BYTES * sum(own[id(one)] for one in learning) if work.ema else 0
     if work.precision == "bf16":
-        # Autocast rounds every wide matrix anew, and the backward pass needs what it made.
-        layers = model.backbone.decoder_layers()
+        # Autocast rounds every wide matrix anew, and the backward pass needs what it made; also of a sharded layer,
+        # which is gathered whole before it runs.
         rounded = sum(one.numel() for one in layers.parameters() if one.ndim >= 2 and one.dtype == torch.bfloat16)
         copies += 2 * max(0, sum(_layer_load(layer, _Shares()).matrices for layer in layers) - rounded)
+        if work.num_pictures:
+            tower = model.backbone.vision_parameters()
+            copies += 2 * sum(one.numel() for one in tower if one.ndim >= 2 and one.requires_grad)
     kept = [4 * part.kept * part.positions for part in parts]
     largest = max(
         (len(chunk) * max(plan.lengths[row] for row in chunk) for plan in work.plans.values() for chunk in plan.chunks),
@@ -100,12 +110,20 @@ def _memory(model: MoonModel, losses: Iterable[nn.Parameter], work: Workload, pa
     # In chunks the tower and the decoder take turns.
     activations = max(kept) * largest / max(positions, 1) if work.chunked else sum(kept)
     return Memory(
-        parameters=sum(one.numel() * one.element_size() for one in parameters) // work.shards,
-        gradients=gradients // work.shards,
-        optimizer=ADAMW_MOMENTS * gradients // work.shards,
-        copies=copies // work.shards,
+        parameters=sum(own[id(one)] * one.element_size() for one in parameters),
+        gradients=gradients,
+        optimizer=ADAMW_MOMENTS * gradients,
+        copies=copies,
         activations=int(activations),
     )
+
+
+def _own_numbers(parameter: nn.Parameter, shards: int) -> int:
+    """Numbers of it on the first process: FSDP2 deals out whole rows, the first processes getting one more."""
+    if shards == 1:
+        return parameter.numel()
+    rows = len(parameter)
+    return -(-rows // shards) * (parameter.numel() // rows)
 
 
 def _decoder(model: MoonModel, work: Workload) -> Part:
@@ -217,7 +235,9 @@ def _tower(model: MoonModel, work: Workload) -> Part:
     # The counter knows products, but not the fused attention of a CPU.
     with _evaluating(model), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:
         model.backbone.see(pixels_NCHW)
-    numbers = _kept_numbers(model, pixels_NCHW) if learns else 0.0
+    # Those blocks that `recompute_activations` wraps: a frozen tower has none.
+    blocks = vision_blocks(model) if learns and work.checkpointing else []
+    numbers = _kept_numbers(model, pixels_NCHW, blocks) if learns else 0.0
     half = counted.get_total_flops() // 2
     return Part(
         name="vision tower",
@@ -226,25 +246,51 @@ def _tower(model: MoonModel, work: Workload) -> Part:
         passing=half if learns else 0,
         learning=half if learns else 0,
         kept=numbers * (0.5 if work.precision == "bf16" else 1.0),
-        repeated=int(work.chunked),
+        repeated=int(work.chunked) + int(bool(blocks)),
     )
 
 
-def _kept_numbers(model: MoonModel, pixels_NCHW: torch.Tensor) -> float:
-    """Numbers of four bytes that the tower keeps for the backward pass."""
+def _kept_numbers(model: MoonModel, pixels_NCHW: torch.Tensor, blocks: Sequence[nn.Module]) -> float:
+    """Numbers of four bytes that the tower keeps for the backward pass.
+
+    Args:
+        model: Its tower is run, without checkpointing.
+        pixels_NCHW: A picture.
+        blocks: Of these the input is kept, and everything of the largest alone: one is computed again at a time.
+    """
     own = {one.untyped_storage()._cdata for one in model.backbone.vision_parameters()}
-    kept: dict[int, int] = {}
+    held: list[torch.Tensor] = []
+    always: dict[int, int] = {}
+    inside: list[dict[int, int]] = []
+    places = [always]
 
     def keep(saved: torch.Tensor) -> torch.Tensor:
         storage = saved.untyped_storage()
         if storage._cdata not in own:
-            kept[storage._cdata] = storage.nbytes()
+            places[-1][storage._cdata] = storage.nbytes()
         return saved
 
-    with _evaluating(model), torch.enable_grad(), saved_tensors_hooks(keep, lambda one: one):
-        # Held until the sum is taken: a storage that is gone might lend its place to another.
-        seen = model.backbone.see(pixels_NCHW)
-        total = sum(kept.values())
+    def enter(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)]
+        held.extend(given)
+        always.update({one.untyped_storage()._cdata: one.untyped_storage().nbytes() for one in given})
+        inside.append({})
+        places.append(inside[-1])
+
+    def leave(block: nn.Module, args: tuple[Any, ...], made: Any) -> None:
+        places.pop()
+
+    hooks = [block.register_forward_pre_hook(enter, with_kwargs=True) for block in blocks]
+    hooks += [block.register_forward_hook(leave) for block in blocks]
+    try:
+        with _evaluating(model), torch.enable_grad(), saved_tensors_hooks(keep, lambda one: one):
+            # Held until the sum is taken: a storage that is gone might lend its place to another.
+            seen = model.backbone.see(pixels_NCHW)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    largest = max((sum(size for key, size in one.items() if key not in always) for one in inside), default=0)
+    total = sum(always.values()) + largest
     del seen
     return total / 4
 
