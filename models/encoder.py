@@ -20,8 +20,10 @@ from models.bucketing import bucket
 from models.config import ModelConfig
 from models.devices import choose_device
 from models.folder import read_model_folder
+from models.heads import matryoshka
 from models.moon import MoonModel
 from models.pictures import CoreFinder, PictureMaker
+from models.prefix import check_dims, prefix_digest
 from models.processor import Encoded, Processor
 from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser, make_detector
 
@@ -38,11 +40,16 @@ class MoonEncoder:
     Args:
         model: Weights and configuration; put into evaluation mode.
         processor: The preprocessing the model was trained with.
-        digest: Changes whenever the vectors could.
+        digest: The model's; changes whenever the vectors could. `digest` of the encoder also tells a prefix.
         lineage: Where the model came from.
         device: Where it runs.
         name: Shown in score tables.
         batch_size: Items a forward pass; vectors do not depend on it.
+        dims: Length that vectors are cut to, then L2-normalised again: `embedding_dims` or one of `matryoshka_dims`;
+            None: `embedding_dims`.
+
+    Raises:
+        ModelError: The model was not trained for vectors of `dims` numbers.
     """
 
     modalities = frozenset(("text", "image"))
@@ -56,12 +63,14 @@ class MoonEncoder:
         device: torch.device | None = None,
         name: str = "moon",
         batch_size: int = BATCH_SIZE,
+        dims: int | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
         self.model, self.processor = model.to(self.device).eval(), processor
-        self.digest, self.lineage, self.name, self.batch_size = digest, lineage or {}, name, batch_size
+        self.lineage, self.name, self.batch_size = lineage or {}, name, batch_size
         self.config: ModelConfig = model.config
-        self.dims = model.config.embedding_dims
+        self.dims = check_dims(self.config, dims)
+        self.digest = prefix_digest(digest, self.config, self.dims)
         self._seen = _SeenCache(MAX_CACHED_PICTURES)
 
     @classmethod
@@ -72,6 +81,7 @@ class MoonEncoder:
         device: str = "auto",
         store: RegionStore | None = None,
         limits: ImageLimits = ImageLimits(),
+        dims: int | None = None,
     ) -> MoonEncoder:
         """Read a model folder.
 
@@ -80,9 +90,11 @@ class MoonEncoder:
             device: `auto`, `cpu` or `cuda`.
             store: Core-region candidates found before; without it they are found when needed.
             limits: What a photograph may cost.
+            dims: Length of the vectors, as in the constructor.
 
         Raises:
-            ModelError: The folder is incomplete, damaged, of another schema, or its core regions cannot be had here.
+            ModelError: The folder is incomplete, damaged, of another schema, its core regions cannot be had here, or
+                its model was not trained for vectors of `dims` numbers.
         """
         folder = Path(folder)
         where, _ = choose_device(device)
@@ -99,7 +111,7 @@ class MoonEncoder:
         spec = found.model.backbone.spec()
         pictures = PictureMaker(picture_layout(found.config, spec).side_px, regions, limits)
         processor = Processor.of(found.tokenizer, found.config, pictures, spec)
-        return cls(found.model, processor, found.digest, found.lineage, where)
+        return cls(found.model, processor, found.digest, found.lineage, where, dims=dims)
 
     def embed_products(self, items: Iterable[ProductItem], hide: frozenset[str] = frozenset()) -> np.ndarray:
         """Vectors of products without the hidden fields.
@@ -147,7 +159,10 @@ class MoonEncoder:
         # Rows of like length together: what is computed for padding is computed for nothing.
         plan = bucket([len(one) for one in sequences], rows_per_chunk=MAX_ROWS)
         chunks = [batch.rows(torch.tensor(rows, device=self.device)) for rows in plan.chunks]
-        return plan.restore(torch.cat([self.model(chunk, features) for chunk in chunks])).float().cpu().numpy()
+        vectors_BE = plan.restore(torch.cat([self.model(chunk, features) for chunk in chunks])).float()
+        if self.dims < self.config.embedding_dims:
+            vectors_BE = matryoshka(vectors_BE, self.dims)
+        return vectors_BE.cpu().numpy()
 
     @torch.inference_mode()
     def picture_features(self, squares: list[np.ndarray]) -> PictureFeatures:

@@ -17,6 +17,12 @@ class ServingConfig(Section):
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 opens it to the network.")
     port: int = Field(default=3000, ge=1, le=65535, description="Port to listen on.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where the encoder runs.")
+    dims: int | None = Field(
+        default=None,
+        ge=1,
+        description="Length of the vectors that are served and indexed: model.embedding_dims or one of "
+        "model.matryoshka_dims. Empty: model.embedding_dims.",
+    )
     workers: int = Field(default=1, ge=1, le=256, description="Server processes; each holds the model.")
     threads_per_worker: int = Field(
         default=0, ge=0, le=1024, description="CPU threads for the encoder in a worker; 0: the cores over the workers."

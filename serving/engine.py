@@ -46,8 +46,9 @@ class Engine:
         """Load model and index from the bundle.
 
         Raises:
-            ModelError: The model folder cannot be read.
-            ServingError: The index is not this model's.
+            ModelError: The model folder cannot be read, or its model was not trained for vectors of the configured
+                length.
+            ServingError: The index is not this model's, or holds vectors of another length.
         """
         import torch
 
@@ -55,8 +56,8 @@ class Engine:
 
         config = bundle.config
         torch.set_num_threads(config.threads_per_worker or max(1, _num_cores() // config.workers))
-        encoder = MoonEncoder.load(bundle.model_folder, device=config.device)
-        index = ProductIndex.open(bundle.index_folder, model_digest=encoder.digest)
+        encoder = MoonEncoder.load(bundle.model_folder, device=config.device, dims=config.dims)
+        index = ProductIndex.open(bundle.index_folder, model_digest=encoder.digest, dims=encoder.dims)
         return cls(encoder, index, bundle, _regions(bundle))
 
     def embed(self, request: EmbedRequest) -> EmbedResponse:

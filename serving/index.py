@@ -186,17 +186,27 @@ class ProductIndex:
         self.info = info
 
     @classmethod
-    def open(cls, folder: str | Path, *, model_digest: str | None = None) -> ProductIndex:
+    def open(cls, folder: str | Path, *, model_digest: str | None = None, dims: int | None = None) -> ProductIndex:
         """Open the index in `folder`.
 
         Args:
             folder: What `build_index` wrote.
-            model_digest: Digest of the model that queries will come from; checked when given.
+            model_digest: Digest of the encoder that queries will come from; checked when given.
+            dims: Length of its vectors; checked when given.
 
         Raises:
-            ServingError: No index there, another schema version, another model, or a table that is not whole.
+            ServingError: No index there, another schema version, another model, another length of vectors, or a table
+                that is not whole.
         """
         info = read_index_info(folder)
+        if dims is not None and info.dims != dims:
+            raise ServingError(
+                "index holds vectors of another length",
+                where=str(folder),
+                got=str(info.dims),
+                allowed=str(dims),
+                fix="build the index again with the same model and serving.dims",
+            )
         if model_digest is not None and info.model_digest != model_digest:
             raise ServingError(
                 "index was built with another model",

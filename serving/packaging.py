@@ -65,6 +65,7 @@ class BentoInfo:
     """`moon:VERSION-DIGEST`."""
     path: str
     model_digest: str
+    """Of the model folder, whatever length its vectors are served at."""
     index_digest: str
     content_digest: str
     """Over model, index, code, configuration and requirements: equal content is built once."""
@@ -93,6 +94,7 @@ def package_bento(
         ServingError: The index is of another model, the model needs ultralytics and the configuration leaves it out,
             its configuration names files outside its folder, the lock lacks a package, or BentoML cannot build; then
             its last words are in the message.
+        ModelError: The model was not trained for vectors of `cfg.dims` numbers.
         StorageError: No space, or a store that cannot be written.
     """
     from models.folder import folder_digest
@@ -100,13 +102,14 @@ def package_bento(
     model_folder, index_folder = Path(model_folder), Path(index_folder)
     index = read_index_info(index_folder)
     model_digest = folder_digest(model_folder)
-    if index.model_digest != model_digest:
+    wanted = _encoder_digest(model_folder, model_digest, cfg.dims)
+    if index.model_digest != wanted:
         raise ServingError(
-            "index was built with another model",
+            "index was built with another model, or for another length of vectors",
             where=str(index_folder),
-            got=index.model_digest[:12],
-            allowed=model_digest[:12],
-            fix="build the index again with this model",
+            got=f"{index.model_digest[:12]}, {index.dims} numbers a vector",
+            allowed=f"{wanted[:12]}, {cfg.dims or 'model.embedding_dims'} numbers a vector",
+            fix="build the index again with this model and the same serving.dims",
         )
     _check_model_config(model_folder, cfg)
     root = Path(__file__).resolve().parent.parent
@@ -173,6 +176,18 @@ def code_digest(root: Path) -> str:
                 total.update(f"{path.relative_to(root).as_posix()}\0".encode())
                 total.update(hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()
+
+
+def _encoder_digest(model_folder: Path, model_digest: str, dims: int | None) -> str:
+    """What an encoder of this model says when its vectors are cut to `dims`."""
+    if dims is None:
+        return model_digest
+    from models.config import ModelConfig
+    from models.prefix import check_dims, prefix_digest
+
+    stored = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
+    config = ModelConfig.model_validate(stored["model"])
+    return prefix_digest(model_digest, config, check_dims(config, dims, where="serving.dims"))
 
 
 def _check_model_config(model_folder: Path, cfg: ServingConfig) -> None:

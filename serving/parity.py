@@ -72,20 +72,21 @@ def check_parity(
         model_folder: The offline model.
         items: Products to compare; those beyond the service's limits are counted and left out.
         queries: Queries to compare; likewise.
-        encoder: The offline encoder, when it is loaded already.
+        encoder: The offline encoder, when it is loaded already; else it is loaded at the length that is served.
 
     Raises:
+        ModelError: The offline model cannot be read, or was not trained for vectors of the length that is served.
         ServingError: Nothing to compare, the service cannot be reached, refuses an item, or serves another model.
     """
     products, asked = list(items), list(queries)
     if not products and not asked:
         raise ServingError("nothing to compare", where="items, queries", fix="give at least one product or query")
-    if encoder is None:
-        from models.encoder import MoonEncoder
-
-        encoder = MoonEncoder.load(model_folder)
     with service_at(bento_tag_or_url) as url, httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False) as client:
         info = _get(client, "/info")
+        if encoder is None:
+            from models.encoder import MoonEncoder
+
+            encoder = MoonEncoder.load(model_folder, dims=info["model"]["dims"])
         served_digest = info["model"]["digest"]
         if served_digest != encoder.digest:
             raise ServingError(

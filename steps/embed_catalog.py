@@ -31,10 +31,10 @@ def embed_catalog(
     Args:
         catalog: Need not be the one the version was trained on.
         version: Version of the registry; the champion, else the challenger, where None.
-        serving: Batch and thumbnail sizes.
+        serving: Batch and thumbnail sizes, and the length of the vectors.
 
     Raises:
-        ModelError: Nothing is registered.
+        ModelError: Nothing is registered, or the version was not trained for vectors of `serving.dims` numbers.
     """
     registry = Registry()
     chosen = registry.by_version(version) if version else registry.best()
@@ -42,7 +42,7 @@ def embed_catalog(
         raise ModelError("no version is registered", where=registry.name, fix="zenml pipeline run train_moon")
     folder = Path(mkdtemp(prefix="moon-index-")) / "index"
     info = build_index(
-        MoonEncoder.load(registry.model_path(chosen), limits=ingested_limits(catalog)),
+        MoonEncoder.load(registry.model_path(chosen), limits=ingested_limits(catalog), dims=serving.dims),
         catalog,
         folder,
         log_progress(logger, "products embedded"),

@@ -40,7 +40,7 @@ def package_bento(
         # The folder's name says what the index holds, and it appears only when it is whole.
         if not index.exists():
             build_index(
-                MoonEncoder.load(model.path, store=regions, limits=ingested_limits(catalog)),
+                MoonEncoder.load(model.path, store=regions, limits=ingested_limits(catalog), dims=serving.dims),
                 catalog,
                 index,
                 log_progress(logger, "products indexed"),

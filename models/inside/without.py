@@ -90,11 +90,12 @@ def embed_without(
         batch_size: Items a forward pass.
 
     Returns:
-        (N, dims) float32, L2-normalised, in the order given.
+        (N, embedding_dims) float32, L2-normalised, in the order given: the whole vector, also of an encoder that
+        cuts its own.
     """
     rows = [_encoded_without(encoder.processor, shown, part) for shown in items]
     made = [_forward(encoder, rows[start : start + batch_size], part) for start in range(0, len(rows), batch_size)]
-    return np.concatenate(made) if made else np.zeros((0, encoder.dims), np.float32)
+    return np.concatenate(made) if made else np.zeros((0, encoder.config.embedding_dims), np.float32)
 
 
 def left_out(encoder: MoonEncoder, shown: Shown, target_E: torch.Tensor) -> dict[Left, float]:

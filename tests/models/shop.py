@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +54,14 @@ def tiny_model(**changes: object) -> ModelConfig:
     return ModelConfig.model_validate(settings | PINNED | changes)
 
 
-def default_model() -> ModelConfig:
+def default_model(**changes: object) -> ModelConfig:
     """As small, with the default head and order."""
-    return tiny_model(**{name: ModelConfig.model_fields[name].default for name in PINNED}, embedding_dims=48)
+    defaults = {name: ModelConfig.model_fields[name].default for name in PINNED}
+    return tiny_model(**(defaults | {"embedding_dims": 48} | changes))
+
+
+MODELS: dict[str, Callable[..., ModelConfig]] = {"pinned": tiny_model, "default": default_model}
+"""For tests that hold for both."""
 
 
 def tiny_train(**changes: object) -> TrainConfig:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.config import ModelConfig
 from models.moon import MoonModel
 from models.training.chunks import Step, run_step
 from models.training.data import TrainBatch, TrainSet
+from models.training.module import MoonModule
 from models.training.objective import Objective
 from models.training.recompute import recompute_activations, vision_blocks
 from tests.models import shop
@@ -26,8 +28,16 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> TrainSet:
     return _dataset(shop.make_shop(folder / "data"), folder / "work", batch_size=8)
 
 
-def _objective(dataset: TrainSet, **changes: object) -> Objective:
-    model = shop.tiny_model(matryoshka_dims=[8])
+@pytest.fixture(scope="module", params=list(shop.MODELS))
+def of_either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainSet, ModelConfig]:
+    """Of the pinned and of the default head and order."""
+    folder = tmp_path_factory.mktemp("shop")
+    model = shop.MODELS[request.param](matryoshka_dims=[8])
+    return _dataset(shop.make_shop(folder / "data"), folder / "work", model, batch_size=8), model
+
+
+def _objective(dataset: TrainSet, model: ModelConfig | None = None, **changes: object) -> Objective:
+    model = model or shop.tiny_model(matryoshka_dims=[8])
     moon = MoonModel.seeded(model, dataset.processor.tokenizer.get_vocab_size(), seed=1)
     objective = Objective(moon, model, shop.tiny_train(**changes), max_photos=3).train()
     # Low-rank experts and residuals start at zero, and what stands before them would have no gradient to compare.
@@ -67,8 +77,9 @@ def _same(one: tuple[Step, dict[str, torch.Tensor]], other: tuple[Step, dict[str
 
 
 @pytest.mark.parametrize("chunk_tokens", [64, 300])
-def test_chunks_of_any_size_are_the_whole_batch(dataset: TrainSet, chunk_tokens: int) -> None:
-    objective, batch = _objective(dataset), dataset[0]
+def test_chunks_of_any_size_are_the_whole_batch(of_either: tuple[TrainSet, ModelConfig], chunk_tokens: int) -> None:
+    dataset, model = of_either
+    objective, batch = _objective(dataset, model), dataset[0]
     whole = _step(objective, batch, None)
     chunked = _step(objective, batch, chunk_tokens)
     _same(chunked, whole)
@@ -82,6 +93,67 @@ def test_chunks_of_any_size_are_the_whole_batch(dataset: TrainSet, chunk_tokens:
     if chunk_tokens == 64:
         assert len(views._chunks) > 2 * len(batch.views)
         assert len(pictures._chunks) > 4
+
+
+def _warnings_of_two_steps(
+    objective: Objective, dataset: TrainSet, folder: Path, caplog: pytest.LogCaptureFixture
+) -> list[str]:
+    caplog.clear()
+    module = MoonModule(objective, shop.tiny_train(chunk_tokens=300), folder, "")
+    for step in range(2):
+        module.backward(module.training_step(dataset[step], step))
+        module.configure_gradient_clipping(torch.optim.SGD(objective.parameters()))
+    return [one.getMessage() for one in caplog.records if "second pass" in one.getMessage()]
+
+
+@pytest.mark.parametrize("where", ["encode", "pictures"])
+def test_a_layer_that_is_random_in_another_way_is_warned_of_once(
+    dataset: TrainSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    objective = _objective(dataset)
+    assert not _warnings_of_two_steps(objective, dataset, tmp_path, caplog)
+    own = torch.Generator().manual_seed(3)
+    owner, name = (objective, "encode") if where == "encode" else (objective.model, "see")
+    whole = getattr(owner, name)
+
+    def dropped(*args: object) -> object:
+        def change(one: torch.Tensor) -> torch.Tensor:
+            return one * (torch.rand(one.shape, generator=own) > 0.1)
+
+        made = whole(*args)
+        return change(made) if isinstance(made, torch.Tensor) else made.map(change)
+
+    monkeypatch.setattr(owner, name, dropped)
+    (warned,) = _warnings_of_two_steps(objective, dataset, tmp_path, caplog)
+    assert "at step 0" in warned
+    assert "dropout with its own generator" in warned
+    # Torch's own generators are restored, and dropout that draws from them is the same twice.
+    own = torch.default_generator
+    assert not _warnings_of_two_steps(objective, dataset, tmp_path, caplog)
+
+
+def test_drift_is_relative_to_what_is_held(dataset: TrainSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    objective, batch = _objective(dataset), dataset[0]
+    whole = objective.encode
+    passes = []
+
+    def shifted(*args: object) -> torch.Tensor:
+        made = whole(*args)  # type: ignore[arg-type]
+        passes.append(torch.is_grad_enabled())
+        return made + 0.004 if passes[-1] else made
+
+    monkeypatch.setattr(objective, "encode", shifted)
+    step = run_step(objective, batch, 300)
+    assert float(step.drift) == 0.0
+    step.backward(step.loss)
+    assert True in passes
+    assert False in passes
+    largest = max(float(one.detach().abs().max()) for one in step.held[0].vectors.values())
+    assert float(step.drift) == pytest.approx(0.004 / largest, rel=1e-3)
+    assert step.drift_bound == 1e-3
+    assert run_step(objective, batch, None).drift_bound > 1e9
+    with torch.autocast("cpu", torch.bfloat16):
+        assert run_step(objective, batch, 300).drift_bound == 3e-2
 
 
 def test_pictures_of_a_dual_encoder_are_chunked_by_their_tokens_too(dataset: TrainSet, tmp_path: Path) -> None:
@@ -99,8 +171,9 @@ def test_pictures_of_a_dual_encoder_are_chunked_by_their_tokens_too(dataset: Tra
     assert sizes == [{16}, {16}]
 
 
-def test_the_whole_step_is_the_objective(dataset: TrainSet) -> None:
-    objective, batch = _objective(dataset), dataset[1]
+def test_the_whole_step_is_the_objective(of_either: tuple[TrainSet, ModelConfig]) -> None:
+    dataset, model = of_either
+    objective, batch = _objective(dataset, model), dataset[1]
     _, gradients = _step(objective, batch, None)
     objective.zero_grad()
     loss, _ = naive_step(objective, batch)
