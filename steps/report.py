@@ -18,7 +18,7 @@ from catalog import ArtifactName, Catalog, SplitConfig
 from models.regions import RegionStore
 from steps import tracking
 from steps.code import commit
-from steps.inside import log_inside
+from steps.inside import log_expert_load, log_inside
 from steps.materializers import RecordMaterializer
 from steps.records import (
     Benchmark,
@@ -77,6 +77,7 @@ def report(
     tracking.log_record(bento, ArtifactName.BENTO)
     tracking.log_page(page, ArtifactName.REPORT)
     log_inside(model, validated_catalog, split, regions)
+    log_expert_load(training)
     mlflow.set_tags(
         {
             "data_digest": catalog.digest,

@@ -1,8 +1,8 @@
 """The arms of the ablation: what each changes in a recipe, and nothing else.
 
-An arm is held to be the recipe with one part taken out. Where an arm finds its part already out, it has nothing to say
-and is left out: which of `plain_pooling` and `balanced_pooling` runs, or of `minus_queue` and `plus_queue`, depends on
-what the recipe has.
+An arm is held to be the recipe with one part taken out, or, a `plus_` one, put in. Where an arm finds its part already
+so, it has nothing to say and is left out: which of `plain_pooling` and `balanced_pooling` runs, or of `minus_queue` and
+`plus_queue`, depends on what the recipe has.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ _NO_HARD = {"train": {"hard_negatives_per_query": 0, "negatives": {"hard_weight"
 _NO_QUEUE = {"train": {"negatives": {"queue_size": 0}}}
 _NO_NEGATIVES = {"train": {"hard_negatives_per_query": 0, "negatives": {"hard_weight": 1.0, "queue_size": 0}}}
 _QUEUE = {"train": {"negatives": {"queue_size": 256}}}
+_FILTER = {"train": {"filter": {"enabled": True}}}
+_MODALITY = {"train": {"modality": {"enabled": True}}}
 _NO_MASKS = {"train": {"mask_same_group": False, "mask_accepted": False, "similarity_guard": None}}
 _LATE = {"model": {"fusion": "late", "slots": False, "moe": {"kind": "dense"}}}
 
@@ -56,6 +58,8 @@ ARMS: tuple[Arm, ...] = (
     Arm("minus_hard_negatives", "minus hard negatives", _NO_HARD),
     Arm("minus_queue", "minus queue", _NO_QUEUE),
     Arm("plus_queue", "plus queue of 256", _QUEUE),
+    Arm("plus_filter", "plus sample filter", _FILTER),
+    Arm("plus_modality", "plus modality weights", _MODALITY),
     Arm("minus_false_negative_masks", "minus false-negative masks", _NO_MASKS),
     Arm("minus_alignment", "minus alignment", {"train": {"alignment_weight": 0.0}}),
     Arm("minus_labels", "minus label texts", {"train": {"label_weight": 0.0}}),

@@ -48,6 +48,8 @@ from the rows below `benchmarks/results/ablation`; what stands outside them is w
 - **Learning rates**: the same factors are tried for full and the dual encoder on a validation side, each takes its
   best, and arms that lack a part take full's. On folds that validation side is held out by another fold: the choice of
   one number, made alike for both, has seen it.
+- **Labels** have no classifier head: leaf and attributes are texts, seen in training on other products
+  (`train.label_weight`), and the answer is the nearest text.
 - **Pooling** is by metric: an attribute's accuracy is taken over all folds together, then the mean over attributes.
 - **Rows** stay. A changed recipe begins a new table, and the former rows are listed below it.
 """
@@ -120,8 +122,9 @@ def render(sections: Sequence[Section], figure: str | None) -> str:
         "Scores in per cent, differences in points, positive where full is better. Brackets are "
         f"{100 * CONFIDENCE:.0f} % intervals of paired differences: {NUM_BOOTSTRAP} bootstrap resamples of whole "
         "groups of variants, with all rows of a group together, so that repeated seeds of the same items are no new "
-        "evidence. Leaf and attributes are asked zero-shot with the title hidden. n counts items, `items x seeds` "
-        "where seeds share them. Bold: the interval lies on one side of 0.",
+        "evidence. Leaf and attributes are asked with the title hidden and without a classifier head: labels are "
+        "texts, seen in training on other products. n counts items, `items x seeds` where seeds share them. Bold: the "
+        "interval lies on one side of 0.",
         "",
     ]
     if figure:

@@ -26,6 +26,8 @@ from models.inside.randomised import randomised
 from models.inside.shown import Shown, show_product, show_query, unit_vector
 
 PRODUCT, QUERY = "product", "query"
+SMALL_FRAC = 0.25
+"""A box below this share of the picture is a small one: a map that points to the middle alone misses many of them."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Shot:
     asked: str
     """What the query was made of: `text`, `photo` or `both`."""
     ref: str
+    group: str
+    """Of the product, whose variants are no independent evidence: the cluster for intervals."""
     area_frac: float
     """Share of the picture that the true box covers."""
     hit: bool
@@ -50,6 +54,11 @@ class Shot:
     """The middle of the picture lies in the true box."""
     spearman: float
     """Rank correlation of the two maps, cell by cell; 0 where one of them is flat."""
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the true box is so small that chance seldom hits it."""
+        return self.area_frac < SMALL_FRAC
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,7 @@ def play(
         for side, shown, other in ((PRODUCT, product, asked), (QUERY, asked, product)):
             if (side, shown.name) not in known:
                 known.add((side, shown.name))
-                shots += _shots(encoder, control, side, kind, shown, other, config)
+                shots += _shots(encoder, control, side, kind, item.product.group_id, shown, other, config)
         if progress is not None:
             progress(done)
     return shots
@@ -158,32 +167,48 @@ def _covered(low: float, high: float, num: int, cell_px: float, length_px: int) 
 
 
 def _shots(
-    encoder: MoonEncoder, control: MoonEncoder, side: str, asked: str, shown: Shown, other: Shown, config: HeatConfig
+    encoder: MoonEncoder,
+    control: MoonEncoder,
+    side: str,
+    asked: str,
+    group: str,
+    shown: Shown,
+    other: Shown,
+    config: HeatConfig,
 ) -> list[Shot]:
     if not any(frame.photo.box for frame in shown.frames):
         return []
     trained = heat_maps(encoder, shown, unit_vector(encoder, other), config)
     untrained = heat_maps(control, shown, unit_vector(control, other), config)
-    found = []
-    for one, blind in zip(trained, untrained, strict=True):
-        box, (width, height) = one.photo.box, one.size_px
-        if box is None:
-            continue
-        found.append(
-            Shot(
-                side=side,
-                asked=asked,
-                ref=one.photo.ref,
-                area_frac=(box[2] - box[0]) * (box[3] - box[1]) / (width * height),
-                hit=_inside(box, one.peak_px),
-                heat_in_frac=heat_inside(one, box),
-                random_hit=_inside(box, blind.peak_px),
-                random_heat_in_frac=heat_inside(blind, box),
-                centre_hit=_inside(box, (width / 2, height / 2)),
-                spearman=map_correlation(one, blind),
-            )
-        )
-    return found
+    maps = zip(trained, untrained, strict=True)
+    return [shot_of(side, asked, group, one, blind, one.photo.box) for one, blind in maps if one.photo.box is not None]
+
+
+def shot_of(side: str, asked: str, group: str, one: HeatMap, blind: HeatMap, box: Box) -> Shot:
+    """What two maps of a photograph say of its true box.
+
+    Args:
+        side: `PRODUCT` or `QUERY`.
+        asked: What the query was made of.
+        group: Of the product.
+        one: The trained model's map.
+        blind: That of random weights.
+        box: The true box, pixels of the photograph.
+    """
+    width, height = one.size_px
+    return Shot(
+        side=side,
+        asked=asked,
+        ref=one.photo.ref,
+        group=group,
+        area_frac=(box[2] - box[0]) * (box[3] - box[1]) / (width * height),
+        hit=_inside(box, one.peak_px),
+        heat_in_frac=heat_inside(one, box),
+        random_hit=_inside(box, blind.peak_px),
+        random_heat_in_frac=heat_inside(blind, box),
+        centre_hit=_inside(box, (width / 2, height / 2)),
+        spearman=map_correlation(one, blind),
+    )
 
 
 def _inside(box: Box, point: tuple[float, float]) -> bool:

@@ -3,7 +3,7 @@
 from models.moe.dense_twin import DenseTwin
 from models.moe.guided import GuidedMoe
 from models.moe.in_view import TypesInView
-from models.moe.load import expert_load, load_table
+from models.moe.load import LoadTotal, expert_load, load_table, plain_load, table_of_plain
 from models.moe.load_figure import draw_load
 from models.moe.recording import Fired, recording
 from models.moe.size import moe_parameters
@@ -14,6 +14,7 @@ __all__ = [
     "DenseTwin",
     "Fired",
     "GuidedMoe",
+    "LoadTotal",
     "RouterStats",
     "TypesInView",
     "aux_loss",
@@ -23,7 +24,9 @@ __all__ = [
     "load_table",
     "moe_parameters",
     "own_parameters",
+    "plain_load",
     "recording",
     "router_z_loss",
+    "table_of_plain",
     "upcycle",
 ]

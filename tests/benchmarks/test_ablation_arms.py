@@ -52,6 +52,18 @@ def test_an_arm_that_changes_nothing_is_left_out_and_told() -> None:
     assert all("is left out" in line for line in said)
 
 
+@pytest.mark.parametrize("part", ["filter", "modality"])
+def test_a_part_that_is_off_is_put_in_and_one_that_is_on_has_no_arm(part: str) -> None:
+    name = f"plus_{part}"
+    said: list[str] = []
+    (job,) = jobs([name], [1])
+    assert job.changes == {f"train.{part}.enabled": (False, True)}
+    assert getattr(job.setup.train, part).enabled
+    assert jobs([name], [1], own=recipe(train={part: {"enabled": True}}), say=said.append) == []
+    assert len(said) == 1
+    assert name not in LUMA.arms
+
+
 def test_an_arm_that_changes_nothing_is_refused_when_named() -> None:
     with pytest.raises(ConfigError, match="changes nothing"):
         jobs(["full", "minus_queue"], [1], named=True)

@@ -25,7 +25,7 @@ from benchmarks.ablation.comparison import (
     score,
 )
 from benchmarks.ablation.figure import draw
-from benchmarks.ablation.report import BEGIN, END, read_section, render, write_page
+from benchmarks.ablation.report import BEGIN, END, HEAD, read_section, render, write_page
 from catalog import ConfigError
 from tests.benchmarks.rows import BOTH, DEMO, IMAGE, LUMA, TEXT, arm_rows, outcome, row, store
 from validation.benchmark import MAIN_METRICS, Outcome
@@ -247,6 +247,15 @@ def test_the_page_holds_scores_spread_differences_and_former_recipes(tmp_path: P
     assert "title_words, shown the title" in gaps
     assert "### Under former recipes" in text
     assert "11.1" in lines["configs/train_moon/demo.yaml, old"]
+
+
+def test_the_page_claims_no_more_of_its_labels_than_is_so(tmp_path: Path) -> None:
+    section = read_section(results(tmp_path), DEMO)
+    assert section is not None
+    text = render([section], None)
+    # Training meets the label texts (`train.label_weight`), on other products: they are not new to the model.
+    assert "zero-shot" not in f"{text} {HEAD}".lower()
+    assert "without a classifier head: labels are texts, seen in training on other products" in text
 
 
 def test_a_row_run_again_counts_and_not_the_one_before(tmp_path: Path) -> None:

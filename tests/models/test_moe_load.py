@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from models.moe import draw_load, expert_load, load_table, recording
+from models.moe import (
+    GuidedMoe,
+    LoadTotal,
+    TypesInView,
+    draw_load,
+    expert_load,
+    load_table,
+    plain_load,
+    recording,
+    table_of_plain,
+)
 from models.tokens import ATTRIBUTE_TYPES, CATEGORY_TYPES, TokenType
 from tests.models.moe_layers import WIDTH, make, shake, some_types
 
@@ -93,3 +104,58 @@ def test_a_figure_without_choices_says_so() -> None:
     figure = draw_load(torch.zeros(1, len(TokenType), 4, dtype=torch.int64))
     assert [text.get_text() for text in figure.texts if "routed" in text.get_text()] == ["no token was routed"]
     assert load_table([]).shape == (0, len(TokenType), 0)
+
+
+def _pass(moe: GuidedMoe, in_view: TypesInView) -> torch.Tensor:
+    """One forward pass of what is to be counted, and what a naive loop counts of it."""
+    types = some_types()
+    with recording([moe]) as layers, in_view.showing(types):
+        moe(torch.randn(2, 8, WIDTH))
+    counted = torch.zeros(1, len(TokenType), 3, dtype=torch.int64)
+    for kind, experts in zip(types.flatten().tolist(), layers[0][0].expert_BLK.flatten(0, 1).tolist(), strict=True):
+        for expert in experts:
+            if expert >= 0:
+                counted[0, kind, expert] += 1
+    return counted
+
+
+def test_a_total_outlives_the_counters_and_goes_on_from_an_earlier_run() -> None:
+    _, moe, in_view = make({"combination": "additive", "expert": "low_rank"}, num_experts=3)
+    shake(moe)
+    total = LoadTotal([moe])
+    first = _pass(moe, in_view)
+    shares = total.take()
+    assert shares
+    assert not load_table([moe]).any()
+    second = _pass(moe, in_view)
+    # Also what no point was logged of.
+    assert torch.equal(total.table(), first + second)
+    assert torch.equal(total.table(), first + second)
+    kept = total.table()
+    moe.load = torch.zeros_like(moe.load)
+    again = LoadTotal([moe], kept)
+    third = _pass(moe, in_view)
+    again.take()
+    assert torch.equal(again.table(), first + second + third)
+
+
+def test_a_total_shares_as_the_counters_do() -> None:
+    _, moe, in_view = make({"combination": "additive", "expert": "low_rank"}, num_experts=3)
+    _pass(moe, in_view)
+    counters = moe.load.clone()
+    expected = expert_load([moe])
+    moe.load = counters
+    assert LoadTotal([moe], torch.ones_like(load_table([moe]))).take() == expected
+
+
+def test_a_table_as_plain_data_comes_back() -> None:
+    table = torch.zeros(2, len(TokenType), 4, dtype=torch.int64)
+    table[0, TokenType.TITLE] = torch.tensor([1, 0, 2, 3])
+    table[1, TokenType.IMAGE, 3] = 5
+    plain = plain_load(table)
+    assert plain == [{"title": [1, 0, 2, 3]}, {"image": [0, 0, 0, 5]}]
+    assert json.loads(json.dumps(plain)) == plain
+    assert torch.equal(table_of_plain(plain), table)
+    assert table_of_plain([]).shape == (0, len(TokenType), 0)
+    # A record of types that are gone still gives the others.
+    assert torch.equal(table_of_plain([plain[0] | {"gone": [1, 1, 1, 1]}, plain[1]]), table)
