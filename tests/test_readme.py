@@ -13,7 +13,10 @@ from typer.main import get_command
 from catalog import CatalogConfig, Query
 from catalog.sources import load_catalog
 from moon.cli import app
-from pipelines import PIPELINES
+from moon.recipes import check_recipe
+from pipelines import PIPELINES, train_moon
+from validation.benchmark.table import SHOWN_METRICS
+from validation.config import GatePolicy
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,3 +69,19 @@ def test_the_rows_shown_are_a_catalogue(tmp_path: Path) -> None:
     shown = re.search(r'`(\{"query_id".*?\})`', TEXT)
     assert shown is not None
     assert Query.model_validate(json.loads(shown[1])).product_ids == ("tee-red",)
+
+
+def test_the_recipe_shown_passes_and_its_policy_has_every_key(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"```yaml\n(.*?)```", TEXT, flags=re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(shown, encoding="utf-8")
+    policy = check_recipe(tmp_path / "mine.yaml", train_moon.recipe_schema())["config"].gate.policy
+    assert isinstance(policy, GatePolicy)
+    assert policy.model_fields_set == set(GatePolicy.model_fields)
+    assert {*policy.floors, *policy.champion} <= set(SHOWN_METRICS)
+
+
+def test_every_benchmark_is_named_and_is_there() -> None:
+    (names,) = re.findall(r"`python -m benchmarks\.NAME --help`: (.*?) \|", TEXT)
+    there = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if '== "__main__"' in path.read_text("utf-8")}
+    there |= {path.parent.name for path in (ROOT / "benchmarks").glob("*/__main__.py")}
+    assert set(re.findall(r"`(\w+)`", names)) == there

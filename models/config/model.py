@@ -69,7 +69,9 @@ class ModelConfig(Section):
     )
     pooling: Literal["mean", "balanced", "last"] = Field(
         default="balanced",
-        description="mean: over all tokens; balanced: over the means of the token types present; last: the last token.",
+        description="mean: over tokens, each the same; balanced: over the means of the token types present; last: the "
+        "last token. All of it over the whole sequence, but with head parts within words, within pictures and within "
+        "slots, each apart; without slots the whole sequence stands for them.",
     )
     vision_residual: bool = Field(default=True, description="Add the gated pooled vision tower to the embedding.")
     colour_residual: bool = Field(

@@ -130,7 +130,11 @@ class TrainConfig(Section):
         default=0.3, ge=0, le=100, description="Weight of image-text alignment inside a product; 0 turns it off."
     )
     label_weight: float = Field(
-        default=1.0, ge=0, le=100, description="Weight of product-to-label-text alignment; 0 turns it off."
+        default=1.0,
+        ge=0,
+        le=100,
+        description="Weight of product-to-label-text alignment; 0 turns it off. Several "
+        "processes compare the label texts of their common batch.",
     )
     max_labels: int = Field(default=48, ge=2, le=4096, description="Label texts of a field compared in one step.")
     hard_negatives_per_query: int = Field(
@@ -149,7 +153,8 @@ class TrainConfig(Section):
     parameters: ParametersConfig = ParametersConfig()
     negatives: NegativesConfig = NegativesConfig()
     signals: SignalWeights | None = Field(
-        default=SignalWeights(), description="What a query counts by its signal; empty: the weight of its row."
+        default=SignalWeights(),
+        description="What a query counts by its signal, whatever weight its row has; empty: the weight of its row.",
     )
     filter: FilterConfig = FilterConfig()
     modality: ModalityConfig = ModalityConfig()
@@ -158,7 +163,8 @@ class TrainConfig(Section):
         default=None,
         ge=64,
         description="GradCache: most tokens encoded at once, padding included; the batch may then be of any size. "
-        "Empty: the whole batch at once.",
+        "Empty: the whole batch at once. It stands where accumulation of gradients would: accumulated small batches "
+        "would lose each other's negatives, chunks keep all of them. Alone or with ddp, not with fsdp.",
     )
     gradient_checkpointing: bool = Field(
         default=False, description="Compute activations again instead of keeping them."
@@ -191,5 +197,11 @@ class TrainConfig(Section):
         "wide; fp32 elsewhere.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU if there is one.")
-    num_workers: int = Field(default=0, ge=0, le=256, description="Processes that assemble batches; 0: this one.")
+    num_workers: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Processes that assemble batches; 0: this one. They "
+        "decode nothing: before the first step, threads decode every picture once into a memory-mapped store.",
+    )
     num_threads: int | None = Field(default=None, ge=1, le=1024, description="torch threads; empty: torch's choice.")

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from catalog import Side, Splits
+from models.config import TrainConfig
+from models.pairs import PairTable
 from models.training.module import MoonModule
 from models.training.prepare import Prepared
 
@@ -55,6 +57,7 @@ def announce(
     for kind, share in dataset.mix.items():
         if share and kind not in kinds:
             _log.warning("the query mix asks for %s queries and there are none", kind)
+    say_whose_weights_count(table, train)
     if train.strategy != "auto" and world == 1:
         _log.warning("train.strategy %s has no effect: one process trains", train.strategy)
     if train.stop.eval_every_steps is not None and module.early_stop is None:
@@ -78,6 +81,23 @@ def batch_arithmetic(prepared: Prepared) -> str:
         f"{steps} steps x {batch} = {steps * whole:,} pairs{others}, "
         f"{steps / sampler.steps_per_epoch(world):.1f} times over {len(dataset.products)} products; "
         f"pairs to draw from: {counts}"
+    )
+
+
+def say_whose_weights_count(table: PairTable, train: TrainConfig) -> None:
+    """One line where rows bring a weight of their own and the signals decide."""
+    weighted = [pair for pair in table.pairs() if pair.weight != 1.0]
+    if train.signals is None or not weighted:
+        return
+    weights = train.signals.model_dump()
+    others = sum(pair.weight != weights[pair.signal] for pair in weighted)
+    _log.log(
+        # Sources often write the signal's usual weight into the row; then nothing is lost.
+        logging.WARNING if others else logging.INFO,
+        "train.signals decides what a query counts; pairs whose own weight is not used: %s, of these weighed otherwise "
+        "by their signal: %s; leave train.signals empty (null) to use the rows' own",
+        f"{len(weighted):,}",
+        f"{others:,}",
     )
 
 

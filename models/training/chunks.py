@@ -9,6 +9,7 @@ batch (`models.negatives.gather`). Nothing here reduces gradients.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,10 @@ NUM_LENGTHS, LEAST_TOKENS = 6, 1024
 padding."""
 TOWER_TOKENS = 4
 """A tower works on about this many patches for each token that the decoder gets (Qwen merges 2 x 2)."""
+MAX_DRIFT, MAX_DRIFT_BF16 = 1e-3, 3e-2
+"""Most by which the two passes over a chunk may differ, relative to their largest number. Both run the same kernels on
+the same numbers and differ where a kernel adds in no fixed order: by some roundings, 2^-24 each in float32 and 2^-9 in
+bf16, which depth multiplies. The bounds leave room for 16,000 and 15 of them; dropout of a tenth is off by some 0.1."""
 
 
 @dataclass
@@ -44,6 +49,21 @@ class Step:
     """Vectors of the step's products, for the queue."""
     held: tuple[Held, ...] = ()
     """Second passes still to come, in the order in which they must run."""
+    drift_bound: float = math.inf
+    """A `drift` above it is no rounding any more."""
+
+    @property
+    def drift(self) -> torch.Tensor:
+        """By how much second passes differed from first ones, relative to the largest number held; a scalar.
+
+        Zero before `backward` and where nothing is in chunks.
+        """
+        shares = [
+            one.drift.float() / torch.stack([part.detach().abs().max() for part in _not_empty(one)]).max().float()
+            for one in self.held
+            if _not_empty(one)
+        ]
+        return torch.stack([share.to(self.loss.device) for share in shares]).max() if shares else torch.zeros(())
 
     def backward(self, loss: torch.Tensor) -> None:
         """Gradients of everything; whole or in chunks.
@@ -152,7 +172,9 @@ def _in_chunks(objective: Objective, batch: TrainBatch, plans: dict[View, Bucket
     gates_BZ = plans[View.QUERIES].restore(torch.cat(gates)) if gates else None
     loss, report = objective.loss(batch, Encoded(vectors, stats, gates_BZ))
     later = (held,) if shown is None else (held, shown)
-    return Step(batch, loss, report, vectors[View.PRODUCTS].detach(), later)
+    is_bf16 = torch.is_autocast_enabled(loss.device.type) or next(model.parameters()).dtype is torch.bfloat16
+    bound = MAX_DRIFT_BF16 if is_bf16 else MAX_DRIFT
+    return Step(batch, loss, report, vectors[View.PRODUCTS].detach(), later, bound)
 
 
 def _hold_pictures(objective: Objective, batch: TrainBatch, chunk_tokens: int) -> Held | None:
@@ -225,6 +247,10 @@ def _gate_mass(fired: list[list[Fired]], objective: Objective) -> torch.Tensor:
             rows.append(gate_BN.new_zeros((len(gate_BN), num)).scatter_add(1, expert_BN, gate_BN) / routed_B1)
         layers.append(torch.cat(rows))
     return torch.stack(layers).mean(dim=0)
+
+
+def _not_empty(held: Held) -> list[torch.Tensor]:
+    return [part for parts in held.tensors.values() for part in parts if part.numel()]
 
 
 def _rows(view: Batch, rows: tuple[int, ...]) -> Batch:

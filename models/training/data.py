@@ -23,7 +23,15 @@ from models.training.augment import augment
 from models.training.picture_store import PictureStore, Shot
 from models.training.ranks import Ranks
 from models.training.sampler import BatchSampler
-from models.training.views import LabelField, draw_hidden, draw_hidden_words, draw_labels, draw_text_view, visible
+from models.training.views import (
+    LabelField,
+    draw_fields,
+    draw_hidden,
+    draw_hidden_words,
+    draw_labels,
+    draw_text_view,
+    visible,
+)
 
 
 class View(StrEnum):
@@ -36,15 +44,15 @@ class View(StrEnum):
     WORDS = "words"
     """Each product as a row without pictures and category, only asked for labels."""
     TEXTS = "texts"
-    """Text views of the products, then label texts."""
+    """Text views of the products, then this process's part of the label texts."""
 
 
 @dataclass(frozen=True)
 class LabelTargets:
-    """One closed question asked of the batch."""
+    """One closed question asked of the batch, the same in every process."""
 
     first_text: int
-    """Row of its first label text among the texts."""
+    """Row of its first label text among the step's label texts, those of all processes in the order of ranks."""
     right_BL: torch.Tensor
     """True where the label is an answer of the product."""
     product_may_see_B: torch.Tensor
@@ -209,7 +217,7 @@ class TrainSet(Dataset[TrainBatch]):
                 image_views.pictures += pictures
                 image_views.items.append(self.processor.query_sequence(None, len(photos)))
         unseen = [draw_hidden_words(product, self.config.dropout, rng) for product in products]
-        texts, text_rows, view_texts, labels = self._texts(products, hidden, unseen, rng)
+        texts, text_rows, view_texts, labels = self._texts(step, products, hidden, unseen, rng)
         embedded = {View.QUERIES: queries.batch(), View.PRODUCTS: rows.batch()}
         if image_views.items:
             embedded[View.IMAGES] = image_views.batch()
@@ -267,6 +275,7 @@ class TrainSet(Dataset[TrainBatch]):
 
     def _texts(
         self,
+        step: int,
         products: Sequence[Product],
         hidden: Sequence[frozenset[str]],
         unseen: Sequence[frozenset[str]],
@@ -284,30 +293,26 @@ class TrainSet(Dataset[TrainBatch]):
         view_texts = codes_of(shown.get(row, "") for row in range(len(products)))
         labels: list[LabelTargets] = []
         if self.config.label_weight and self.fields:
-            for field in self._draw_fields(rng):
-                ids = [product.product_id for product in products]
-                names = draw_labels(field, ids, self.config.max_labels, rng)
-                if len(names) < 2:
+            rank, world = self.ranks.rank, self.ranks.world
+            if world > 1:
+                # Not this rank's own draws: all compare the same texts, and each encodes its part of them.
+                rng = np.random.default_rng((self.config.seed, step, 3))
+            everyone = [key for one in range(world) for key in self.sampler.products(step, one, world)]
+            names: list[str] = []
+            for field in draw_fields(self.fields, rng):
+                drawn = draw_labels(field, everyone, self.config.max_labels, rng)
+                if len(drawn) < 2:
                     continue
-                right = answers([field.answers.get(key, frozenset()) for key in ids], names)
+                right = answers([field.answers.get(one.product_id, frozenset()) for one in products], drawn)
                 may_see = torch.tensor([field.hides in hide for hide in hidden])
                 words_may_see = torch.tensor([field.hides in hide for hide in unseen])
-                labels.append(LabelTargets(len(texts), right, may_see, words_may_see))
-                texts += names
+                labels.append(LabelTargets(len(names), right, may_see, words_may_see))
+                names += drawn
+            texts += names[len(names) * rank // world : len(names) * (rank + 1) // world]
         if not texts:
             return None, rows, view_texts, labels
         sequences = [self.processor.query_sequence(text, 0) for text in texts]
         return _Sequences(self.processor.template.pad_id, sequences).batch(), rows, view_texts, labels
-
-    def _draw_fields(self, rng: np.random.Generator) -> list[LabelField]:
-        """The deepest category level, another one, and two attributes."""
-        levels = [field for field in self.fields if field.hides == "category"]
-        others = [field for field in self.fields if field.hides != "category"]
-        drawn = levels[-1:]
-        if len(levels) > 1:
-            drawn.append(levels[int(rng.integers(len(levels) - 1))])
-        drawn += [others[index] for index in sorted(rng.permutation(len(others))[:2])]
-        return drawn
 
     def _pictures(self, slots: _Slots, step: int) -> tuple[torch.Tensor, SeenPictures | None]:
         pictures = slots.pictures

@@ -21,6 +21,7 @@ from models.config import ModelConfig, TrainConfig
 from models.devices import choose_device, choose_precision, peak_bytes
 from models.encoder import MoonEncoder
 from models.folder import write_model_folder
+from models.moe import plain_load
 from models.moon import MoonModel
 from models.pairs import build_pairs
 from models.regions import CoreRegions, RegionsConfig
@@ -223,6 +224,7 @@ def _record(
         history=module.history,
         num_processes=world,
         scores=[list(point) for point in module.early_stop.history] if module.early_stop is not None else [],
+        expert_choices=plain_load(module.expert_choices()),
     )
 
 

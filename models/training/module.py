@@ -16,7 +16,7 @@ from torch.optim import AdamW
 
 from catalog import ModelError
 from models.config import TrainConfig
-from models.moe import expert_load
+from models.moe import LoadTotal
 from models.moon import MoonModel
 from models.negatives import num_ranks
 from models.training.chunks import Step, run_step
@@ -24,6 +24,7 @@ from models.training.data import TrainBatch
 from models.training.early_stop import EarlyStop
 from models.training.ema import Ema
 from models.training.grad_cache import average_gradients
+from models.training.not_finite import refuse_gradients, refuse_loss
 from models.training.objective import Objective
 from models.training.parameters import eval_frozen_norms, optimizer_groups
 from models.training.ranks import Ranks, anywhere, from_first, mean_of_all, of_all, same_everywhere
@@ -42,7 +43,6 @@ from models.training.sharding import (
 from models.training.workdir import random_state, restore_random_state, save_checkpoint
 
 _log = logging.getLogger(__name__)
-MAX_NAMED_PRODUCTS = 8
 
 
 class MoonModule(LightningModule):
@@ -78,10 +78,17 @@ class MoonModule(LightningModule):
         self.sharded = config.strategy == "fsdp" and ranks.world > 1
         # In a list, because the module must not count its weights as its own.
         self._twins: list[MoonModel] = []
+        # The sum over all processes, so the first alone goes on from it; older checkpoints have none.
+        before = resume.get("expert_choices") if resume is not None and ranks.is_first else None
+        self._choices = LoadTotal(objective.model.moes, before)
         self._resume, self._score = resume, score
         self._started = time.monotonic()
         self._samples, self._samples_since = 0, time.monotonic()
         self._current: Step | None = None
+        self._product_ids: tuple[str, ...] = ()
+        # Of the last backward pass, read with the norm of its gradients.
+        self._is_broken, self._drift, self._drift_bound = torch.zeros(()), torch.zeros(()), math.inf
+        self._warns_of_drift = True
         self.ema: Ema | None = None
         self.early_stop: EarlyStop | None = None
         self._start_averages()
@@ -147,7 +154,7 @@ class MoonModule(LightningModule):
         values = torch.stack([one.detach().float() for one in figures.values()]).tolist()
         self.last_report = dict(zip(figures, values, strict=True))
         if anywhere(not math.isfinite(self.last_report["loss"]), self.device):
-            self._refuse(batch, step)
+            refuse_loss(self.step, self.last_report, batch.product_ids, step.products)
         self._samples += len(batch.product_ids) * self.ranks.world
         self._current = step
         return step.loss
@@ -155,7 +162,12 @@ class MoonModule(LightningModule):
     def backward(self, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         assert self._current is not None
         self._current.backward(loss)
+        self._product_ids = self._current.batch.product_ids
+        self._drift, self._drift_bound = self._current.drift, self._current.drift_bound
         if num_ranks() > 1:
+            # The mean makes everyone's as bad as the worst; only here is it known whose they were.
+            own = [one.grad for one in unsharded(self.objective.parameters()) if one.grad is not None]
+            self._is_broken = ~torch.isfinite(torch.nn.utils.get_total_norm(own))
             # Not DDP's reducer: it would send while the backward pass of gathered vectors sends too, in an order that
             # differs between processes, and it wants every parameter used in every step.
             average_gradients(unsharded(self.objective.parameters()))
@@ -164,7 +176,24 @@ class MoonModule(LightningModule):
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         parameters = [one for group in optimizer.param_groups for one in group["params"]]
-        clip_gradients(parameters, self.config.clip_norm)
+        norm = clip_gradients(parameters, self.config.clip_norm)
+        # One copy to the host for both.
+        grad_norm, drift = torch.stack([norm.float(), self._drift.to(norm.device).float()]).tolist()
+        self.last_report["grad_norm"] = grad_norm
+        # Before the update, which would write it into weights and moments and blame the next batch.
+        if anywhere(not math.isfinite(grad_norm), self.device):
+            refuse_gradients(self.step, grad_norm, self._product_ids, bool(self._is_broken))
+        if drift > self._drift_bound and self._warns_of_drift:
+            _log.warning(
+                "train.chunk_tokens: at step %d the second pass gave other numbers than the first (by %.2g of the "
+                "largest, at most %.2g expected), so gradients are wrong; likely a layer is random in a way that "
+                "torch's generators do not restore, as dropout with its own generator, or remembers its last input",
+                self.step,
+                drift,
+                self._drift_bound,
+            )
+            # Said once; what causes it stays.
+            self._warns_of_drift = False
 
     def on_train_batch_end(self, outputs: Any, batch: TrainBatch, batch_idx: int) -> None:
         self.objective.temperature.clamp_()
@@ -202,12 +231,17 @@ class MoonModule(LightningModule):
             "ema": self.ema.state_dict() if self.ema is not None else None,
             "early_stop": self.early_stop.state_dict() if self.early_stop is not None else None,
         }
-        random = of_all(random_state())
+        random, choices = of_all(random_state()), self.expert_choices()
         if self.sharded:
             tensors = whole(tensors)
         if self.ranks.is_first:
             plain = {"fingerprint": self.fingerprint, "step": self.step, "seconds": self.seconds}
-            save_checkpoint(self.work_dir, {**plain, "random": random, "history": self.history, **tensors})
+            kept = {"random": random, "history": self.history, "expert_choices": choices}
+            save_checkpoint(self.work_dir, {**plain, **kept, **tensors})
+
+    def expert_choices(self) -> torch.Tensor:
+        """(layers, token types, experts) int64: choices over all steps and processes; to be called by all of them."""
+        return torch.stack(of_all(self._choices.table())).sum(dim=0)
 
     def settle(self) -> str:
         """Put into the model what is to be shipped: the best judged weights, else the average, else the last.
@@ -281,27 +315,6 @@ class MoonModule(LightningModule):
         point |= {f"train/{name}": value for name, value in self.objective.model.head.gates().items()}
         self._samples, self._samples_since = 0, now
         self.history.append({"step": float(self.step), **point})
-        load = {f"train/{name}": value for name, value in expert_load(self.objective.model.moes).items()}
+        load = {f"train/{name}": value for name, value in self._choices.take().items()}
         if self.logger is not None:
             self.logger.log_metrics(point | load, step=self.step)
-
-    def _refuse(self, batch: TrainBatch, step: Step) -> None:
-        """Name the products of the processes whose loss is broken, the broken ones alone where that is known."""
-        bad = [name for name, value in self.last_report.items() if not math.isfinite(value)]
-        broken = [
-            key
-            for key, good in zip(batch.product_ids, torch.isfinite(step.products).all(dim=1).tolist(), strict=True)
-            if not good
-        ]
-        told = of_all((bad, broken, list(batch.product_ids)))
-        named = [key for _, keys, _ in told for key in keys]
-        named = named or [key for names, _, keys in told for key in keys if names]
-        more = len(named) - MAX_NAMED_PRODUCTS
-        listed = ", ".join(named[:MAX_NAMED_PRODUCTS]) + (f" and {more} more" if more > 0 else "")
-        raise ModelError(
-            f"loss is not finite at step {self.step}; the last good checkpoint was kept",
-            where=f"products {listed}",
-            got=", ".join(dict.fromkeys(name for names, _, _ in told for name in names)) or "loss",
-            fix="lower train.lr_vision and train.lr_text or look at these products, then run again with another "
-            "working folder",
-        )

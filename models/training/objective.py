@@ -28,8 +28,8 @@ from models.losses import (
     Temperature,
     Views,
     alignment,
+    each_info_nce,
     filter_weights,
-    info_nce,
     margin_at,
     mean_over_ranks,
     means_by_view,
@@ -122,12 +122,14 @@ class Objective(nn.Module):
         # Not only where this process has a text view: with several, all must take part in the gathering.
         if self.config.alignment_weight:
             parts["alignment"] = self.config.alignment_weight * self._alignment(batch, products, images, texts)
-        if texts is not None and batch.labels:
+        if batch.labels:
             parts["labels"] = self.config.label_weight * self._labels(batch, products, words, images, texts)
         parts["experts"] = aux_loss(encoded.stats, self.model_config.moe)
         loss = torch.stack([part.float() for part in parts.values()]).sum()
         report = {f"loss/{name}": value.detach() for name, value in parts.items()} | found.report
         report["temperature"] = 1.0 / self.temperature.scale.detach()
+        if self.config.label_weight:
+            report["label_temperature"] = 1.0 / self.label_temperature.scale.detach()
         if self.modality is not None:
             report |= self.modality.report()
         if self.queue is not None:
@@ -193,11 +195,13 @@ class Objective(nn.Module):
         products: torch.Tensor,
         words: torch.Tensor | None,
         images: torch.Tensor | None,
-        texts: torch.Tensor,
+        texts: torch.Tensor | None,
     ) -> torch.Tensor:
+        # Each process encodes its part of the label texts, none of them perhaps, and asks its products all.
+        everyone = gather_with_grad(products[:0] if texts is None else texts[len(batch.text_view_rows) :])
         losses = []
         for asked in batch.labels:
-            labels = texts[asked.first_text : asked.first_text + asked.right_BL.shape[1]]
+            labels = everyone[asked.first_text : asked.first_text + asked.right_BL.shape[1]]
             answered = asked.right_BL.any(dim=1)
             blind = torch.nonzero(answered & asked.product_may_see_B).squeeze(-1)
             vectors, right = [products[blind]], [asked.right_BL[blind]]
@@ -210,16 +214,9 @@ class Objective(nn.Module):
                 vectors.append(images[keep])
                 right.append(asked.right_BL[batch.image_view_rows[keep]])
             answers = torch.cat(right)
-            losses.append(
-                torch.stack(
-                    [
-                        info_nce(
-                            self._logits(torch.cat(vectors), labels, dims, self.label_temperature), answers, ~answers
-                        )
-                        for dims in self.dims
-                    ]
-                ).mean()
-            )
+            each = [self._logits(torch.cat(vectors), labels, dims, self.label_temperature) for dims in self.dims]
+            means = [mean_over_ranks(each_info_nce(one, answers, ~answers), answers.any(dim=1)) for one in each]
+            losses.append(torch.stack(means).mean())
         return torch.stack(losses).mean()
 
     @staticmethod

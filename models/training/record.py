@@ -44,6 +44,10 @@ class TrainingRecord:
     """Step and score of each judgement for the early stop."""
     costs: dict[str, float] = field(default_factory=dict)
     """Of one process and step: tokens, operations and bytes as estimated, and the most bytes it held."""
+    expert_choices: list[dict[str, list[int]]] = field(default_factory=list)
+    """A guided layer each: token type -> choices by routed expert, over all steps, runs and processes, whichever
+    weights were shipped; types that were not routed are left out. Of a training that went on from a checkpoint without
+    them: since that. See `models.moe.plain_load`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values only."""

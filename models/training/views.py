@@ -116,6 +116,17 @@ def label_fields(products: Sequence[Product]) -> list[LabelField]:
     return fields
 
 
+def draw_fields(fields: Sequence[LabelField], rng: np.random.Generator) -> list[LabelField]:
+    """What is asked in one step: the deepest category level, another one, and two attributes."""
+    levels = [field for field in fields if field.hides == CATEGORY_FIELD]
+    others = [field for field in fields if field.hides != CATEGORY_FIELD]
+    drawn = levels[-1:]
+    if len(levels) > 1:
+        drawn.append(levels[int(rng.integers(len(levels) - 1))])
+    drawn += [others[index] for index in sorted(rng.permutation(len(others))[:2])]
+    return drawn
+
+
 def draw_labels(field: LabelField, product_ids: Sequence[str], max_labels: int, rng: np.random.Generator) -> list[str]:
     """Label texts to compare in one step: all answers of the batch, filled up with others to `max_labels`."""
     right = sorted(set().union(*(field.answers.get(key, frozenset()) for key in product_ids)))

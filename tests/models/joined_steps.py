@@ -11,12 +11,12 @@ import torch
 
 from models.batch import Batch
 from models.negatives.codes import CandidateCodes, QueryCodes, widened
-from models.training.data import TrainBatch, TrainSet, View
+from models.training.data import LabelTargets, TrainBatch, TrainSet, View
 from models.training.ranks import Ranks
 
 
 def of_both(dataset: TrainSet, step: int, batch_size: int = 3) -> TrainBatch:
-    """The step of two processes, `batch_size` pairs each; without label questions."""
+    """The step of two processes, `batch_size` pairs each."""
     parts = []
     for rank in range(2):
         part = copy.copy(dataset)
@@ -28,8 +28,7 @@ def of_both(dataset: TrainSet, step: int, batch_size: int = 3) -> TrainBatch:
 
 
 def _joined(parts: Sequence[TrainBatch]) -> TrainBatch:
-    """One batch of the rows of several, in their order; without label questions."""
-    assert not any(part.labels for part in parts)
+    """One batch of the rows of several, in their order; label texts, of which each has a part, after all text views."""
     pictures = np.cumsum([0, *(len(part.pixels_NCHW) for part in parts)]).tolist()
     rows = np.cumsum([0, *(len(part.product_ids) for part in parts)]).tolist()
     names = [name for name in View if any(name in part.views for part in parts)]
@@ -37,8 +36,25 @@ def _joined(parts: Sequence[TrainBatch]) -> TrainBatch:
         name: _stacked([(part.views[name], first) for part, first in zip(parts, pictures, strict=False)])
         for name in names
     }
+    texts = [(part.views[View.TEXTS], len(part.text_view_rows)) for part in parts if View.TEXTS in part.views]
+    if texts:
+        shown = [batch.rows(torch.arange(num)) for batch, num in texts]
+        asked = [batch.rows(torch.arange(num, len(batch))) for batch, num in texts]
+        joined[View.TEXTS] = _stacked([(one, 0) for one in (*shown, *asked) if len(one)])
+    labels = []
+    for both in zip(*(part.labels for part in parts), strict=True):
+        assert len({(one.first_text, one.right_BL.shape[1]) for one in both}) == 1
+        labels.append(
+            LabelTargets(
+                both[0].first_text,
+                torch.cat([one.right_BL for one in both]),
+                torch.cat([one.product_may_see_B for one in both]),
+                torch.cat([one.words_may_see_B for one in both]),
+            )
+        )
     return replace(
         parts[0],
+        labels=tuple(labels),
         product_ids=tuple(key for part in parts for key in part.product_ids),
         kinds=tuple(kind for part in parts for kind in part.kinds),
         pixels_NCHW=torch.cat([part.pixels_NCHW for part in parts]),

@@ -8,7 +8,7 @@ from PIL import Image
 
 from catalog import Photo, QueryItem
 from models.inside import HeatConfig, HeatMap, heat_maps, show_product, show_query, unit_vector
-from models.inside.pointing import PRODUCT, QUERY, Shot, heat_inside, map_correlation, play, score
+from models.inside.pointing import PRODUCT, QUERY, Shot, heat_inside, map_correlation, play, score, shot_of
 from tests.models import shop
 from tests.models.inside_models import item, lively, spot_encoder
 
@@ -18,7 +18,7 @@ def _heat(values: np.ndarray, size_px: tuple[int, int] = (40, 40), cell_px: floa
 
 
 def _shot(hit: bool, area: float, spearman: float = 0.0) -> Shot:
-    return Shot(PRODUCT, "text", "p", area, hit, 0.5, not hit, 0.3, True, spearman)
+    return Shot(PRODUCT, "text", "p", "g", area, hit, 0.5, not hit, 0.3, True, spearman)
 
 
 def test_the_score_is_hits_over_area() -> None:
@@ -57,6 +57,24 @@ def test_correlation_of_ranks() -> None:
     assert map_correlation(_heat(values), _heat(np.zeros((4, 4)))) == 0.0
 
 
+def test_a_shot_tells_what_two_maps_say_of_a_box() -> None:
+    corner, middle = np.zeros((4, 4)), np.zeros((4, 4))
+    corner[0, 3], middle[1, 2] = 1.0, 1.0
+    shot = shot_of(QUERY, "both", "g", _heat(corner), _heat(middle), (30.0, 0.0, 40.0, 20.0))
+    assert (shot.side, shot.asked, shot.ref, shot.group) == (QUERY, "both", "photo", "g")
+    assert (shot.hit, shot.random_hit, shot.centre_hit) == (True, False, False)
+    assert (shot.heat_in_frac, shot.random_heat_in_frac) == (1.0, 0.0)
+    assert shot.area_frac == pytest.approx(200 / 1600)
+    # Two maps of one hot cell each, elsewhere: 15 cells of one rank and one above, correlated -1/15.
+    assert shot.spearman == pytest.approx(-1 / 15)
+
+
+@pytest.mark.parametrize(("side_px", "small"), [(19.9, True), (20.0, False), (40.0, False)])
+def test_a_small_box_is_under_a_quarter_of_the_picture(side_px: float, small: bool) -> None:
+    flat = _heat(np.zeros((4, 4)))
+    assert shot_of(PRODUCT, "text", "g", flat, flat, (0.0, 0.0, side_px, side_px)).is_small is small
+
+
 def test_every_photograph_with_a_box_is_played() -> None:
     encoder = lively()
     photo = shop.photo_of(shop.noise(5))
@@ -73,6 +91,8 @@ def test_every_photograph_with_a_box_is_played() -> None:
         (QUERY, "both", "asked"),
     ]
     assert [shot.area_frac for shot in shots] == pytest.approx([0.5, 0.5, 0.25])
+    # A query's photograph stands under the product that it was held against.
+    assert {shot.group for shot in shots} == {mug.product.group_id}
     assert told == [1, 2, 3]
     assert all(-1.0 <= shot.spearman <= 1.0 for shot in shots)
 

@@ -116,6 +116,68 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     assert not (tmp_path / "model").exists()
 
 
+def test_gradients_that_are_not_finite_stop_the_run_before_the_update(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = shop.make_shop(tmp_path / "data")
+    whole = Objective.loss
+    at_fault: list[str] = []
+
+    def poisoned(self: Objective, batch, encoded):  # type: ignore[no-untyped-def]
+        loss, report = whole(self, batch, encoded)
+        if batch.step == 3:
+            at_fault.extend(batch.product_ids)
+            # sqrt(0 w) is 0, and its gradient 0 / 0.
+            loss = loss + (0.0 * self.model.head.project.weight.sum()).sqrt()
+        return loss, report
+
+    monkeypatch.setattr(Objective, "loss", poisoned)
+    with pytest.raises(ModelError, match=r"finite loss are not finite at step 3; the last good") as caught:
+        train(
+            catalog,
+            shop.all_train(catalog),
+            model=shop.tiny_model(),
+            train=shop.tiny_train(batch_size=4, checkpoint_every_steps=1),
+            regions=shop.regions(),
+            regions_config=shop.REGIONS,
+            work_dir=tmp_path / "work",
+            out_dir=tmp_path / "model",
+        )
+    assert caught.value.where.removeprefix("products ").split(", ") == at_fault
+    assert caught.value.got == "gradient norm nan"
+    kept = torch.load(tmp_path / "work" / "checkpoint.pt", weights_only=True)
+    assert kept["step"] == 3
+    assert all(bool(torch.isfinite(value).all()) for value in kept["objective"].values())
+
+
+def test_the_norm_before_clipping_is_logged(dataset, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    objective = _objective(dataset)
+    loss, _ = naive_step(objective, dataset[0])
+    loss.backward()
+    gradients = [p.grad for p in objective.parameters() if p.grad is not None]
+    expected = math.sqrt(sum(float(one.double().square().sum()) for one in gradients))
+    objective.zero_grad()
+    module = MoonModule(objective, shop.tiny_train(clip_norm=0.5), tmp_path, "fingerprint")
+    module.backward(module.training_step(dataset[0], 0))
+    module.configure_gradient_clipping(torch.optim.SGD(objective.parameters()))
+    assert module.last_report["grad_norm"] == pytest.approx(expected, rel=1e-4)
+    assert expected > 0.5
+    clipped = torch.cat([p.grad.flatten() for p in objective.parameters() if p.grad is not None])
+    assert float(clipped.norm()) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_both_temperatures_are_logged(dataset) -> None:  # type: ignore[no-untyped-def]
+    objective = _objective(dataset, temperature=0.07)
+    with torch.no_grad():
+        for one in objective.label_temperature.parameters():
+            one.add_(math.log(2.0))
+        _, report = naive_step(objective, dataset[0])
+        _, without = naive_step(_objective(dataset, label_weight=0.0), dataset[0])
+    assert float(report["temperature"]) == pytest.approx(0.07)
+    assert float(report["label_temperature"]) == pytest.approx(0.035)
+    assert "label_temperature" not in without
+
+
 def test_a_weight_that_is_not_finite_is_not_checkpointed(dataset, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     objective = _objective(dataset)
     module = MoonModule(objective, shop.tiny_train(), tmp_path, "fingerprint")

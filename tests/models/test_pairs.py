@@ -203,7 +203,7 @@ def test_word_views_hold_no_picture_no_category_and_not_what_they_are_asked(tmp_
             assert not bool((types == kind).any())
         shown = [tokenizer.decode(row.tolist(), skip_special_tokens=True) for row in batch.views[View.WORDS].ids_BL]
         for asked in batch.labels:
-            ids = batch.views[View.TEXTS].ids_BL[asked.first_text].tolist()
+            ids = batch.views[View.TEXTS].ids_BL[len(batch.text_view_rows) + asked.first_text].tolist()
             first = tokenizer.decode(ids, skip_special_tokens=True)
             if not first.strip().startswith("colour"):
                 continue

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +17,25 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from catalog import ModelError, StorageError
+from catalog import Embedder, ModelError, StorageError
+from models.config import ModelConfig
+from models.training import train
+from models.training.data import TrainBatch
+from models.training.module import MoonModule
 from models.training.workdir import load_checkpoint, locked, save_checkpoint
+from tests.models import shop
 
-# Everything that a checkpoint must hold is switched on, and drawn from torch's own generator too (router noise).
 PROGRAM = """
-import json, sys, time
+import sys, time
 from pathlib import Path
 import torch
 from catalog import MoonError
-from models.training import train
 from models.training.module import MoonModule
 from tests.models import shop
+from tests.models.test_resume import run_training
 
 root, name, wait_at = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 torch.set_num_threads(1)
-catalog = shop.make_shop(root / ("data-" + name))
 if wait_at:
     start = MoonModule.on_train_batch_start
     def stop_here(self, batch, batch_idx):
@@ -41,29 +45,43 @@ if wait_at:
                 time.sleep(0.02)
         start(self, batch, batch_idx)
     MoonModule.on_train_batch_start = stop_here
-
-def score(embedder):
-    products = embedder.embed_products(catalog.items())
-    queries = embedder.embed_queries(catalog.query_item(query) for query in catalog.queries)
-    return float((queries.reshape(8, 3, -1) * products[:, None]).sum(-1).mean())
-
-moe = {"layers": [-1], "num_experts": 3, "top_k": 2, "rank": 4, "router_noise_std": 1.0}
 try:
-    record = train(
-        catalog, shop.all_train(catalog), model=shop.tiny_model(moe=moe),
-        train=shop.tiny_train(
-            steps=8, chunk_tokens=400, ema_decay=0.6, stop={"eval_every_steps": 3, "patience": 3},
-            negatives={"queue_size": 8, "queue_warmup_steps": 1},
-        ),
-        regions=shop.regions(), regions_config=shop.REGIONS, work_dir=root / ("work-" + name), out_dir=root / name,
-        score=score,
-    )
+    run_training(root, name, shop.tiny_model)
 except MoonError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_status)
-(root / (name + ".json")).write_text(json.dumps(record.to_dict()))
 """
 STEPS, EVERY = 8, 2
+
+
+def run_training(root: Path, name: str, model: Callable[..., ModelConfig]) -> None:
+    """Everything that a checkpoint must hold is switched on, and router noise draws from torch's own generator too."""
+    catalog = shop.make_shop(root / f"data-{name}")
+
+    def score(embedder: Embedder) -> float:
+        products = embedder.embed_products(catalog.items())
+        queries = embedder.embed_queries(catalog.query_item(query) for query in catalog.queries)
+        return float((queries.reshape(8, 3, -1) * products[:, None]).sum(-1).mean())
+
+    record = train(
+        catalog,
+        shop.all_train(catalog),
+        model=model(moe={"layers": [-1], "num_experts": 3, "top_k": 2, "rank": 4, "router_noise_std": 1.0}),
+        train=shop.tiny_train(
+            steps=STEPS,
+            log_every_steps=3,
+            chunk_tokens=400,
+            ema_decay=0.6,
+            stop={"eval_every_steps": 3, "patience": 3},
+            negatives={"queue_size": 8, "queue_warmup_steps": 1},
+        ),
+        regions=shop.regions(),
+        regions_config=shop.REGIONS,
+        work_dir=root / f"work-{name}",
+        out_dir=root / name,
+        score=score,
+    )
+    (root / f"{name}.json").write_text(json.dumps(record.to_dict()))
 
 
 def _start(root: Path, name: str, wait_at: int = 0) -> subprocess.Popen[bytes]:
@@ -105,6 +123,8 @@ def _equals_the_whole(root: Path, name: str, resumed_from: int) -> None:
     assert [step for step, _ in records["whole"]["scores"]] == [3, 6, 8]
     assert np.allclose(records[name]["scores"], records["whole"]["scores"], atol=1e-6)
     assert records[name]["shipped"] == records["whole"]["shipped"]
+    # Every choice once, whether a point was logged between checkpoint and end or not.
+    assert records[name]["expert_choices"] == records["whole"]["expert_choices"] != []
     weights = [load_file(root / one / "model.safetensors") for one in ("whole", name)]
     assert all(torch.allclose(weights[0][key], weights[1][key], atol=1e-6) for key in weights[0])
     states = [torch.load(root / f"work-{one}" / "checkpoint.pt", weights_only=True) for one in ("whole", name)]
@@ -124,6 +144,32 @@ def test_killed_and_resumed_equals_uninterrupted(whole: Path) -> None:
     assert not (whole / "killed").exists()
     _finish(_start(whole, "killed"))
     _equals_the_whole(whole, "killed", step // EVERY * EVERY)
+
+
+class _Cut(BaseException):
+    """Ends a training between two checkpoints, as a kill does."""
+
+
+@pytest.mark.parametrize("name", list(shop.MODELS))
+def test_cut_off_and_resumed_equals_uninterrupted(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for every head, in one process: a start takes longer than such a training."""
+    model, start = shop.MODELS[name], MoonModule.on_train_batch_start
+
+    def cut_at_5(self: MoonModule, batch: TrainBatch, batch_idx: int) -> None:
+        if self.step == 5:
+            raise _Cut
+        start(self, batch, batch_idx)
+
+    run_training(tmp_path, "whole", model)
+    with monkeypatch.context() as patch:
+        patch.setattr(MoonModule, "on_train_batch_start", cut_at_5)
+        with pytest.raises(_Cut):
+            run_training(tmp_path, "cut", model)
+    assert not (tmp_path / "cut").exists()
+    # Another process would not know this state of the global generator either.
+    torch.manual_seed(99)
+    run_training(tmp_path, "cut", model)
+    _equals_the_whole(tmp_path, "cut", 4)
 
 
 def test_sigterm_ends_with_a_checkpoint_and_the_rest_equals_uninterrupted(whole: Path) -> None:

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from catalog import QueryItem
 from models.encoder import MoonEncoder
+from models.moe import GuidedMoe
+from models.moe.router import Choice
 from models.rivals import FrozenVision, untrained_encoder
+from models.tokens import TokenType
 from models.training import TrainingRecord, train
 from tests.models import shop
 
@@ -90,3 +94,54 @@ def test_raw_signals_in_heads_of_their_own_start_where_the_catalogue_is(tmp_path
     assert right >= 7
     frozen = FrozenVision(untrained_encoder(tmp_path / "model"))
     assert frozen.embed_products(catalog.items()).shape == (8, 32)
+
+
+def test_the_record_holds_every_choice_of_the_routers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three steps, logged after two: the last one's choices are in no counter that a point has cleared."""
+    counted: dict[str, list[int]] = {}
+    route = GuidedMoe._route
+
+    def counting(self: GuidedMoe, h_RD: torch.Tensor, types_R: torch.Tensor, *rest: object) -> Choice:
+        choice = route(self, h_RD, types_R, *rest)  # type: ignore[arg-type]
+        if self.training and torch.is_grad_enabled():
+            for kind, experts in zip(types_R.tolist(), choice.expert_TK.tolist(), strict=True):
+                row = counted.setdefault(TokenType(kind).name.lower(), [0, 0, 0])
+                for expert in experts:
+                    row[expert] += 1
+        return choice
+
+    monkeypatch.setattr(GuidedMoe, "_route", counting)
+    catalog = shop.make_shop(tmp_path / "data")
+    record = train(
+        catalog,
+        shop.all_train(catalog),
+        model=shop.tiny_model(),
+        train=shop.tiny_train(steps=3, log_every_steps=2, checkpoint_every_steps=1),
+        regions=shop.regions(),
+        regions_config=shop.REGIONS,
+        work_dir=tmp_path / "work",
+        out_dir=tmp_path / "model",
+        score=lambda embedder: float(embedder.embed_products(catalog.items())[0, 0]),
+    )
+    assert record.expert_choices == [counted]
+    assert {"image", "title"} <= counted.keys()
+    # A finished training that is asked again trains nothing, and still knows.
+    monkeypatch.setattr(GuidedMoe, "_route", route)
+    again = train(
+        catalog,
+        shop.all_train(catalog),
+        model=shop.tiny_model(),
+        train=shop.tiny_train(steps=3, log_every_steps=2, checkpoint_every_steps=1),
+        regions=shop.regions(),
+        regions_config=shop.REGIONS,
+        work_dir=tmp_path / "work",
+        out_dir=tmp_path / "model",
+    )
+    assert again.resumed_from_step == 3
+    assert again.expert_choices == [counted]
+
+
+def test_a_record_of_before_the_choices_were_kept_is_read(trained: tuple[Path, TrainingRecord]) -> None:
+    told = trained[1].to_dict()
+    del told["expert_choices"]
+    assert TrainingRecord(**told).expert_choices == []

@@ -26,11 +26,10 @@ from models.training.workdir import save_checkpoint
 from tests.models import shop
 from tests.models.joined_steps import of_both
 
-# Label texts are drawn and compared within a process, so with them one process is not defined as two.
 SETTINGS: dict[str, object] = {
     "steps": 3,
     "batch_size": 3,
-    "label_weight": 0.0,
+    "label_weight": 1.0,
     "negatives": {"queue_size": 8, "queue_warmup_steps": 1},
     "warmup_frac": 0.0,
 }
@@ -86,14 +85,15 @@ def test_two_processes_are_one_with_the_whole_batch(
     assert [row["step"] for row in logged] == [1, 2, 3]
     assert [row["metrics"]["train/loss"] for row in logged] == [point["train/loss"] for point in two.history]
     for ours, whole in zip(two.history, one.history, strict=True):
-        for name in ("train/loss", "train/loss/retrieval", "train/loss/alignment", "train/loss/experts"):
-            assert ours[name] == pytest.approx(whole[name], abs=1e-5), name
+        for name in ("", "/retrieval", "/alignment", "/labels", "/experts"):
+            assert ours[f"train/loss{name}"] == pytest.approx(whole[f"train/loss{name}"], abs=1e-5), name
     weights = [load_file(root / name / "model.safetensors") for name in ("averaged", "alone")]
-    moved = 0.0
-    for name, value in weights[1].items():
-        assert float((weights[0][name] - value).abs().max()) <= 2e-5, name
-        moved = max(moved, float(value.abs().max()))
-    assert moved > 0.0
+    apart = {name: (weights[0][name] - value).abs() for name, value in weights[1].items()}
+    # AdamW divides by the gradient's size: where that is near zero, roundings become 1e-5 in a few weights of 78,000.
+    assert max((float(one.max()), name) for name, one in apart.items())[0] <= 1e-4
+    assert float(torch.cat([one.flatten() for one in apart.values()]).mean()) <= 1e-7
+    for ours, whole in zip(two.history, one.history, strict=True):
+        assert ours["train/grad_norm"] == pytest.approx(whole["train/grad_norm"], rel=1e-5)
 
 
 class Judge:

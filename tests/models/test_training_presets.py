@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from catalog import Catalog, Embedder
+from catalog import Catalog, Embedder, Signal
 from models.config import ModelConfig
 from models.encoder import MoonEncoder
+from models.pairs import build_pairs
 from models.training import TrainingRecord, train
+from models.training.announce import say_whose_weights_count
 from models.training.module import MoonModule
 from models.training.presets import ACTIVE, WAIT, WARMUP
 from tests.models import shop
@@ -47,16 +51,50 @@ def test_fast_dev_run_makes_three_steps_and_says_so(
 ) -> None:
     with caplog.at_level(logging.INFO, logger="models"):
         record = _train(
-            catalog, tmp_path, lambda _: 0.5, steps=500, preset="fast_dev_run", stop={"eval_every_steps": 100}
+            _weighing(catalog, {"mug-red-t": 3.0}),
+            tmp_path,
+            lambda _: 0.5,
+            steps=500,
+            preset="fast_dev_run",
+            stop={"eval_every_steps": 100},
         )
     assert record.steps == 3
     assert record.scores == [[3, 0.5]]
     assert "fast_dev_run: 3 steps instead of 500 and a tiny evaluation" in caplog.text
     # What a person is told before any training, and after it.
+    assert caplog.text.count("pairs whose own weight is not used: 1,") == 1
     for told in ("no GPU is there", "3 steps x 6 pairs = 18 pairs", "a step computes", "achieved: ", "left out: "):
         assert told in caplog.text, told
     assert record.costs["tokens_per_step"] > 0
     assert record.costs["peak_bytes"] > 1e7
+
+
+def _told_of_weights(catalog: Catalog, caplog: pytest.LogCaptureFixture, **changes: object) -> list[tuple[int, str]]:
+    config = shop.tiny_train(**changes)
+    table = build_pairs(catalog, shop.all_train(catalog), config)
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="models"):
+        say_whose_weights_count(table, config)
+    return [(one.levelno, one.getMessage()) for one in caplog.records]
+
+
+def _weighing(catalog: Catalog, weights: Mapping[str, float], signal: Signal = Signal.CART) -> Catalog:
+    changes = {key: {"weight": weight, "signal": signal} for key, weight in weights.items()}
+    queries = tuple(one.model_copy(update=changes.get(one.query_id, {})) for one in catalog.queries)
+    return replace(catalog, queries=queries)
+
+
+def test_a_row_is_told_when_its_own_weight_does_not_count(catalog: Catalog, caplog: pytest.LogCaptureFixture) -> None:
+    # A cart counts 0.5 by default: one row says so itself, the other wants more.
+    rows = _weighing(catalog, {"mug-red-p": 0.5, "mug-red-t": 3.0})
+    ((level, told),) = _told_of_weights(rows, caplog)
+    assert level == logging.WARNING
+    assert "pairs whose own weight is not used: 2, of these weighed otherwise by their signal: 1;" in told
+    ((level, told),) = _told_of_weights(_weighing(catalog, {"mug-red-p": 0.5}), caplog)
+    assert level == logging.INFO
+    assert "pairs whose own weight is not used: 1, of these weighed otherwise by their signal: 0;" in told
+    assert not _told_of_weights(catalog, caplog)
+    assert not _told_of_weights(rows, caplog, signals=None)
 
 
 @pytest.mark.parametrize("model", [shop.tiny_model(), shop.default_model()], ids=["tests' own", "default"])

@@ -21,7 +21,9 @@ from torch.distributed.tensor import DTensor
 
 from catalog import ModelError
 from models.config import ModelConfig
+from models.moe import load_table, plain_load
 from models.moon import MoonModel
+from models.tokens import TokenType
 from models.training.chunks import run_step
 from models.training.data import TrainBatch, TrainSet, View
 from models.training.grad_cache import average_gradients
@@ -36,8 +38,7 @@ from tests.models.test_pairs import _dataset
 WORLD, LIMIT_S = 2, 200
 
 
-STEP: dict[str, Any] = {"batch_size": 3, "label_weight": 0.0}
-"""Label texts are drawn and compared within a process, so with them one process is not defined as two."""
+STEP: dict[str, Any] = {"batch_size": 3, "label_weight": 1.0}
 
 MODELS = {"tests' own": shop.tiny_model(), "default head and order": shop.default_model()}
 
@@ -127,6 +128,20 @@ def _work(rank: int, root: str) -> None:
         except ModelError as error:
             told[name] = [error.problem, error.where, error.got]
     Objective.loss = whole  # type: ignore[method-assign]
+
+    def finite(self: Objective, batch, encoded):  # type: ignore[no-untyped-def]
+        loss, report = whole(self, batch, encoded)
+        # sqrt(0 w) is 0, and its gradient 0 / 0.
+        return loss + (0.0 * self.model.head.project.weight.sum()).sqrt(), report
+
+    Objective.loss = finite if rank == 1 else whole  # type: ignore[method-assign]
+    module = MoonModule(_objective(dataset), shop.tiny_train(batch_size=3), folder, "", ranks=ranks)
+    module.backward(module.training_step(batch, 0))
+    try:
+        module.configure_gradient_clipping(torch.optim.SGD(module.parameters()))
+    except ModelError as error:
+        told["gradients"] = [error.problem, error.where, error.got]
+    Objective.loss = whole  # type: ignore[method-assign]
     told["shards"] = _shards(dataset, batch, rank)
     for number, model in enumerate(MODELS.values()):
         mine = _dataset(shop.make_shop(folder / f"data-{rank}"), folder / f"work-{rank}-{number}", model, **STEP)
@@ -139,6 +154,14 @@ def _work(rank: int, root: str) -> None:
         anywhere(False, torch.device("cpu")),
         mean_of_all({"both": float(rank), f"of {rank}": 5.0}),
     ]
+    # What one process alone goes on from must not be counted once more by the others.
+    resume = {"step": 1, "seconds": 0.0, "history": []}
+    objective = _objective(dataset)
+    table = torch.zeros_like(load_table(objective.model.moes))
+    table[0, TokenType.TITLE, 0] = 100
+    module = MoonModule(objective, config, folder, "", {**resume, "expert_choices": table}, ranks=ranks)
+    objective.model.moes[0].load[TokenType.TITLE, 0] += 10 + rank
+    told["choices"] = plain_load(module.expert_choices())
     (folder / f"{rank}.json").write_text(json.dumps(told))
     dist.barrier()
     # As the processes of a training end: without the interpreter's own end.
@@ -180,6 +203,14 @@ def test_a_loss_broken_on_one_process_stops_all_and_names_its_products(told: lis
             assert got == "loss/retrieval, loss"
 
 
+def test_gradients_broken_on_one_process_stop_all_and_name_its_products(told: list[dict[str, Any]]) -> None:
+    for one in told:
+        problem, where, got = one["gradients"]
+        assert problem.startswith("gradients of a finite loss are not finite at step 0; the last good checkpoint")
+        assert set(where.removeprefix("products ").split(", ")) == set(told[1]["products"])
+        assert got == "gradient norm nan"
+
+
 def test_shards_have_the_gradients_of_wholes(told: list[dict[str, Any]]) -> None:
     for one in told:
         found = one["shards"]
@@ -195,6 +226,11 @@ def test_shards_have_the_gradients_of_wholes(told: list[dict[str, Any]]) -> None
 def test_processes_tell_each_other(told: list[dict[str, Any]]) -> None:
     for one in told:
         assert one["ranks"] == [[0, 1], "from 0", True, False, {"both": 0.5, "of 0": 5.0, "of 1": 5.0}]
+
+
+def test_choices_are_those_of_all_processes_and_of_earlier_runs_once(told: list[dict[str, Any]]) -> None:
+    for one in told:
+        assert one["choices"] == [{"title": [100 + 10 + 11, 0, 0]}]
 
 
 @pytest.mark.parametrize("number", range(len(MODELS)), ids=list(MODELS))

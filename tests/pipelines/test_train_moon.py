@@ -155,6 +155,7 @@ def test_mlflow_holds_every_artifact_of_the_design(first: Done) -> None:
         "benchmark/scores.json",
         "config/config.yaml",
         "decision/decision.json",
+        "inside/expert_load.png",
     ):
         assert path in first.artifacts
 

@@ -16,7 +16,7 @@ from validation.config import DataChecksConfig
 from validation.data import check_catalog
 
 HERE = Path(__file__).resolve().parent
-DATA = Path(os.environ.get("MOON_DATA") or HERE.parents[2] / "shared" / "data")
+DATA = Path(os.environ.get("MOON_DATA") or HERE.parents[1] / "data")
 
 
 def _load(folder: Path, work: Path) -> Catalog:
