@@ -67,6 +67,7 @@ types: $(STAMP)  ## Type-check the packages.
 
 check: lint types test  ## All that CI checks.
 
+# Learning rates are tried apart, before it, since a row costs a training: python -m benchmarks.ablation lr --data luma
 ablation: $(STAMP)  ## Do what the ablation of DATA (demo, luma) still lacks, BUDGET minutes at most; write docs/RESULTS.md.
 	@$(BIN)/python -m benchmarks.ablation baselines --data $(DATA)
 	@$(BIN)/python -m benchmarks.ablation run --data $(DATA) $(if $(BUDGET),--budget-minutes $(BUDGET))

@@ -87,16 +87,21 @@ def sheet(
 @imports.command("magento-sample")
 def magento_sample(
     source: Annotated[Path, typer.Argument(help="A clone of the repository magento/magento2-sample-data.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write, such as data/luma.")],
+    out: Annotated[str, typer.Argument(help="Folder to write, such as data/luma; data/ follows MOON_DATA.")],
 ) -> None:
     """Make the Luma catalogue of Magento's sample data, so that our numbers can be repeated.
 
+    It is written where a recipe with the same path looks for it: a path below data/ follows the variable MOON_DATA.
+
     Example: moon data import magento-sample ../magento2-sample-data data/luma
     """
+    from catalog.catalog import resolve_root
     from catalog.sources.magento import import_magento_sample
 
-    import_magento_sample(str(source), str(out))
-    inspect(str(out))
+    folder = resolve_root(out)
+    import_magento_sample(str(source), folder)
+    typer.echo(f"written to {folder}")
+    inspect(folder)
 
 
 def _load(path: str) -> Catalog:

@@ -1,4 +1,4 @@
-"""`moon weights`: fetch pretrained weights, list them, check them."""
+"""`moon weights`: fetch pretrained weights, convert a GGUF file, list them, check them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import typer
 from catalog import ModelError
 
 weights = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Pretrained weights: fetched here, and only here, when asked."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Pretrained weights: fetched or converted here, and only here, when asked.",
 )
 MIB = 2**20
 
@@ -33,6 +35,26 @@ def fetch(
     fetch_weights(name, taken_from=taken_from, revision=revision, force=force, say=typer.echo)
 
 
+@weights.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="A causal language model in one GGUF file, with its tokenizer.")],
+    name: Annotated[str, typer.Argument(help="What to call it: a new folder under the root of the weights.")],
+) -> None:
+    """Make a weights folder of a GGUF file at hand, for `model.composed.language`; whole or not at all.
+
+    Its tensors are de-quantised and stored in float16 as safetensors, beside config.json, tokenizer.json and a
+    manifest with every digest. Nothing is downloaded. Given the same file and name again, it does nothing; a name
+    that other weights have is refused.
+
+    Example: moon weights convert SmolLM2-360M-Instruct-Q8_0.gguf smollm2-360m
+
+    Then, in a recipe: model: {backbone: composed, composed: {language: smollm2-360m}}
+    """
+    from models.weights import convert_weights
+
+    convert_weights(file, name, say=typer.echo)
+
+
 @weights.command("list")
 def list_weights() -> None:
     """Show the names, their licences, where they come from, and which are at hand.
@@ -47,7 +69,7 @@ def list_weights() -> None:
         typer.echo(f"{source.name:<18} {state(source.name):<22} {source.what}")
         typer.echo(f"{'':<18} {'':<22} {source.licence}; {source.origin}")
     for name in others(root):
-        typer.echo(f"{name:<18} {state(name):<22} fetched by hub id or put there by hand")
+        typer.echo(f"{name:<18} {state(name):<22} fetched by hub id, converted, or put there by hand")
 
 
 @weights.command()
