@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from catalog import ConfigError
 from moon.config import MoonConfig
 from pipelines.moon_pipeline import moon_pipeline
 from steps.closing import closing_of_training
@@ -18,6 +19,7 @@ from steps.validate_catalog import validate_catalog
 
 @moon_pipeline(default_recipe="demo.yaml", closing=closing_of_training)
 def train_moon(config: MoonConfig = MoonConfig()) -> None:
+    check_served_is_judged(config)
     catalog = ingest_catalog(catalog=config.catalog, on_error=config.checks.on_error)
     validated, data_report = validate_catalog(catalog=catalog, section=config.catalog, checks=config.checks)
     regions, gallery = detect_regions(catalog=validated, regions=config.regions)
@@ -66,3 +68,20 @@ def train_moon(config: MoonConfig = MoonConfig()) -> None:
         split=config.catalog.split,
         config=config.model_dump(mode="json"),
     )
+
+
+def check_served_is_judged(config: MoonConfig) -> None:
+    """The gate judges whole vectors: a Bento of shorter ones would carry a verdict that was never reached.
+
+    Raises:
+        ConfigError: Shorter vectors are to be served than are judged.
+    """
+    served, judged = config.serving.dims, config.model.embedding_dims
+    if served not in (None, judged):
+        raise ConfigError(
+            "vectors of another length would be served than the gate judges",
+            where="serving.dims",
+            got=str(served),
+            allowed=f"empty, or {judged} (model.embedding_dims)",
+            fix="leave serving.dims out here; embed_catalog makes vectors and index of a shorter, trained length",
+        )

@@ -21,7 +21,8 @@ class ServingConfig(Section):
         default=None,
         ge=1,
         description="Length of the vectors that are served and indexed: model.embedding_dims or one of "
-        "model.matryoshka_dims. Empty: model.embedding_dims.",
+        "model.matryoshka_dims. Empty: model.embedding_dims. train_moon takes no shorter one: its gate judges "
+        "whole vectors.",
     )
     workers: int = Field(default=1, ge=1, le=256, description="Server processes; each holds the model.")
     threads_per_worker: int = Field(

@@ -38,9 +38,9 @@ def _joined(parts: Sequence[TrainBatch]) -> TrainBatch:
     }
     texts = [(part.views[View.TEXTS], len(part.text_view_rows)) for part in parts if View.TEXTS in part.views]
     if texts:
-        shown = [batch.rows(torch.arange(num)) for batch, num in texts]
-        asked = [batch.rows(torch.arange(num, len(batch))) for batch, num in texts]
-        joined[View.TEXTS] = _stacked([(one, 0) for one in (*shown, *asked) if len(one)])
+        shown = [batch.rows(torch.arange(num)) for batch, num in texts if num]
+        asked = [batch.rows(torch.arange(num, len(batch))) for batch, num in texts if num < len(batch)]
+        joined[View.TEXTS] = _stacked([(one, 0) for one in (*shown, *asked)])
     labels = []
     for both in zip(*(part.labels for part in parts), strict=True):
         assert len({(one.first_text, one.right_BL.shape[1]) for one in both}) == 1
