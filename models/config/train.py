@@ -100,7 +100,15 @@ class TrainConfig(Section):
 
     seed: int = Field(default=1, ge=0, description="Decides weights, batches, dropouts and augmentation.")
     steps: int = Field(default=130, ge=1, le=10_000_000, description="Optimiser steps.")
-    batch_size: int = Field(default=64, ge=2, le=65536, description="Pairs of a query and a product a step.")
+    batch_size: int = Field(default=64, ge=2, le=65536, description="Pairs of a query and a product in a batch.")
+    accumulate_batches: int = Field(
+        default=1,
+        ge=1,
+        le=4096,
+        description="Batches whose gradients are averaged before one update; a step takes so many. They have no "
+        "negatives of each other (negatives.queue_size gives them some), so chunk_tokens is the better way to a large "
+        "batch; fsdp has this one alone.",
+    )
     max_seconds: float | None = Field(
         default=None, gt=0, description="End the schedule after this time, seconds; the result then depends on speed."
     )
@@ -163,8 +171,8 @@ class TrainConfig(Section):
         default=None,
         ge=64,
         description="GradCache: most tokens encoded at once, padding included; the batch may then be of any size. "
-        "Empty: the whole batch at once. It stands where accumulation of gradients would: accumulated small batches "
-        "would lose each other's negatives, chunks keep all of them. Alone or with ddp, not with fsdp.",
+        "Empty: the whole batch at once. Chunks keep all negatives of the batch, which accumulate_batches would lose. "
+        "Alone or with ddp, not with fsdp.",
     )
     gradient_checkpointing: bool = Field(
         default=False, description="Compute activations again instead of keeping them."

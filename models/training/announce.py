@@ -69,17 +69,19 @@ def announce(
 def batch_arithmetic(prepared: Prepared) -> str:
     """Steps, pairs, processes and epochs, in one line."""
     dataset, sampler = prepared.dataset, prepared.dataset.sampler
-    world, steps = dataset.ranks.world, dataset.config.steps
+    world, steps, batches = dataset.ranks.world, dataset.config.steps, dataset.config.accumulate_batches
     each = sampler.rank_batch_size(world)
     whole = each * world
     batch = f"{whole} pairs" + (f" ({world} processes x {each})" if world > 1 else "")
+    if batches > 1:
+        batch = f"{batches} batches x {batch}"
     counts = ", ".join(f"{name} {count}" for name, count in prepared.table.counts().items())
     others = ""
     if world > 1:
         others = f", {whole - 1 if dataset.config.negatives.spatial else each - 1} others in the batch of each"
     return (
-        f"{steps} steps x {batch} = {steps * whole:,} pairs{others}, "
-        f"{steps / sampler.steps_per_epoch(world):.1f} times over {len(dataset.products)} products; "
+        f"{steps} steps x {batch} = {steps * batches * whole:,} pairs{others}, "
+        f"{steps * batches / sampler.steps_per_epoch(world):.1f} times over {len(dataset.products)} products; "
         f"pairs to draw from: {counts}"
     )
 

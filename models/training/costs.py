@@ -56,7 +56,7 @@ def estimated(
         precision: `fp32` or `bf16`.
     """
     sharded = train.strategy == "fsdp" and dataset.ranks.world > 1
-    batch = dataset[min(step, train.steps - 1)]
+    batch = dataset[min(step, train.steps - 1) * train.accumulate_batches]
     in_model = {id(one) for one in objective.model.parameters()}
     if train.chunk_tokens is None and not sharded:
         views, plans = {"all": joined(list(batch.views.values()))}, {"all": plan_at_once(batch)}
@@ -70,6 +70,7 @@ def estimated(
         picture_px=dataset.processor.layout.side_px,
         pairs=len(batch.product_ids),
         steps=train.steps,
+        batches=train.accumulate_batches,
         precision=precision,
         chunked=train.chunk_tokens is not None,
         checkpointing=train.gradient_checkpointing,
@@ -107,8 +108,8 @@ def check_memory(estimate: Estimate, train: TrainConfig, device: torch.device) -
 def costs(estimate: Estimate, peak_bytes: int) -> dict[str, float]:
     """For the record: of one process and step, estimated, and the memory that it really took."""
     return {
-        "tokens_per_step": estimate.tokens,
-        "padded_tokens_per_step": estimate.padded_tokens,
+        "tokens_per_step": estimate.batches * estimate.tokens,
+        "padded_tokens_per_step": estimate.batches * estimate.padded_tokens,
         "flops_per_step": estimate.flops,
         "estimated_bytes": estimate.memory.total,
         "peak_bytes": peak_bytes,

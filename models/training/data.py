@@ -63,9 +63,10 @@ class LabelTargets:
 
 @dataclass(frozen=True)
 class TrainBatch:
-    """Everything of one step; B pairs."""
+    """Everything of one batch; B pairs."""
 
     step: int
+    """The update that it counts for."""
     product_ids: tuple[str, ...]
     kinds: tuple[PairKind, ...]
     pixels_NCHW: torch.Tensor
@@ -151,7 +152,7 @@ Features = Callable[[Sequence[Picture], np.ndarray], SeenPictures]
 
 
 class TrainSet(Dataset[TrainBatch]):
-    """The batch of each step; a pure function of step and rank, so that workers and resumed runs agree.
+    """Batch after batch; a pure function of its number and the rank, so that workers and resumed runs agree.
 
     Args:
         catalog: Rows of the train side are read from it.
@@ -185,16 +186,15 @@ class TrainSet(Dataset[TrainBatch]):
         self.mix = query_mix(table, config)
 
     def __len__(self) -> int:
-        return self.config.steps
+        return self.config.steps * self.config.accumulate_batches
 
-    def __getitem__(self, step: int) -> TrainBatch:
-        if self.config.preset == "overfit_one_batch":
-            return replace(self._batch(0), step=step)
-        return self._batch(step)
+    def __getitem__(self, number: int) -> TrainBatch:
+        drawn = self._batch(0 if self.config.preset == "overfit_one_batch" else number)
+        return replace(drawn, step=number // self.config.accumulate_batches)
 
-    def _batch(self, step: int) -> TrainBatch:
-        rng = np.random.default_rng((self.config.seed, step, 1, *self.ranks.entropy))
-        mine = self.sampler.products(step, self.ranks.rank, self.ranks.world)
+    def _batch(self, number: int) -> TrainBatch:
+        rng = np.random.default_rng((self.config.seed, number, 1, *self.ranks.entropy))
+        mine = self.sampler.products(number, self.ranks.rank, self.ranks.world)
         products = [self.products[key] for key in mine]
         pairs = [self._draw_pair(product, rng) for product in products]
         shown = [self._draw_photos(product, pair, rng) for product, pair in zip(products, pairs, strict=True)]
@@ -217,7 +217,7 @@ class TrainSet(Dataset[TrainBatch]):
                 image_views.pictures += pictures
                 image_views.items.append(self.processor.query_sequence(None, len(photos)))
         unseen = [draw_hidden_words(product, self.config.dropout, rng) for product in products]
-        texts, text_rows, view_texts, labels = self._texts(step, products, hidden, unseen, rng)
+        texts, text_rows, view_texts, labels = self._texts(number, products, hidden, unseen, rng)
         embedded = {View.QUERIES: queries.batch(), View.PRODUCTS: rows.batch()}
         if image_views.items:
             embedded[View.IMAGES] = image_views.batch()
@@ -227,7 +227,7 @@ class TrainSet(Dataset[TrainBatch]):
             embedded[View.WORDS] = _Sequences(pad_id, words).batch()
         if texts is not None:
             embedded[View.TEXTS] = texts
-        pixels, seen = self._pictures(slots, step)
+        pixels, seen = self._pictures(slots, number)
         ids = [product.product_id for product in products]
         groups = [product.group_id for product in products]
         categories = [self.sampler.category_of[key] for key in ids]
@@ -236,7 +236,7 @@ class TrainSet(Dataset[TrainBatch]):
         accepted = [pair.accepted if self.config.mask_accepted else frozenset() for pair in pairs]
         signals = self.config.signals.model_dump() if self.config.signals is not None else None
         return TrainBatch(
-            step=step,
+            step=number,
             product_ids=tuple(ids),
             kinds=tuple(pair.kind for pair in pairs),
             pixels_NCHW=pixels,
@@ -275,7 +275,7 @@ class TrainSet(Dataset[TrainBatch]):
 
     def _texts(
         self,
-        step: int,
+        number: int,
         products: Sequence[Product],
         hidden: Sequence[frozenset[str]],
         unseen: Sequence[frozenset[str]],
@@ -296,8 +296,8 @@ class TrainSet(Dataset[TrainBatch]):
             rank, world = self.ranks.rank, self.ranks.world
             if world > 1:
                 # Not this rank's own draws: all compare the same texts, and each encodes its part of them.
-                rng = np.random.default_rng((self.config.seed, step, 3))
-            everyone = [key for one in range(world) for key in self.sampler.products(step, one, world)]
+                rng = np.random.default_rng((self.config.seed, number, 3))
+            everyone = [key for one in range(world) for key in self.sampler.products(number, one, world)]
             names: list[str] = []
             for field in draw_fields(self.fields, rng):
                 drawn = draw_labels(field, everyone, self.config.max_labels, rng)
@@ -314,9 +314,9 @@ class TrainSet(Dataset[TrainBatch]):
         sequences = [self.processor.query_sequence(text, 0) for text in texts]
         return _Sequences(self.processor.template.pad_id, sequences).batch(), rows, view_texts, labels
 
-    def _pictures(self, slots: _Slots, step: int) -> tuple[torch.Tensor, SeenPictures | None]:
+    def _pictures(self, slots: _Slots, number: int) -> tuple[torch.Tensor, SeenPictures | None]:
         pictures = slots.pictures
-        draw = np.random.SeedSequence((self.config.seed, step, 2, *self.ranks.entropy)).generate_state(1)[0]
+        draw = np.random.SeedSequence((self.config.seed, number, 2, *self.ranks.entropy)).generate_state(1)[0]
         if self.features is not None:
             picks = np.random.default_rng(draw).integers(0, 1 << 30, len(pictures))
             return self.processor.pixels([]), self.features(pictures, picks)

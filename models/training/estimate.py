@@ -107,28 +107,30 @@ class Estimate:
     memory: Memory
     steps: int
     pairs: int
-    """A step."""
+    """A batch."""
     tokens: int
-    """A step, without padding."""
+    """A batch, without padding."""
     padded_tokens: int
     pictures: int
-    """A step."""
+    """A batch."""
     flops_per_s: float | None = None
     """Of bare matrix products on the device."""
+    batches: int = 1
+    """Of a step."""
 
     @property
     def forward(self) -> int:
-        """Operations of a step's forward pass."""
-        return sum(part.forward for part in self.parts)
+        """Operations of a step's forward passes."""
+        return self.batches * sum(part.forward for part in self.parts)
 
     @property
     def backward(self) -> int:
-        return sum(part.backward for part in self.parts)
+        return self.batches * sum(part.backward for part in self.parts)
 
     @property
     def repeated(self) -> int:
         """Operations of forward passes done again."""
-        return sum(part.forward * part.repeated for part in self.parts)
+        return self.batches * sum(part.forward * part.repeated for part in self.parts)
 
     @property
     def flops(self) -> int:
@@ -149,8 +151,9 @@ class Estimate:
         memory = self.memory
         padding = 1.0 - self.tokens / self.padded_tokens if self.padded_tokens else 0.0
         again = f", {in_words(self.repeated)} encoded again" if self.repeated else ""
+        batches = f"{self.batches:,} batches, each of " if self.batches > 1 else ""
         lines = [
-            f"a step: {self.pairs:,} pairs, {self.tokens:,} tokens and {100 * padding:.0f} % padding, "
+            f"a step: {batches}{self.pairs:,} pairs, {self.tokens:,} tokens and {100 * padding:.0f} % padding, "
             f"{self.pictures:,} pictures",
             f"a step computes {in_words(self.flops)}FLOP: forward {in_words(self.forward)}, backward "
             f"{in_words(self.backward)}{again}",
@@ -179,7 +182,7 @@ class Estimate:
         share = f", {100 * rate / self.flops_per_s:.0f} % of bare matrix products" if self.flops_per_s else ""
         peak = f", memory {peak_bytes / GIB:.2f} GiB at most" if peak_bytes is not None else ""
         return [
-            f"achieved: {seconds / steps:.2f} s a step, {self.tokens * steps / seconds:,.0f} tokens/s, "
+            f"achieved: {seconds / steps:.2f} s a step, {self.batches * self.tokens * steps / seconds:,.0f} tokens/s, "
             f"{in_words(rate)}FLOP/s{share}{peak}"
         ]
 

@@ -215,7 +215,11 @@ def _record(
         steps=module.step,
         resumed_from_step=resumed_from,
         seconds=module.seconds if done else module.seconds_before,
-        samples_per_s=done * prepared.dataset.sampler.rank_batch_size(world) * world / max(seconds, 1e-9),
+        samples_per_s=done
+        * task.train.accumulate_batches
+        * prepared.dataset.sampler.rank_batch_size(world)
+        * world
+        / max(seconds, 1e-9),
         num_trainable=prepared.report.trainable,
         num_products=len(prepared.dataset.products),
         num_pairs=prepared.table.counts(),
@@ -258,7 +262,7 @@ def run_trainer(
 
     Args:
         module: Model, losses and where they stand.
-        dataset: A batch a step.
+        dataset: Batch after batch.
         device: Where.
         precision: `fp32` or `bf16`.
         logger: For the curves.
@@ -271,18 +275,19 @@ def run_trainer(
     loader: DataLoader[TrainBatch] = DataLoader(
         dataset,
         batch_size=None,
-        sampler=range(first_step, config.steps),
+        sampler=range(first_step * config.accumulate_batches, config.steps * config.accumulate_batches),
         num_workers=config.num_workers,
         worker_init_fn=ignore_sigterm,
         # Its own, so that a resumed run does not draw once more from the one that dropout and router noise use.
         generator=torch.Generator(),
     )
-    stopper = StopOnSigterm(module.checkpoint, str(module.work_dir))
+    each = config.accumulate_batches
+    stopper = StopOnSigterm(module.checkpoint, str(module.work_dir), each)
     callbacks: list[Callback] = [stopper]
     if ranks.is_first:
-        callbacks.append(Progress(first_step, config.steps))
+        callbacks.append(Progress(first_step, config.steps, each))
         if config.preset == "profile":
-            callbacks.append(Profiled(module.work_dir / "profile"))
+            callbacks.append(Profiled(module.work_dir / "profile", each))
     # Lightning announces devices and other products on every run; what matters was said above in our own words.
     # Whichever half of Lightning was imported last speaks for both.
     for half in ("lightning.pytorch", "lightning.fabric"):
@@ -295,6 +300,7 @@ def run_trainer(
         max_epochs=1,
         logger=logger if logger is not None else False,
         callbacks=callbacks,
+        accumulate_grad_batches=config.accumulate_batches,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -28,7 +28,7 @@ from models.training.not_finite import refuse_gradients, refuse_loss
 from models.training.objective import Objective
 from models.training.parameters import eval_frozen_norms, optimizer_groups
 from models.training.ranks import Ranks, anywhere, from_first, mean_of_all, of_all, same_everywhere
-from models.training.schedule import lr_factor
+from models.training.schedule import ends_update, lr_factor
 from models.training.sharding import (
     clip_gradients,
     dealt_by_name,
@@ -40,6 +40,7 @@ from models.training.sharding import (
     whole,
     whole_model,
 )
+from models.training.so_far import SoFar
 from models.training.workdir import random_state, restore_random_state, save_checkpoint
 
 _log = logging.getLogger(__name__)
@@ -85,9 +86,8 @@ class MoonModule(LightningModule):
         self._started = time.monotonic()
         self._samples, self._samples_since = 0, time.monotonic()
         self._current: Step | None = None
-        self._product_ids: tuple[str, ...] = ()
-        # Of the last backward pass, read with the norm of its gradients.
-        self._is_broken, self._drift, self._drift_bound = torch.zeros(()), torch.zeros(()), math.inf
+        # Of the update's backward passes, read with the norm of their gradients.
+        self._so_far, self._is_broken = SoFar(), torch.zeros(())
         self._warns_of_drift = True
         self.ema: Ema | None = None
         self.early_stop: EarlyStop | None = None
@@ -148,13 +148,17 @@ class MoonModule(LightningModule):
             group["lr"] = group["peak_lr"] * factor
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> torch.Tensor:
+        if batch_idx % self.config.accumulate_batches == 0:
+            self._so_far = SoFar()
         step = run_step(self.objective, batch, self.config.chunk_tokens, self.sharded)
         figures = {**step.report, "loss": step.loss}
         # One copy to the host for all figures of the step.
         values = torch.stack([one.detach().float() for one in figures.values()]).tolist()
-        self.last_report = dict(zip(figures, values, strict=True))
-        if anywhere(not math.isfinite(self.last_report["loss"]), self.device):
-            refuse_loss(self.step, self.last_report, batch.product_ids, step.products)
+        told = dict(zip(figures, values, strict=True))
+        if anywhere(not math.isfinite(told["loss"]), self.device):
+            refuse_loss(self.step, told, batch.product_ids, step.products)
+        self._so_far.figures.append(told)
+        self.last_report = self._so_far.report
         self._samples += len(batch.product_ids) * self.ranks.world
         self._current = step
         return step.loss
@@ -162,9 +166,9 @@ class MoonModule(LightningModule):
     def backward(self, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         assert self._current is not None
         self._current.backward(loss)
-        self._product_ids = self._current.batch.product_ids
-        self._drift, self._drift_bound = self._current.drift, self._current.drift_bound
-        if num_ranks() > 1:
+        self._so_far.add(self._current)
+        # Sums are averaged once: the mean of sums is the sum of means.
+        if num_ranks() > 1 and len(self._so_far.figures) == self.config.accumulate_batches:
             # The mean makes everyone's as bad as the worst; only here is it known whose they were.
             own = [one.grad for one in unsharded(self.objective.parameters()) if one.grad is not None]
             self._is_broken = ~torch.isfinite(torch.nn.utils.get_total_norm(own))
@@ -178,24 +182,27 @@ class MoonModule(LightningModule):
         parameters = [one for group in optimizer.param_groups for one in group["params"]]
         norm = clip_gradients(parameters, self.config.clip_norm)
         # One copy to the host for both.
-        grad_norm, drift = torch.stack([norm.float(), self._drift.to(norm.device).float()]).tolist()
+        so_far = self._so_far
+        grad_norm, drift = torch.stack([norm.float(), so_far.drift.to(norm.device).float()]).tolist()
         self.last_report["grad_norm"] = grad_norm
         # Before the update, which would write it into weights and moments and blame the next batch.
         if anywhere(not math.isfinite(grad_norm), self.device):
-            refuse_gradients(self.step, grad_norm, self._product_ids, bool(self._is_broken))
-        if drift > self._drift_bound and self._warns_of_drift:
+            refuse_gradients(self.step, grad_norm, so_far.product_ids, bool(self._is_broken))
+        if drift > so_far.drift_bound and self._warns_of_drift:
             _log.warning(
                 "train.chunk_tokens: at step %d the second pass gave other numbers than the first (by %.2g of the "
                 "largest, at most %.2g expected), so gradients are wrong; likely a layer is random in a way that "
                 "torch's generators do not restore, as dropout with its own generator, or remembers its last input",
                 self.step,
                 drift,
-                self._drift_bound,
+                so_far.drift_bound,
             )
             # Said once; what causes it stays.
             self._warns_of_drift = False
 
     def on_train_batch_end(self, outputs: Any, batch: TrainBatch, batch_idx: int) -> None:
+        if not ends_update(batch_idx, self.config.accumulate_batches):
+            return
         self.objective.temperature.clamp_()
         self.objective.label_temperature.clamp_()
         self.step += 1

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from torch.profiler import ProfilerActivity, profile, schedule
 
 from models.config import TrainConfig
+from models.training.schedule import ends_update
 
 _log = logging.getLogger(__name__)
 FAST_STEPS = 3
@@ -55,9 +56,11 @@ class Profiled(Callback):
 
     Args:
         folder: `table.txt` and `trace.json` are written there.
+        accumulate_batches: Batches of a step.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, accumulate_batches: int = 1) -> None:
+        self.accumulate_batches = accumulate_batches
         self.table, self.trace = folder / "table.txt", folder / "trace.json"
         activities = [ProfilerActivity.CPU]
         if torch.cuda.is_available():
@@ -71,7 +74,8 @@ class Profiled(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._profile.step()
+        if ends_update(batch_idx, self.accumulate_batches):
+            self._profile.step()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._profile.stop()

@@ -1,6 +1,6 @@
 """What the processes of one training tell each other besides vectors and gradients; alone, each is the identity.
 
-Every function but `Ranks` must be called by all processes in the same order.
+Every function but `Ranks` and `mean_by_name` must be called by all processes in the same order.
 """
 
 from __future__ import annotations
@@ -70,7 +70,11 @@ def of_all(value: Value) -> list[Value]:
 
 def mean_of_all(figures: Mapping[str, float]) -> dict[str, float]:
     """Each figure's mean over the processes that have it."""
-    told = of_all(dict(figures))
+    return mean_by_name(of_all(dict(figures)))
+
+
+def mean_by_name(told: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Each figure's mean over those that have it; talks to nobody."""
     names = dict.fromkeys(name for one in told for name in one)
     return {name: _mean([one[name] for one in told if name in one]) for name in names}
 

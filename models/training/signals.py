@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from catalog import MoonError
+from models.training.schedule import ends_update
 
 _log = logging.getLogger(__name__)
 EXIT_STATUS = 128 + signal.SIGTERM
@@ -44,10 +45,12 @@ class StopOnSigterm(Callback):
     Args:
         checkpoint: Writes what a run needs to go on; called once, after the module's `on_train_batch_end`.
         where: The working folder, for the message.
+        accumulate_batches: Batches of a step. A training never stops between two of them: it would do the first again,
+            with the random state and the queue that they left.
     """
 
-    def __init__(self, checkpoint: Callable[[], None], where: str = "") -> None:
-        self.checkpoint, self.where = checkpoint, where
+    def __init__(self, checkpoint: Callable[[], None], where: str = "", accumulate_batches: int = 1) -> None:
+        self.checkpoint, self.where, self.accumulate_batches = checkpoint, where, accumulate_batches
         self.received = False
         self._steps = 0
         self._done = False
@@ -85,6 +88,8 @@ class StopOnSigterm(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if not ends_update(batch_idx, self.accumulate_batches):
+            return
         self._steps += 1
         if trainer.world_size > 1:
             self.received = trainer.strategy.reduce_boolean_decision(self.received, all=False)

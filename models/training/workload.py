@@ -27,7 +27,7 @@ from models.training.recompute import vision_blocks
 
 @dataclass(frozen=True)
 class Workload:
-    """A step like the others, and how it is run."""
+    """A batch like the others, and how it is run."""
 
     views: Mapping[str, Batch]
     """Its sequences."""
@@ -40,6 +40,8 @@ class Workload:
     pairs: int
     steps: int
     """Of the training."""
+    batches: int = 1
+    """Of a step."""
     precision: str = "fp32"
     """fp32, or bf16 through autocast."""
     chunked: bool = False
@@ -62,7 +64,7 @@ def estimate_training(
     Args:
         model: On any device; on `meta` too where its tower runs there, or sees nothing.
         losses: Parameters that the losses hold beside the model.
-        work: A step.
+        work: A batch, and how many there are.
         flops_per_s: As `product_rate` gives it.
     """
     repeated = int(work.chunked)
@@ -76,6 +78,7 @@ def estimate_training(
         parts=tuple(parts),
         memory=_memory(model, losses, work, parts),
         steps=work.steps,
+        batches=work.batches,
         pairs=work.pairs,
         tokens=sum(sum(plan.lengths) for plan in work.plans.values()),
         padded_tokens=decoder.positions,

@@ -92,6 +92,23 @@ def _shards(dataset: TrainSet, batch: TrainBatch, rank: int) -> dict[str, Any]:
     return found
 
 
+def _accumulated(dataset: TrainSet, folder: Path, ranks: Ranks) -> dict[str, float]:
+    """How far two accumulated batches are from the mean of both, each averaged over the processes."""
+    config = shop.tiny_train(batch_size=3, accumulate_batches=2)
+    module = MoonModule(_objective(dataset), config, folder, "", ranks=ranks)
+    for number in range(2):
+        module.backward(module.training_step(dataset[number], number) / 2)
+    apart, largest = 0.0, 0.0
+    parts = [_gradients(dataset, shop.tiny_model(), dataset[number], ranks) for number in range(2)]
+    for name, one in module.objective.named_parameters():
+        if one.grad is not None:
+            expected = sum(part[name] for part in parts if name in part) / 2
+            apart = max(apart, float((one.grad - expected).abs().max()))
+            largest = max(largest, float(expected.abs().max()))
+    loss = mean_of_all(module.last_report)["loss"]
+    return {"apart": apart, "largest": largest, "loss": loss - sum(float(part["loss"]) for part in parts) / 2}
+
+
 def _full(tensor: torch.Tensor | None) -> torch.Tensor:
     assert tensor is not None
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
@@ -147,6 +164,7 @@ def _work(rank: int, root: str) -> None:
         mine = _dataset(shop.make_shop(folder / f"data-{rank}"), folder / f"work-{rank}-{number}", model, **STEP)
         mine.ranks = ranks
         save_file(_gradients(mine, model, mine[0], ranks), folder / f"gradients-{number}-{rank}.safetensors")
+    told["accumulated"] = _accumulated(dataset, folder, ranks)
     told["ranks"] = [
         of_all(rank),
         from_first(f"from {rank}"),
@@ -226,6 +244,13 @@ def test_shards_have_the_gradients_of_wholes(told: list[dict[str, Any]]) -> None
 def test_processes_tell_each_other(told: list[dict[str, Any]]) -> None:
     for one in told:
         assert one["ranks"] == [[0, 1], "from 0", True, False, {"both": 0.5, "of 0": 5.0, "of 1": 5.0}]
+
+
+def test_accumulated_gradients_are_the_mean_over_batches_and_processes(told: list[dict[str, Any]]) -> None:
+    for one in told:
+        assert one["accumulated"]["largest"] > 1e-2
+        assert one["accumulated"]["apart"] <= 1e-5
+        assert abs(one["accumulated"]["loss"]) <= 1e-5
 
 
 def test_choices_are_those_of_all_processes_and_of_earlier_runs_once(told: list[dict[str, Any]]) -> None:
