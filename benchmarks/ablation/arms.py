@@ -43,6 +43,7 @@ _DENSE = {"model": {"moe": {"kind": "dense"}}}
 _NO_HARD = {"train": {"hard_negatives_per_query": 0, "negatives": {"hard_weight": 1.0}}}
 _NO_QUEUE = {"train": {"negatives": {"queue_size": 0}}}
 _NO_NEGATIVES = {"train": {"hard_negatives_per_query": 0, "negatives": {"hard_weight": 1.0, "queue_size": 0}}}
+_HARD = {"train": {"hard_negatives_per_query": 3}}
 _QUEUE = {"train": {"negatives": {"queue_size": 256}}}
 _FILTER = {"train": {"filter": {"enabled": True}}}
 _MODALITY = {"train": {"modality": {"enabled": True}}}
@@ -56,6 +57,7 @@ ARMS: tuple[Arm, ...] = (
     Arm("minus_crop", "minus crop", {"model": {"use_crops": False}}),
     Arm("minus_negatives", "minus negatives (hard and queue)", _NO_NEGATIVES),
     Arm("minus_hard_negatives", "minus hard negatives", _NO_HARD),
+    Arm("plus_hard_negatives", "plus hard negatives, 3 a query", _HARD),
     Arm("minus_queue", "minus queue", _NO_QUEUE),
     Arm("plus_queue", "plus queue of 256", _QUEUE),
     Arm("plus_filter", "plus sample filter", _FILTER),
@@ -80,6 +82,9 @@ PAPERS_PARTS = {
     "minus_negatives": "negatives",
 }
 """The parts whose removal the paper measures, in its order of loss (MOON, arXiv 2508.11999)."""
+
+PUT_IN = {"minus_negatives": "plus_hard_negatives"}
+"""What is measured of such a part where a recipe does without it."""
 
 
 @dataclass(frozen=True)

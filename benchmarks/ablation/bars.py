@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.ablation.arms import BASELINES, DUAL, FULL, PAPERS_PARTS
+from benchmarks.ablation.arms import BASELINES, DUAL, FULL, PAPERS_PARTS, PUT_IN
 from benchmarks.ablation.comparison import (
     ATTRIBUTES_HIDDEN,
     ATTRIBUTES_SHOWN,
@@ -29,6 +29,8 @@ SHOWN = {LEAF_HIDDEN: LEAF_SHOWN, ATTRIBUTES_HIDDEN: ATTRIBUTES_SHOWN}
 _EITHER = (
     frozenset({"plain_pooling", "balanced_pooling"}),
     frozenset({"minus_queue", "plus_queue"}),
+    frozenset({"minus_negatives", "plus_hard_negatives"}),
+    frozenset({"minus_hard_negatives", "plus_hard_negatives"}),
     frozenset({"switch", "additive"}),
 )
 
@@ -76,8 +78,7 @@ def evaluate(protocol: Protocol, arms: Mapping[str, ArmRows], lr_rows: Sequence[
         found += [_above(full, arms, metric) for metric in (BOTH_1, LEAF_HIDDEN, ATTRIBUTES_HIDDEN)]
     found.append(_over_zero("mean of the five above the dual encoder's", difference(full, dual, MAIN_METRICS)))
     for name, title in PAPERS_PARTS.items():
-        gap = difference(full, arms[name], MAIN_METRICS) if name in arms else None
-        found.append(_over_zero(f"mean of the five falls without {title}", gap))
+        found.append(_part(full, arms, name, title))
     return found
 
 
@@ -135,6 +136,16 @@ def _over_zero(text: str, gap: Difference | None) -> Bar:
     if gap is None:
         return Bar(text, "open", "no rows to compare")
     return Bar(f"{text} (interval over 0)", "met" if gap.low > 0 else "missed", told(gap))
+
+
+def _part(full: ArmRows, arms: Mapping[str, ArmRows], name: str, title: str) -> Bar:
+    """A part of the paper's: what is lost without it, or gained with it where the recipe does without."""
+    put_in = arms.get(PUT_IN.get(name, ""))
+    if name not in arms and put_in is not None:
+        text = f"mean of the five rises with {title}, which the recipe has not ({put_in.title})"
+        return _over_zero(text, difference(put_in, full, MAIN_METRICS))
+    gap = difference(full, arms[name], MAIN_METRICS) if name in arms else None
+    return _over_zero(f"mean of the five falls without {title}", gap)
 
 
 def _not_below(full: ArmRows, arms: Mapping[str, ArmRows], metric: str) -> Bar:

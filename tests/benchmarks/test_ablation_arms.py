@@ -33,7 +33,7 @@ def test_every_arm_fits_the_recipe_and_changes_only_what_it_names(arm) -> None: 
     base = base_setup(recipe(**QUEUE), DEMO, 1)
     found = differences(base.plain(), arm_setup(base, arm).plain())
     assert set(found) <= set(flat(arm.changes))
-    assert bool(found) == (arm.name not in (FULL, "balanced_pooling", "additive"))
+    assert bool(found) == (arm.name not in (FULL, "balanced_pooling", "additive", "plus_hard_negatives"))
 
 
 def test_names_are_unique_and_every_data_set_begins_with_full_and_its_rival() -> None:
@@ -50,6 +50,14 @@ def test_an_arm_that_changes_nothing_is_left_out_and_told() -> None:
     assert [job.arm for job in found] == ["full", "full"]
     assert len(said) == 2
     assert all("is left out" in line for line in said)
+
+
+def test_hard_negatives_are_taken_out_or_put_in() -> None:
+    both = ["minus_hard_negatives", "plus_hard_negatives"]
+    assert [job.arm for job in jobs(both, [1])] == both[:1]
+    without = recipe(train={"hard_negatives_per_query": 0})
+    (job,) = jobs(both, [1], own=without)
+    assert job.changes == {"train.hard_negatives_per_query": (0, 3)}
 
 
 @pytest.mark.parametrize("part", ["filter", "modality"])
@@ -199,6 +207,7 @@ def test_baselines_without_a_seed_run_once_unless_the_folds_differ() -> None:
 
 
 def test_the_demo_recipe_is_read_and_one_for_other_data_is_not(tmp_path: Path) -> None:
+    assert all(read_recipe(protocol.recipe, protocol).path == protocol.recipe for protocol in PROTOCOLS.values())
     found = read_recipe("configs/train_moon/demo.yaml", DEMO)
     assert found.path == "configs/train_moon/demo.yaml"
     with pytest.raises(ConfigError, match="for other data"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -206,6 +207,17 @@ def test_bars_without_rows_are_open_and_say_what_is_wanting() -> None:
     assert bars["mean of the five falls without core crop"].verdict == "open"
     assert {bar.verdict for text, bar in bars.items() if "trivial baseline" in text} == {"open"}
     assert [bar.verdict for bar in evaluate(LUMA, {}, [])] == ["open", "open"]
+
+
+def test_a_part_that_the_recipe_has_not_is_judged_by_putting_it_in() -> None:
+    for better, verdict in ((0.4, "met"), (0.6, "missed")):
+        arms = all_arms(better)
+        arms["plus_hard_negatives"] = replace(arms.pop("minus_negatives"), name="plus_hard_negatives")
+        bars = {bar.text: bar for bar in evaluate(LUMA, arms, [])}
+        (told,) = [bar for text, bar in bars.items() if "rises with negatives, which the recipe has not" in text]
+        assert told.verdict == verdict
+        assert not [text for text in bars if "falls without negatives" in text]
+        assert bars["every arm with 5 seeds, 5 folds"].verdict == "met"
 
 
 def test_parameters_time_and_learning_rates_are_held_to_their_bars() -> None:
