@@ -101,7 +101,7 @@ def _unknown_text(key: str, known: Collection[str]) -> str:
 
 
 def _value_mistakes(error: ValidationError, kind: Any, data: Any, at: KeyPath) -> Iterable[tuple[KeyPath, str]]:
-    rows = [(_without_tags(row["loc"], data), row) for row in error.errors(include_url=False)]
+    rows = [(_without_tags(row["loc"], data, row["type"] == "missing"), row) for row in error.errors(include_url=False)]
     paths = {loc for loc, _ in rows}
     mistakes = []
     for loc, row in rows:
@@ -120,8 +120,14 @@ def _value_mistakes(error: ValidationError, kind: Any, data: Any, at: KeyPath) -
     return mistakes
 
 
-def _without_tags(loc: tuple[str | int, ...], data: Any) -> tuple[str | int, ...]:
-    """The path as the file has it: pydantic puts the name of a union's arm between the keys."""
+def _without_tags(loc: tuple[str | int, ...], data: Any, is_missing: bool) -> tuple[str | int, ...]:
+    """The path as the file has it: pydantic puts the name of a union's arm between the keys, or behind them.
+
+    Args:
+        loc: Of the mistake, as pydantic tells it.
+        data: What was given.
+        is_missing: The last key is one that the file has not.
+    """
     kept: list[str | int] = []
     for step in loc:
         inside = isinstance(data, dict) and step in data
@@ -129,8 +135,7 @@ def _without_tags(loc: tuple[str | int, ...], data: Any) -> tuple[str | int, ...
         if inside:
             data = data[step]
             kept.append(step)
-    missing = loc[-1:] if loc and isinstance(data, dict) and kept[-1:] != list(loc[-1:]) else ()
-    return (*kept, *missing)
+    return (*kept, *loc[-1:]) if is_missing else tuple(kept)
 
 
 def _fields_at(kind: Any, loc: tuple[str | int, ...]) -> Collection[str]:

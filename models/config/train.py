@@ -146,7 +146,11 @@ class TrainConfig(Section):
     )
     max_labels: int = Field(default=48, ge=2, le=4096, description="Label texts of a field compared in one step.")
     hard_negatives_per_query: int = Field(
-        default=3, ge=0, le=1024, description="Products of the query's own category put into its batch."
+        default=0,
+        ge=0,
+        le=1024,
+        description="Products of the query's own category put into its batch; recipes of real photographs have 3, the "
+        "rendered demo shop does better without (docs/EXPERIMENTS.md).",
     )
     hard_negative_level: int = Field(
         default=-1, ge=-1, le=16, description="Level of the category path that hard negatives share; -1: the leaf."

@@ -74,6 +74,9 @@ def test_an_empty_recipe_is_all_defaults(tmp_path: Path) -> None:
 def test_unknown_keys_at_every_level(tmp_path: Path, text: str, line: int, key: str, near: str) -> None:
     told = complaint(tmp_path, text)
     assert f"line {line}: `{key}` unknown key; did you mean `{near}`?" in told
+    # Not also what another arm of a union would have wanted.
+    assert "has 1 mistake" in told
+    assert told.count("line ") == 1
     assert "recipe.yaml" in told
 
 
@@ -84,6 +87,10 @@ def test_unknown_keys_at_every_level(tmp_path: Path, text: str, line: int, key: 
         ("parameters: {config: {train: {steps: many}}}", "valid integer"),
         ("parameters: {config: {catalog: {split: {test_frac: 1.5}}}}", "less than or equal to 1"),
         ("parameters: {config: {catalog: {source: folder}}}", "catalog.path is needed"),
+        (
+            "parameters: {config: {gate: {policy: 3}}}",
+            "`parameters.config.gate.policy` got 3, but it should be a valid",
+        ),
         ("parameters: {config: {serving: {port: 70000}}}", "less than or equal to 65535"),
         ("parameters: {config: 3}", "config"),
         ("steps: [gate]", "must be a mapping"),
