@@ -46,9 +46,10 @@ class HeatConfig(Section):
     cells: int = Field(default=16, ge=2, le=256, description="Cells along the longer side of the photograph.")
     window_cells: int = Field(default=3, ge=1, le=64, description="Side of the hidden window, cells.")
     fill: Literal["mean", "border"] = Field(
-        default="mean",
-        description="What a hidden window shows. mean: the mean colour of the picture; border: the median colour of "
-        "its outermost pixels.",
+        default="border",
+        description="What a hidden window shows. border: the median colour of the outermost pixels, so that on a plain "
+        "ground a product is taken away and the ground stays as it was; mean: the mean colour of the picture, which is "
+        "something new wherever it is put.",
     )
     batch_size: int = Field(default=64, ge=1, le=4096, description="Changed items a forward pass.")
 
