@@ -132,6 +132,8 @@ def draw_bars(panel: Axes, rows: Sequence[tuple[str, float]], title: str) -> Non
     """Horizontal bars with their values, the first on top."""
     names, values = [name for name, _ in rows], [value for _, value in rows]
     panel.barh(range(len(rows)), values, color=[FOR if value >= 0 else AGAINST for value in values])
+    # More of them run into each other on a narrow panel.
+    panel.locator_params(axis="x", nbins=5)
     panel.set_yticks(range(len(rows)), names, fontsize=7)
     panel.invert_yaxis()
     panel.axvline(0.0, color="black", linewidth=0.6)
