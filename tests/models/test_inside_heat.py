@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -91,19 +93,28 @@ def test_both_views_are_hidden_together() -> None:
         assert both[3] >= y1
 
 
-def test_hiding_against_a_naive_loop() -> None:
+def _colour_of(pixels_CHW: torch.Tensor, fill: str) -> torch.Tensor:
+    """(C, 1, 1): what hides a window of a picture that fills its square."""
+    if fill == "mean":
+        return pixels_CHW.mean(dim=(1, 2), keepdim=True)
+    last = pixels_CHW.shape[1] - 1
+    edge = [pixels_CHW[:, y, x] for y in range(last + 1) for x in range(last + 1) if {y, x} & {0, last}]
+    return torch.stack(edge).median(dim=0).values.view(-1, 1, 1)
+
+
+@pytest.mark.parametrize("fill", ["mean", "border"])
+def test_hiding_against_a_naive_loop(fill: Literal["mean", "border"]) -> None:
     """One window of every place, painted over by hand in the photograph's own square."""
     encoder = spot_encoder(SPOT, CORE, use_crops=False)
     square = shop.noise(3, 32)
     shown = show_product(encoder, item(square))
-    heat = heat_maps(encoder, shown, TARGET, HeatConfig(cells=4, window_cells=1))[0].heat
+    heat = heat_maps(encoder, shown, TARGET, HeatConfig(cells=4, window_cells=1, fill=fill))[0].heat
     pixels = encoder.processor.pixels(shown.encoded.squares)
     whole = _sum_of(encoder, shown, pixels)
     for row in range(4):
         for column in range(4):
             changed = pixels.clone()
-            mean = pixels[0].mean(dim=(1, 2), keepdim=True)
-            changed[0, :, row * 8 : row * 8 + 8, column * 8 : column * 8 + 8] = mean
+            changed[0, :, row * 8 : row * 8 + 8, column * 8 : column * 8 + 8] = _colour_of(pixels[0], fill)
             gone = whole - _sum_of(encoder, shown, changed)
             assert heat[row, column] == pytest.approx(float(gone @ TARGET / whole.norm()), abs=1e-6)
 
