@@ -101,6 +101,7 @@ def _check_usable(gguf: Path, header: GgufHeader) -> None:
 
     try:
         config: Any = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    # How transformers says, by version and place, that it has no table for an architecture.
     except (ValueError, KeyError, NotImplementedError) as error:
         raise ModelError(
             "there is no table of names for this GGUF architecture",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from catalog import QueryItem
+from catalog import Embedder, QueryItem
 from models.encoder import MoonEncoder
 from models.moe import GuidedMoe
 from models.moe.router import Choice
@@ -112,31 +113,24 @@ def test_the_record_holds_every_choice_of_the_routers(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(GuidedMoe, "_route", counting)
     catalog = shop.make_shop(tmp_path / "data")
-    record = train(
-        catalog,
-        shop.all_train(catalog),
-        model=shop.tiny_model(),
-        train=shop.tiny_train(steps=3, log_every_steps=2, checkpoint_every_steps=1),
-        regions=shop.regions(),
-        regions_config=shop.REGIONS,
-        work_dir=tmp_path / "work",
-        out_dir=tmp_path / "model",
-        score=lambda embedder: float(embedder.embed_products(catalog.items())[0, 0]),
-    )
+    asked: dict[str, Any] = {
+        "model": shop.tiny_model(),
+        "train": shop.tiny_train(steps=3, log_every_steps=2, checkpoint_every_steps=1),
+        "regions": shop.regions(),
+        "regions_config": shop.REGIONS,
+        "work_dir": tmp_path / "work",
+        "out_dir": tmp_path / "model",
+    }
+
+    def score(embedder: Embedder) -> float:
+        return float(embedder.embed_products(catalog.items())[0, 0])
+
+    record = train(catalog, shop.all_train(catalog), **asked, score=score)
     assert record.expert_choices == [counted]
     assert {"image", "title"} <= counted.keys()
     # A finished training that is asked again trains nothing, and still knows.
     monkeypatch.setattr(GuidedMoe, "_route", route)
-    again = train(
-        catalog,
-        shop.all_train(catalog),
-        model=shop.tiny_model(),
-        train=shop.tiny_train(steps=3, log_every_steps=2, checkpoint_every_steps=1),
-        regions=shop.regions(),
-        regions_config=shop.REGIONS,
-        work_dir=tmp_path / "work",
-        out_dir=tmp_path / "model",
-    )
+    again = train(catalog, shop.all_train(catalog), **asked)
     assert again.resumed_from_step == 3
     assert again.expert_choices == [counted]
 

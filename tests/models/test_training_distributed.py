@@ -198,6 +198,17 @@ def test_what_stopped_a_process_is_told_as_its_own_error(tmp_path: Path) -> None
     assert not (tmp_path / "other").exists()
 
 
+def test_shards_accumulate_what_whole_processes_do(tmp_path: Path) -> None:
+    """Later losses stand on the accumulated gradients of the steps before."""
+    settings = TWO | {"steps": 3, "accumulate_batches": 2, "log_every_steps": 1}
+    whole = _train(tmp_path, "whole", **settings)
+    shards = _train(tmp_path, "shards", **settings | {"strategy": "fsdp"})
+    assert [point["step"] for point in shards.history] == [1, 2, 3]
+    for one, two in zip(whole.history, shards.history, strict=True):
+        assert two["train/loss"] == pytest.approx(one["train/loss"], abs=1e-4)
+        assert two["train/grad_norm"] == pytest.approx(one["train/grad_norm"], rel=1e-3)
+
+
 def test_shards_and_chunks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be combined") as caught:
         _train(tmp_path, "refused", strategy="fsdp", chunk_tokens=256, **TWO)
