@@ -32,6 +32,7 @@ class MoonPipeline(Pipeline):
         entrypoint: The function that wires the steps.
         default_recipe: File name below `configs/<name>/` for a run that names no recipe.
         closing: Text to print when a run has ended, from the run.
+        fits: Given the pipeline's parameters, refuses values that do not fit each other or what they name.
         **options: Options of ZenML's Pipeline.
     """
 
@@ -42,6 +43,7 @@ class MoonPipeline(Pipeline):
         entrypoint: Callable[..., Any],
         default_recipe: str,
         closing: Callable[[PipelineRunResponse], str],
+        fits: Callable[..., None] | None = None,
         **options: Any,
     ) -> None:
         # Fail fast, or ZenML goes on with what can still run and loses the error that a step ended with.
@@ -49,16 +51,28 @@ class MoonPipeline(Pipeline):
         super().__init__(name=name, entrypoint=entrypoint, **options)
         self.default_recipe = RECIPES_FOLDER / name / default_recipe
         self._closing = closing
+        self._fits = fits
+
+    def check(self, recipe: Path) -> None:
+        """Hold a recipe against everything that can be known before a run.
+
+        Raises:
+            ConfigError: The recipe holds a key or value that is not known; names each with the nearest right one. Or
+                its values do not fit each other or what they name.
+        """
+        values = check_recipe(recipe, self.recipe_schema())
+        if self._fits is not None:
+            self._fits(**values)
 
     def with_options(self, *args: Any, **options: Any) -> Pipeline:
         """Check the recipe, then let ZenML apply it.
 
         Raises:
-            ConfigError: The recipe holds a key or value that is not known; names each with the nearest right one.
+            ConfigError: As `check`.
         """
         with _short_failures():
             path = Path(options.get("config_path") or self.default_recipe)
-            check_recipe(path, self.recipe_schema())
+            self.check(path)
             # ZenML stumbles over a file without a key; every default then stands.
             has_keys = bool(read_yaml(path)[0])
             return super().with_options(*args, **options | {"config_path": str(path) if has_keys else None})
@@ -92,17 +106,23 @@ class MoonPipeline(Pipeline):
 
 
 def moon_pipeline(
-    *, default_recipe: str, closing: Callable[[PipelineRunResponse], str]
+    *,
+    default_recipe: str,
+    closing: Callable[[PipelineRunResponse], str],
+    fits: Callable[..., None] | None = None,
 ) -> Callable[[Callable[..., None]], MoonPipeline]:
     """Make a MoonPipeline of the function that wires its steps; the function's name is the pipeline's.
 
     Args:
         default_recipe: File name below `configs/<name>/` for a run that names no recipe.
         closing: Text to print when a run has ended, from the run.
+        fits: Given the pipeline's parameters, refuses values that do not fit each other or what they name.
     """
 
     def decorate(wiring: Callable[..., None]) -> MoonPipeline:
-        return MoonPipeline(name=wiring.__name__, entrypoint=wiring, default_recipe=default_recipe, closing=closing)
+        return MoonPipeline(
+            name=wiring.__name__, entrypoint=wiring, default_recipe=default_recipe, closing=closing, fits=fits
+        )
 
     return decorate
 

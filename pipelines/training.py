@@ -15,11 +15,30 @@ from steps.register_model import register_model
 from steps.report import report
 from steps.train_model import train_model
 from steps.validate_catalog import validate_catalog
+from validation.gate import load_policy
 
 
-@moon_pipeline(default_recipe="demo.yaml", closing=closing_of_training)
+def check_fits(config: MoonConfig = MoonConfig()) -> None:
+    """Refuse before the training what would be refused after it.
+
+    Raises:
+        ConfigError: The gate's policy cannot be read or is none; or shorter vectors are to be served than are judged.
+    """
+    load_policy(config.gate)
+    # The gate judges whole vectors: a Bento of shorter ones would carry a verdict that was never reached.
+    served, judged = config.serving.dims, config.model.embedding_dims
+    if served not in (None, judged):
+        raise ConfigError(
+            "vectors of another length would be served than the gate judges",
+            where="serving.dims",
+            got=str(served),
+            allowed=f"empty, or {judged} (model.embedding_dims)",
+            fix="leave serving.dims out here; embed_catalog makes vectors and index of a shorter, trained length",
+        )
+
+
+@moon_pipeline(default_recipe="demo.yaml", closing=closing_of_training, fits=check_fits)
 def train_moon(config: MoonConfig = MoonConfig()) -> None:
-    check_served_is_judged(config)
     catalog = ingest_catalog(catalog=config.catalog, on_error=config.checks.on_error)
     validated, data_report = validate_catalog(catalog=catalog, section=config.catalog, checks=config.checks)
     regions, gallery = detect_regions(catalog=validated, regions=config.regions)
@@ -68,20 +87,3 @@ def train_moon(config: MoonConfig = MoonConfig()) -> None:
         split=config.catalog.split,
         config=config.model_dump(mode="json"),
     )
-
-
-def check_served_is_judged(config: MoonConfig) -> None:
-    """The gate judges whole vectors: a Bento of shorter ones would carry a verdict that was never reached.
-
-    Raises:
-        ConfigError: Shorter vectors are to be served than are judged.
-    """
-    served, judged = config.serving.dims, config.model.embedding_dims
-    if served not in (None, judged):
-        raise ConfigError(
-            "vectors of another length would be served than the gate judges",
-            where="serving.dims",
-            got=str(served),
-            allowed=f"empty, or {judged} (model.embedding_dims)",
-            fix="leave serving.dims out here; embed_catalog makes vectors and index of a shorter, trained length",
-        )
