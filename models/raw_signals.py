@@ -78,7 +78,7 @@ class RawSignal(nn.Module):
         return added * present_B.unsqueeze(-1).to(added.dtype)
 
     @torch.no_grad()
-    def start_whitened(self, signals_NX: torch.Tensor, ridge: float = 0.1) -> None:
+    def start_whitened(self, signals_NX: torch.Tensor, ridge: float = 0.1) -> bool:
         """Start as the whitened principal components of real signals, of mean squared length `dims`.
 
         Raw signals of any pictures, or of any texts, are much alike: the few directions in which all vary drown those
@@ -89,6 +89,9 @@ class RawSignal(nn.Module):
             ridge: Share of the mean variance added to each, so that directions of noise are not blown up. Far above one
                 the components keep their own variances.
 
+        Returns:
+            False, and nothing is changed, where all signals are the same: there is nothing to tell apart.
+
         Source: Jegou and Chum, Negative evidences and co-occurences in image retrieval, ECCV 2012.
         """
         dims = self.project.out_features
@@ -97,6 +100,8 @@ class RawSignal(nn.Module):
         _, spread, axes = torch.linalg.svd(normed_NX - mean_X, full_matrices=False)
         kept = min(dims, len(spread))
         variance = spread[:kept].square() / len(signals_NX)
+        if variance.sum() < 1e-9:  # of unit variance along each row, so that this is rounding
+            return False
         scale = (variance + ridge * variance.mean()).rsqrt()
         scale = scale * (dims / (variance * scale.square()).sum().clamp(min=1e-12)).sqrt()
         weight = scale.unsqueeze(1) * axes[:kept]
@@ -104,6 +109,7 @@ class RawSignal(nn.Module):
         self.project.weight[:kept] = weight.to(self.project.weight.dtype)
         self.project.bias.zero_()
         self.project.bias[:kept] = -(weight @ mean_X).to(self.project.bias.dtype)
+        return True
 
 
 class HiddenState(nn.Module):
@@ -158,4 +164,7 @@ def head_widths(config: ModelConfig, raw: list[str]) -> list[int]:
     """Dimensions of the fused head and of each raw signal's; at least one each, and the sum is the embedding's."""
     shares = [config.head_shares.fused, *(float(getattr(config.head_shares, name)) for name in raw)]
     ends = [round(config.embedding_dims * sum(shares[: index + 1]) / sum(shares)) for index in range(len(shares))]
-    return [max(1, end - start) for start, end in zip([0, *ends], ends, strict=False)]
+    widths = [max(1, end - start) for start, end in zip([0, *ends], ends, strict=False)]
+    while sum(widths) > config.embedding_dims:  # a head of a small share was given one: the widest pays for it
+        widths[widths.index(max(widths))] -= 1
+    return widths

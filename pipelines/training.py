@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from catalog import ConfigError
+from models.backbones import weights_digest
 from moon.config import MoonConfig
 from pipelines.moon_pipeline import moon_pipeline
 from steps.closing import closing_of_training
@@ -50,6 +51,7 @@ def train_moon(config: MoonConfig = MoonConfig()) -> None:
         model=config.model,
         train=config.train,
         benchmark=config.benchmark,
+        weights_digest=weights_digest(config.model),
     )
     scored = evaluate_mbe(
         catalog=validated,

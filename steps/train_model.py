@@ -47,10 +47,14 @@ def train_model(
     model: ModelConfig,
     train: TrainConfig,
     benchmark: BenchmarkConfig,
+    weights_digest: str = "",
 ) -> tuple[
     Annotated[ModelFolder, ArtifactName.MODEL.value], Annotated[TrainingRun, ArtifactName.TRAINING_RECORD.value]
 ]:
     """Train on the train side, choose by the validation side, and write the model folder.
+
+    Args:
+        weights_digest: Of the published weights that the model starts from: other weights, another training.
 
     Raises:
         StorageError: Another run works with the same configuration, data and code at this moment.
@@ -59,7 +63,7 @@ def train_model(
     splits = split_catalog(catalog, split)
     code_sha = code()
     sections = (split, regions_config, model, train, benchmark)
-    key = work_key(*(section.model_dump_json() for section in sections), catalog.digest, code_sha)
+    key = work_key(*(section.model_dump_json() for section in sections), catalog.digest, code_sha, weights_digest)
     with work_folder(f"train-{key}") as folder:
         curve = CurveLogger(folder / "curve.jsonl")
         record = fit(
@@ -73,7 +77,12 @@ def train_model(
             out_dir=folder / "model",
             logger=curve,
             score=_validation_score(catalog, _few(splits) if train.preset == "fast_dev_run" else splits, benchmark),
-            lineage={"data_digest": catalog.digest, "code_digest": code_sha, "commit": commit()},
+            lineage={
+                "data_digest": catalog.digest,
+                "code_digest": code_sha,
+                "commit": commit(),
+                **({"weights_digest": weights_digest} if weights_digest else {}),
+            },
             limits=ingested_limits(catalog),
         )
         return ModelFolder(str(folder / "model"), record.digest), TrainingRun(record.to_dict(), curve.rows())

@@ -2,6 +2,7 @@
 
 from models.backbones.base import Backbone, PictureFeatures, PictureLayout, SeenPictures
 from models.backbones.build import build_backbone, build_template, load_backbone, picture_layout
+from models.backbones.start import weights_digest
 
 __all__ = [
     "Backbone",
@@ -12,4 +13,5 @@ __all__ = [
     "build_template",
     "load_backbone",
     "picture_layout",
+    "weights_digest",
 ]

@@ -132,3 +132,10 @@ class ModelConfig(Section):
         if self.backbone == "nano":
             return self.nano.num_layers
         return self.composed.keep_layers if self.backbone == "composed" else self.pretrained.keep_layers
+
+    @property
+    def weights_names(self) -> tuple[str, ...]:
+        """Names or folders of the published weights that the model starts from; none for `nano`."""
+        if self.backbone == "composed":
+            return self.composed.vision, self.composed.language
+        return () if self.backbone == "nano" else (self.pretrained.weights,)

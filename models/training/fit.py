@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
 
 from catalog import Catalog, Embedder, ImageLimits, Side, Splits
+from models.backbones import weights_digest
 from models.config import ModelConfig, TrainConfig
 from models.devices import choose_device, choose_precision, peak_bytes
 from models.encoder import MoonEncoder
@@ -322,6 +323,7 @@ def _fingerprint(task: Task, prepared: Prepared) -> str:
         sorted((key, str(side)) for key, side in task.splits.side_of.items()),
         sorted(query.query_id for query in task.splits.queries.get(Side.TRAIN, ())),
         task.model.model_dump_json(),
+        weights_digest(task.model),
         task.train.model_dump_json(exclude=changes_nothing),
         task.regions.digest,
         prepared.processor.tokenizer.to_str(),

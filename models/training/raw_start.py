@@ -44,10 +44,9 @@ def start_residuals(moon: MoonModel, dataset: TrainSet, device: torch.device = t
 
 
 def _start(raw: RawSignal, signals_NX: torch.Tensor, what: str) -> None:
-    if len(signals_NX) < 2:
-        _log.warning("fewer than two items with %s: their residual starts as a random map", what)
-        return
-    raw.start_whitened(signals_NX, RIDGES.get(what, RIDGE))
+    signals_NX = signals_NX[signals_NX.any(dim=1)]  # a product without words has a row of zeros
+    if len(signals_NX) < 2 or not raw.start_whitened(signals_NX, RIDGES.get(what, RIDGE)):
+        _log.warning("fewer than two items with different %s: their residual starts as a random map", what)
 
 
 def _pooled_pictures(moon: MoonModel, dataset: TrainSet, device: torch.device) -> torch.Tensor:

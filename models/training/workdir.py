@@ -110,7 +110,7 @@ def load_checkpoint(folder: Path, fingerprint: str) -> dict[str, Any] | None:
         ) from None
     if state.get("version") != CHECKPOINT_VERSION or state.get("fingerprint") != fingerprint:
         raise ModelError(
-            "checkpoint belongs to another configuration, catalogue or version",
+            "checkpoint belongs to another configuration, catalogue, version, or other weights",
             where=str(path),
             got=str(state.get("fingerprint"))[:12],
             allowed=fingerprint[:12],

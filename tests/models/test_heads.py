@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from models.colours import NUM_CELLS
 from models.heads import FusedHead, PartsHead, matryoshka
-from models.raw_signals import RawSignal, Signals, code_width
+from models.raw_signals import RawSignal, Signals, code_width, head_widths, names_of_raw
 from tests.models import shop
 
 WIDTH, VISION, CODES = 6, 4, 24
@@ -182,6 +182,24 @@ def test_a_whitened_start_gives_uncorrelated_dimensions_of_unit_variance() -> No
     assert float(covariance.trace()) == pytest.approx(6.0, rel=1e-4)
     spread = torch.linalg.svdvals(raw.norm(signals) - raw.norm(signals).mean(dim=0))[:6].square()
     assert torch.allclose(covariance, torch.diag(6.0 * spread / spread.sum()), atol=1e-3)
+
+
+@pytest.mark.parametrize("dims", [8, 24, 256])
+@pytest.mark.parametrize("shares", [{}, {"vision": 0.01}, {"fused": 0.01, "colours": 0.01, "codes": 100}])
+def test_heads_fill_the_embedding_whatever_their_shares(dims: int, shares: dict[str, float]) -> None:
+    config = shop.default_model(head="heads", embedding_dims=dims, head_shares=shares)
+    widths = head_widths(config, names_of_raw(config))
+    assert len(widths) == 5
+    assert min(widths) >= 1
+    assert sum(widths) == dims
+
+
+def test_signals_that_are_all_the_same_leave_the_random_start() -> None:
+    raw = RawSignal(20, 8, "whitened")
+    before = raw.project.weight.clone()
+    for constant in (torch.zeros(6, 20), torch.randn(20, generator=torch.Generator().manual_seed(2)).repeat(6, 1)):
+        assert not raw.start_whitened(constant)
+        assert torch.equal(raw.project.weight, before)
 
 
 def test_fewer_signals_than_dimensions_leave_the_rest_silent() -> None:
