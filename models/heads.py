@@ -5,6 +5,8 @@ Shape suffixes: B items, D the decoder's width, P the pooled vision signal's, E 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -78,8 +80,12 @@ class FusedHead(nn.Module):
             with torch.no_grad():
                 self.project.weight[widths[0] :] = 0.0
 
-    def joined(self, signals: Signals) -> torch.Tensor:
-        """(B, E) float32 before the normalisation."""
+    def lengths(self, signals: Signals) -> list[torch.Tensor]:
+        """Lengths that `joined` divides by on its way: none."""
+        return []
+
+    def joined(self, signals: Signals, held: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+        """(B, E) float32 before the normalisation; `held` is for heads with lengths on their way."""
         z_BE = self.project(self.norm(signals.hidden_BD))
         for name, raw in self.residuals.items():
             z_BE = _added(z_BE, raw(*signals.raw(name)), self.spans[name])
@@ -178,10 +184,24 @@ class PartsHead(nn.Module):
         slots = (made[SLOT_STATES], torch.ones_like(has_words_B))
         return [(pictures_BE, has_picture_B), (words_BE, has_words_B), slots]
 
-    def joined(self, signals: Signals) -> torch.Tensor:
-        """(B, E) float32 before the last normalisation."""
+    def lengths(self, signals: Signals) -> list[torch.Tensor]:
+        """(B,) length of each part, which `joined` divides it by."""
+        return [part_BE.float().norm(dim=-1) for part_BE, _ in self.parts(signals)]
+
+    def joined(self, signals: Signals, held: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+        """(B, E) float32 before the last normalisation.
+
+        Args:
+            signals: Of B items.
+            held: Lengths to divide the parts by, of shape (B,) or (1,); their own where empty. With those of an item as
+                it was, what is joined is linear in the parts, so that it tells what a change of one adds or takes.
+        """
         weights = self.log_weights.exp()
-        units = [F.normalize(part_BE.float(), dim=-1) * has_B.unsqueeze(-1) for part_BE, has_B in self.parts(signals)]
+        units = []
+        for index, (part_BE, has_B) in enumerate(self.parts(signals)):
+            part_BE = part_BE.float()
+            unit_BE = part_BE / held[index].clamp(min=1e-12).unsqueeze(-1) if held else F.normalize(part_BE, dim=-1)
+            units.append(unit_BE * has_B.unsqueeze(-1))
         return torch.stack([weight * unit_BE for weight, unit_BE in zip(weights, units, strict=True)]).sum(dim=0)
 
     def forward(self, signals: Signals) -> torch.Tensor:

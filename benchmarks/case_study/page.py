@@ -24,7 +24,7 @@ was typed; such a query stays.
 
 **How to read it.** *Photographs*: red is the core region that is cropped and fed beside the original, dashed green the
 true box, which no model sees. *Heat*: the cosine between query and product that is lost when a part of the photograph
-is hidden, in the original and in the crop alike, the vector's length held; red brings the two together, blue drives
+is hidden, in the original and in the crop alike, all lengths held; red brings the two together, blue drives
 them apart, and the white dot is the hottest cell. The query's photograph has a colour scale of its own, and the
 product's share one. *Bars on the left*: what each part of the
 product brings to the cosine; they sum to it. *Bars on the right*: what is lost without a part. The two differ because

@@ -5,10 +5,11 @@ core crop alike. With z what the head adds up and w the other side's unit vector
 
     heat(cell) = mean over the windows that cover the cell of <z - z with the window hidden, w> / |z|
 
-so that a window counts by what it adds to z, as the parts of `models.inside.contributions` do. The length |z| is held:
-with it, the cosine rises when something is hidden that agrees with w, but less than the rest of the item does, and a
-product that is matched mainly by its words would be cold wherever it can be seen. A window is cold when the item is
-closer to w without what is hidden.
+so that a window counts by what it adds to z, as the parts of `models.inside.contributions` do. All lengths are held at
+those of the whole item: |z|, and where the head adds unit vectors of pictures, words and slots, the length of each
+before it was made one. Without that the cosine rises when something is hidden that agrees with w, but less than the
+rest of the item does, and a product that is matched mainly by its words would be cold wherever it can be seen. A window
+is cold when the item is closer to w without what is hidden.
 
 Nothing is assumed of the model: the decoder, the pooled vision that bypasses it, and the colours, which are counted
 and have no gradient, all take part, on any backbone.
@@ -160,7 +161,8 @@ def _lost(
     """What goes with each box hidden in the squares `hidden`; (boxes,) float64."""
     pixels_NCHW = encoder.processor.pixels(shown.encoded.squares)
     plain = encoder.model.encode_pictures(pixels_NCHW.to(encoder.device))
-    z_E = _sums(encoder, shown, plain, [{}])[0]
+    lengths = encoder.model.head.lengths(_signals(encoder, shown, plain, [{}]))
+    z_E = _sums(encoder, shown, plain, [{}], lengths)[0]
     towards_E = target_E.double().to(encoder.device) / z_E.norm().clamp(min=1e-12)
     fills = {index: _fill(shown.frames[index], pixels_NCHW[index], config.fill) for index in hidden}
     lost = np.zeros(len(boxes))
@@ -177,21 +179,28 @@ def _lost(
             rows.append(replaced)
         if changed:
             features = _together(plain, encoder.model.encode_pictures(torch.stack(changed).to(encoder.device)))
-            gone_BE = z_E - _sums(encoder, shown, features, rows)
+            gone_BE = z_E - _sums(encoder, shown, features, rows, lengths)
             lost[start : start + len(rows)] = (gone_BE @ towards_E).cpu().numpy()
     return lost
 
 
 def _sums(
-    encoder: MoonEncoder, shown: Shown, features: PictureFeatures, rows: Sequence[dict[int, int]]
+    encoder: MoonEncoder,
+    shown: Shown,
+    features: PictureFeatures,
+    rows: Sequence[dict[int, int]],
+    lengths: Sequence[torch.Tensor],
 ) -> torch.Tensor:
     """The head's sum for the item with some of its pictures replaced, one row a replacement; (rows, E) float64."""
+    return encoder.model.head.joined(_signals(encoder, shown, features, rows), lengths).double()
+
+
+def _signals(encoder: MoonEncoder, shown: Shown, features: PictureFeatures, rows: Sequence[dict[int, int]]) -> Signals:
     num = len(shown.frames)
     slots = [replaced.get(index, index) for replaced in rows for index in range(num)]
     pad_id = encoder.processor.template.pad_id
     batch = collate([shown.encoded.sequence] * len(rows), slots, pad_id=pad_id).to(encoder.device)
-    signals: Signals = encoder.model.signals(batch, features)
-    return encoder.model.head.joined(signals).double()
+    return encoder.model.signals(batch, features)
 
 
 def _together(one: PictureFeatures, other: PictureFeatures) -> PictureFeatures:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from catalog import Box, QueryItem
 from models.encoder import MoonEncoder
+from models.heads import PartsHead
 from models.inside import HeatConfig, HeatMap, Shown, heat_maps, randomised, show_product, show_query, unit_vector
 from models.inside.pointing import map_correlation
 from models.moon import MoonModel
@@ -120,6 +121,35 @@ def test_hiding_against_a_naive_loop(fill: Literal["mean", "border"]) -> None:
 
 
 @torch.no_grad()
+def test_hiding_in_a_head_of_parts_against_a_naive_loop() -> None:
+    """Each part is divided by the length that it has with nothing hidden."""
+    parts = {name: shop.default_model().model_dump()[name] for name in shop.PINNED}
+    encoder = lively(**parts, use_crops=False)
+    square = shop.noise(3, 32)
+    shown = show_product(encoder, item(square))
+    heat = heat_maps(encoder, shown, TARGET, HeatConfig(cells=2, window_cells=1))[0].heat
+    pixels = encoder.processor.pixels(shown.encoded.squares)
+    head = encoder.model.head
+    assert isinstance(head, PartsHead)
+
+    def parts_of(squares_NCHW: torch.Tensor) -> list[torch.Tensor]:
+        return [part[0] for part, _ in head.parts(encoder.model.signals(shown.batch(encoder.processor, squares_NCHW)))]
+
+    whole = parts_of(pixels)
+    weights = head.log_weights.exp()
+    length = sum(weight * part / part.norm() for weight, part in zip(weights, whole, strict=True)).norm()
+    for row in range(2):
+        for column in range(2):
+            changed = pixels.clone()
+            changed[0, :, row * 16 : row * 16 + 16, column * 16 : column * 16 + 16] = _colour_of(pixels[0], "border")
+            expected = sum(
+                float(weight * ((part - without) @ TARGET) / part.norm() / length)
+                for weight, part, without in zip(weights, whole, parts_of(changed), strict=True)
+            )
+            assert heat[row, column] == pytest.approx(expected, abs=1e-6)
+
+
+@torch.no_grad()
 def _sum_of(encoder: MoonEncoder, shown: Shown, pixels_NCHW: torch.Tensor) -> torch.Tensor:
     batch = shown.batch(encoder.processor, pixels_NCHW)
     signals = encoder.model.signals(batch)
@@ -143,6 +173,7 @@ def test_a_larger_window_is_the_mean_over_all_that_cover_a_cell() -> None:
 
 CHANGES: list[dict[str, object]] = [
     {},
+    {"head": "parts", "residual_start": "open", "colour_residual": True, "code_residual": True},
     {"head": "heads", "residual_start": "open", "colour_residual": True},
     {"head": "sum", "colour_residual": False},
     {"fusion": "late"},
