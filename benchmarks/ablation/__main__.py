@@ -216,7 +216,7 @@ def report(
         link = Path(os.path.relpath(figure, page.parent)).as_posix()
     write_page(page, render(sections, link))
     for section in sections:
-        for bar in evaluate(section.protocol, section.arms, section.lr_rows):
+        for bar in evaluate(section.protocol, section.arms, section.lr_rows, section.wanted):
             typer.echo(f"{section.protocol.data:<5} {bar.verdict:<6} {bar.text}: {bar.numbers}")
     typer.echo(f"{page}" + (f", {figure}" if drawn else "") + ("" if sections else ": no rows yet"))
 

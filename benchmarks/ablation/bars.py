@@ -14,25 +14,19 @@ from benchmarks.ablation.comparison import (
     LEAF_HIDDEN,
     LEAF_SHOWN,
     ArmRows,
+    Gap,
     difference,
+    is_sure,
 )
 from benchmarks.ablation.protocol import Protocol
 from benchmarks.ablation.results import Row
-from validation.benchmark import MAIN_METRICS, Difference
+from validation.benchmark import MAIN_METRICS
 
 TEXT_10, BOTH_1 = "text_to_product/recall@10", "both_to_product/recall@1"
 MAX_MINUTES = 20.0
 MAX_PARAMETERS_FRAC = 0.1
 SHOWN = {LEAF_HIDDEN: LEAF_SHOWN, ATTRIBUTES_HIDDEN: ATTRIBUTES_SHOWN}
 """What a rival of words may be shown where the model is shown no title."""
-
-_EITHER = (
-    frozenset({"plain_pooling", "balanced_pooling"}),
-    frozenset({"minus_queue", "plus_queue"}),
-    frozenset({"minus_negatives", "plus_hard_negatives"}),
-    frozenset({"minus_hard_negatives", "plus_hard_negatives"}),
-    frozenset({"switch", "additive"}),
-)
 
 _NAMES = {
     IMAGE_10: "image->product R@10",
@@ -52,22 +46,28 @@ class Bar:
     numbers: str
 
 
-def told(found: Difference | None) -> str:
-    """A difference in points with its interval and n."""
+def told(found: Gap | None) -> str:
+    """A difference in points with its interval, and what it rests on."""
     if found is None:
         return "n/a"
-    return f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}], n = {found.n}"
+    return (
+        f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}], "
+        f"{found.n} answers, {found.num_groups} groups"
+    )
 
 
-def evaluate(protocol: Protocol, arms: Mapping[str, ArmRows], lr_rows: Sequence[Row]) -> list[Bar]:
+def evaluate(
+    protocol: Protocol, arms: Mapping[str, ArmRows], lr_rows: Sequence[Row], wanted: Sequence[str] = ()
+) -> list[Bar]:
     """Every bar of one data set.
 
     Args:
         protocol: Of the data.
         arms: Arms and baselines of one recipe, by name.
         lr_rows: Learning rates tried under it.
+        wanted: Arms that change something in this recipe; all of the protocol's where empty.
     """
-    found = [_complete(protocol, arms)]
+    found = [_complete(protocol, arms, wanted or protocol.arms)]
     if FULL not in arms or DUAL not in arms:
         return [*found, Bar("full ahead of the dual encoder", "open", "one of them has no row")]
     full, dual = arms[FULL], arms[DUAL]
@@ -82,13 +82,12 @@ def evaluate(protocol: Protocol, arms: Mapping[str, ArmRows], lr_rows: Sequence[
     return found
 
 
-def _complete(protocol: Protocol, arms: Mapping[str, ArmRows]) -> Bar:
-    wanted = [name for name in protocol.arms if name in arms]
-    absent = [name for name in protocol.arms if name not in arms]
+def _complete(protocol: Protocol, arms: Mapping[str, ArmRows], wanted: Sequence[str]) -> Bar:
+    absent = [name for name in wanted if name not in arms]
     short = [
         f"{name} lacks {', '.join(str(seed) for seed in protocol.seeds if seed not in arms[name].by_seed)}"
         for name in wanted
-        if any(seed not in arms[name].by_seed for seed in protocol.seeds)
+        if name in arms and any(seed not in arms[name].by_seed for seed in protocol.seeds)
     ]
     short += [
         f"{name}: seeds {', '.join(map(str, arm.odd_seeds))} under another configuration than the latest"
@@ -96,10 +95,8 @@ def _complete(protocol: Protocol, arms: Mapping[str, ArmRows]) -> Bar:
         if arm.odd_seeds
     ]
     kind = f"{len(protocol.seeds)} seeds" + (f", {protocol.num_folds} folds" if protocol.num_folds > 1 else "")
-    # Of a pair of ways to do a thing one is full's own, and has no arm.
-    needed = [name for name in absent if not any(name in pair and pair & {*wanted} for pair in _EITHER)]
-    numbers = "; ".join([f"no rows: {', '.join(needed)}"] * bool(needed) + short) or "all there"
-    return Bar(f"every arm with {kind}", "open" if short or needed else "met", numbers)
+    numbers = "; ".join([f"no rows: {', '.join(absent)}"] * bool(absent) + short) or "all there"
+    return Bar(f"every arm with {kind}", "open" if short or absent else "met", numbers)
 
 
 def _parameters(full: ArmRows, dual: ArmRows) -> Bar:
@@ -115,14 +112,17 @@ def _parameters(full: ArmRows, dual: ArmRows) -> Bar:
 
 
 def _tried(full: ArmRows, dual: ArmRows, lr_rows: Sequence[Row]) -> Bar:
-    tried = {name: sorted({row.lr_factor for row in lr_rows if row.arm == name}) or [1.0] for name in (FULL, DUAL)}
+    text = "as many learning rates tried for both"
+    tried = {name: sorted({row.lr_factor for row in lr_rows if row.arm == name}) for name in (FULL, DUAL)}
+    if not any(tried.values()):
+        return Bar(text, "open", "none tried under this recipe: both have its own")
     used = {arm.name: sorted({row.lr_factor for row in arm.rows}) for arm in (full, dual)}
     numbers = "; ".join(
         f"{name}: tried {', '.join(f'{one:g}' for one in tried[name])}, "
         f"used {', '.join(f'{one:g}' for one in used[name])}"
         for name in (FULL, DUAL)
     )
-    return Bar("as many learning rates tried for both", "met" if tried[FULL] == tried[DUAL] else "missed", numbers)
+    return Bar(text, "met" if tried[FULL] == tried[DUAL] else "missed", numbers)
 
 
 def _minutes(arms: Mapping[str, ArmRows]) -> Bar:
@@ -132,9 +132,11 @@ def _minutes(arms: Mapping[str, ArmRows]) -> Bar:
     return Bar(f"a training takes at most {MAX_MINUTES:.0f} min", "met" if minutes <= MAX_MINUTES else "missed", where)
 
 
-def _over_zero(text: str, gap: Difference | None) -> Bar:
+def _over_zero(text: str, gap: Gap | None) -> Bar:
     if gap is None:
         return Bar(text, "open", "no rows to compare")
+    if gap.low > 0 and not is_sure(gap):
+        return Bar(f"{text} (interval over 0)", "open", f"{told(gap)}; one pair of trainings")
     return Bar(f"{text} (interval over 0)", "met" if gap.low > 0 else "missed", told(gap))
 
 
@@ -159,7 +161,7 @@ def _above(full: ArmRows, arms: Mapping[str, ArmRows], metric: str) -> Bar:
 
 
 def _against_all(
-    text: str, full: ArmRows, arms: Mapping[str, ArmRows], metric: str, holds: Callable[[Difference], bool]
+    text: str, full: ArmRows, arms: Mapping[str, ArmRows], metric: str, holds: Callable[[Gap], bool]
 ) -> Bar:
     gaps = rivals_on(full, arms, metric)
     absent = [baseline.name for baseline in BASELINES if baseline.name not in arms]
@@ -171,9 +173,9 @@ def _against_all(
     return Bar(text, "met", numbers)
 
 
-def rivals_on(full: ArmRows, arms: Mapping[str, ArmRows], metric: str) -> dict[str, Difference]:
+def rivals_on(full: ArmRows, arms: Mapping[str, ArmRows], metric: str) -> dict[str, Gap]:
     """Full minus each rival that can be asked, the dual encoder first; a rival of words also with the title shown."""
-    gaps: dict[str, Difference | None] = {}
+    gaps: dict[str, Gap | None] = {}
     for name in (DUAL, *(baseline.name for baseline in BASELINES)):
         if name not in arms:
             continue

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from benchmarks.ablation.results import Row
-from validation.benchmark import MAIN_METRICS, Difference, Outcome, paired_difference, pooled
+from validation.benchmark import MAIN_METRICS, Outcome, paired_difference, pooled
 
-NUM_BOOTSTRAP = 2000
+NUM_BOOTSTRAP = 10_000
 CONFIDENCE = 0.95
 SEED = 0
 
@@ -143,9 +143,24 @@ def paired_rows(ours: ArmRows, theirs: ArmRows) -> list[tuple[Judged, Judged]]:
     return pairs
 
 
+@dataclass(frozen=True)
+class Gap:
+    """A paired difference, and what it rests on."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    """Answers compared, those of repeated seeds and of several metrics each counted."""
+    num_groups: int
+    """Groups of variants, which the bootstrap draws: what is independent."""
+    num_pairs: int
+    """Pairs of trainings."""
+
+
 def difference(
     ours: ArmRows, theirs: ArmRows, metrics: Sequence[str], their_metrics: Sequence[str] | None = None
-) -> Difference | None:
+) -> Gap | None:
     """Mean over `metrics` of ours minus theirs, on the rows that both have; None where one has no such score.
 
     Args:
@@ -175,7 +190,25 @@ def difference(
         [_times(outcome, weight * len(weights)) for outcome, weight in zip(one, weights, strict=True)]
         for one in (own_parts, other_parts)
     ]
-    return paired_difference(*scaled, num_bootstrap=NUM_BOOTSTRAP, confidence=CONFIDENCE, seed=SEED)
+    found = paired_difference(*scaled, num_bootstrap=NUM_BOOTSTRAP, confidence=CONFIDENCE, seed=SEED)
+    groups = {group for outcome in own_parts for group in outcome.groups}
+    return Gap(found.value, found.low, found.high, found.n, len(groups), len(pairs))
+
+
+def is_sure(gap: Gap) -> bool:
+    """Whether the interval lies on one side of zero, and more than one training says so."""
+    return gap.num_pairs > 1 and (gap.low > 0 or gap.high < 0)
+
+
+def by_pair(ours: ArmRows, theirs: ArmRows, metrics: Sequence[str] = MAIN_METRICS) -> list[float]:
+    """Mean over `metrics` of ours minus theirs, of each pair of rows by itself; empty where one has no such score."""
+    found = []
+    for own, other in paired_rows(ours, theirs):
+        means = [main_mean(arm_of(arm.name, [one]), metrics) for arm, one in ((ours, own), (theirs, other))]
+        if means[0] is None or means[1] is None:
+            return []
+        found.append(means[0] - means[1])
+    return found
 
 
 def _times(outcome: Outcome, factor: float) -> Outcome:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.ablation.arms import DUAL, FULL
-from benchmarks.ablation.comparison import difference
+from benchmarks.ablation.comparison import Gap, difference, is_sure
 from catalog import StorageError
-from validation.benchmark import MAIN_METRICS, Difference
+from validation.benchmark import MAIN_METRICS
 
 if TYPE_CHECKING:
     from benchmarks.ablation.report import Section
@@ -37,7 +37,7 @@ def draw(sections: Sequence[Section], path: Path) -> bool:
     axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
     for place, (section, gaps) in zip(axes, panels, strict=True):
         for row, (_, gap) in enumerate(reversed(gaps)):
-            colour = BETTER if gap.low > 0 else WORSE if gap.high < 0 else UNSURE
+            colour = UNSURE if not is_sure(gap) else BETTER if gap.low > 0 else WORSE
             place.plot([100 * gap.low, 100 * gap.high], [row, row], color=colour, linewidth=2, solid_capstyle="butt")
             place.plot([100 * gap.value], [row], "o", color=colour, markersize=5)
         place.axvline(0, color="black", linewidth=0.8)
@@ -58,7 +58,7 @@ def draw(sections: Sequence[Section], path: Path) -> bool:
     return True
 
 
-def _gaps(section: Section) -> list[tuple[str, Difference]]:
+def _gaps(section: Section) -> list[tuple[str, Gap]]:
     if FULL not in section.arms:
         return []
     full = section.arms[FULL]

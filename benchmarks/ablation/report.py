@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from benchmarks.ablation.arms import BASELINES, DUAL, FULL
+from benchmarks.ablation.arms import ARMS, BASELINES, DUAL, FULL
 from benchmarks.ablation.bars import SHOWN, evaluate
 from benchmarks.ablation.comparison import (
     CONFIDENCE,
     NUM_BOOTSTRAP,
     ArmRows,
+    Gap,
     Judged,
     Pooled,
     arm_of,
+    by_pair,
     difference,
+    is_sure,
     main_mean,
     paired_rows,
     score,
 )
-from benchmarks.ablation.protocol import Protocol
+from benchmarks.ablation.protocol import Protocol, Setup, arm_setup
 from benchmarks.ablation.results import Row, Rows, read_outcomes
 from catalog import ConfigError, StorageError
-from validation.benchmark import Difference
 
 BEGIN, END = "<!-- ablation: begin -->", "<!-- ablation: end -->"
 HEAD = f"""# Results
@@ -43,15 +46,15 @@ from the rows below `benchmarks/results/ablation`; what stands outside them is w
 - **Without guided MoE** means a dense change of the same FFNs with as many trainable parameters (within 2 %).
 - **The dual encoder** has the same towers, data, steps and losses, and the same dense change in its text tower; its
   pictures and words meet in a weighted sum. The width of its map of pictures is set so that its trainable parameters
-  meet full's (within 10 %); where that would leave next to no map, it is given more than full, not less. Parameters
-  that no embedding depends on are not counted for it.
+  meet full's (within 10 %); a width below 64 is raised to it, and the dual encoder then has more parameters than full.
+  Parameters that no embedding depends on are not counted for it.
 - **Learning rates**: the same factors are tried for full and the dual encoder on a validation side, each takes its
-  best, and arms that lack a part take full's. On folds that validation side is held out by another fold: the choice of
-  one number, made alike for both, has seen it.
+  best, and arms that lack a part take full's. On folds that validation side is held out by another fold, so that this
+  one choice has seen what another fold judges.
 - **Labels** have no classifier head: leaf and attributes are texts, seen in training on other products
   (`train.label_weight`), and the answer is the nearest text.
 - **Pooling** is by metric: an attribute's accuracy is taken over all folds together, then the mean over attributes.
-- **Rows** stay. A changed recipe begins a new table, and the former rows are listed below it.
+- **Rows** stay. A changed recipe begins a new table, and the rows of other recipes are listed below it.
 """
 
 _COLUMNS = {
@@ -65,14 +68,16 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Section:
-    """All that is known of one data set under its latest recipe."""
+    """All that is known of one data set under its own recipe as it is now."""
 
     protocol: Protocol
     arms: Mapping[str, ArmRows]
     """Arms first, in the order of their first row, then baselines."""
     lr_rows: Sequence[Row]
     earlier: Sequence[Row]
-    """Rows of arms under former recipes."""
+    """Rows of arms under other recipes, and their learning rates tried."""
+    wanted: Sequence[str]
+    """Arms that change something in this recipe."""
 
     @property
     def trained(self) -> list[ArmRows]:
@@ -96,7 +101,8 @@ def read_section(results: Path, protocol: Protocol) -> Section | None:
     if not rows:
         return None
     trained = [row for row in rows if row.kind == "arm"] or rows
-    digest = trained[-1].recipe_digest
+    # One run of another recipe, tried with --recipe, is no reason to hide the table of the data's own.
+    digest = ([row for row in trained if row.recipe == protocol.recipe] or trained)[-1].recipe_digest
     latest: dict[str, dict[int, Row]] = defaultdict(dict)
     for row in rows:
         if row.recipe_digest == digest:
@@ -105,8 +111,23 @@ def read_section(results: Path, protocol: Protocol) -> Section | None:
         name: arm_of(name, [Judged(row, read_outcomes(results, row)) for row in by_seed.values()])
         for name, by_seed in latest.items()
     }
-    lr_rows = [row for row in Rows(results / f"lr-{protocol.data}.jsonl").read() if row.recipe_digest == digest]
-    return Section(protocol, arms, lr_rows, [row for row in trained if row.recipe_digest != digest])
+    rates = Rows(results / f"lr-{protocol.data}.jsonl").read()
+    return Section(
+        protocol,
+        arms,
+        [row for row in rates if row.recipe_digest == digest],
+        [row for row in (*trained, *rates) if row.recipe_digest != digest],
+        _with_effect(results / "recipes" / f"{digest}.json", protocol),
+    )
+
+
+def _with_effect(path: Path, protocol: Protocol) -> list[str]:
+    """The protocol's arms that change something in the recipe that was written down; all of them where none was."""
+    if not path.is_file():
+        return [*protocol.arms]
+    base = Setup.model_validate(json.loads(path.read_text(encoding="utf-8"))["setup"])
+    own = [arm for arm in ARMS if arm.name in protocol.arms]
+    return [arm.name for arm in own if arm.name == FULL or arm_setup(base, arm) != base]
 
 
 def render(sections: Sequence[Section], figure: str | None) -> str:
@@ -120,11 +141,12 @@ def render(sections: Sequence[Section], figure: str | None) -> str:
         return "No rows yet.\n"
     text = [
         "Scores in per cent, differences in points, positive where full is better. Brackets are "
-        f"{100 * CONFIDENCE:.0f} % intervals of paired differences: {NUM_BOOTSTRAP} bootstrap resamples of whole "
-        "groups of variants, with all rows of a group together, so that repeated seeds of the same items are no new "
-        "evidence. Leaf and attributes are asked with the title hidden and without a classifier head: labels are "
-        "texts, seen in training on other products. n counts items, `items x seeds` where seeds share them. Bold: the "
-        "interval lies on one side of 0.",
+        f"{100 * CONFIDENCE:.0f} % intervals of paired differences: {NUM_BOOTSTRAP:,} bootstrap resamples of whole "
+        "groups of variants, with all rows of a group together: repeating seeds does not narrow them. They tell how "
+        "much hangs on which questions were asked, not how much one training differs from the next; that is in the "
+        "column `each`, the mean of five by seed. Leaf and attributes are asked with the title hidden and without a "
+        "classifier head: labels are texts, seen in training on other products. n counts items, `items x seeds` where "
+        "seeds share them. Bold: the interval lies on one side of 0, in more than one pair of trainings.",
         "",
     ]
     if figure:
@@ -174,7 +196,7 @@ def _section(section: Section) -> list[str]:
 def _bars(section: Section) -> list[str]:
     rows = [
         [bar.text, f"**{bar.verdict}**", bar.numbers]
-        for bar in evaluate(section.protocol, section.arms, section.lr_rows)
+        for bar in evaluate(section.protocol, section.arms, section.lr_rows, section.wanted)
     ]
     return ["### Bars", "", *_table(["bar", "verdict", "numbers"], rows), ""]
 
@@ -205,7 +227,7 @@ def _gaps(section: Section) -> list[str]:
     if FULL not in section.arms:
         return []
     full = section.arms[FULL]
-    head = ["full minus", "pairs", "mean of five", *_COLUMNS.values()]
+    head = ["full minus", "pairs", "mean of five", "each", *_COLUMNS.values()]
     rows = []
     others = [arm for arm in (*section.trained, *section.baselines) if arm.name != FULL]
     for arm in sorted(others, key=lambda arm: arm.name != DUAL):
@@ -221,7 +243,9 @@ def _gap_cells(
 ) -> list[str]:
     ours = [ours_instead.get(metric, metric) for metric in _COLUMNS]
     theirs = [theirs_instead.get(metric, metric) for metric in _COLUMNS]
-    cells = [_gap(difference(full, arm, ours, theirs))]
+    whole = difference(full, arm, ours, theirs)
+    each = by_pair(full, arm) if whole is not None and ours == theirs else []
+    cells = [_gap(whole), ", ".join(f"{100 * one:+.1f}" for one in each)]
     cells += [_gap(difference(full, arm, [own], [other])) for own, other in zip(ours, theirs, strict=True)]
     return [str(len(paired_rows(full, arm))), *cells]
 
@@ -238,10 +262,11 @@ def _rates(section: Section) -> list[str]:
 
 
 def _earlier(section: Section) -> list[str]:
-    """What former recipes gave, so that no result is lost with the recipe that made it."""
+    """What other recipes gave, so that no result is lost with the recipe that made it."""
     by_arm: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in section.earlier:
-        by_arm[row.recipe_digest, row.recipe, row.title].append(row)
+        rate = f", learning rates x {row.lr_factor:g}, validation side" if row.kind == "lr" else ""
+        by_arm[row.recipe_digest, row.recipe, row.title + rate].append(row)
     rows = [
         [
             f"{recipe}, {digest}",
@@ -255,7 +280,7 @@ def _earlier(section: Section) -> list[str]:
     if not rows:
         return []
     head = ["recipe", "arm", "seeds", "main score, mean", "commit"]
-    return ["### Under former recipes", "", *_table(head, rows), ""]
+    return ["### Under other recipes", "", *_table(head, rows), ""]
 
 
 def _notes(section: Section) -> list[str]:
@@ -285,11 +310,11 @@ def _machine(row: Row) -> str:
     return f"{one.get('cpu', 'unknown')}, {one.get('cores', '?')} cores, PyTorch {one.get('torch', '?')}"
 
 
-def _gap(found: Difference | None) -> str:
+def _gap(found: Gap | None) -> str:
     if found is None:
         return "n/a"
     text = f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-    return f"**{text}**" if found.low > 0 or found.high < 0 else text
+    return f"**{text}**" if is_sure(found) else text
 
 
 def _scored(one: Pooled | None) -> str:

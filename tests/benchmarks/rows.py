@@ -106,7 +106,7 @@ def row(arm: str = "full", seed: int = 1, **fields: Any) -> Row:
         "title": arm,
         "fold": None,
         "side": "test",
-        "recipe": "configs/train_moon/demo.yaml",
+        "recipe": "benchmarks/ablation/demo.yaml",
         "recipe_digest": "r",
         "config_digest": "c",
         "changes": {},

@@ -1,34 +1,32 @@
-"""The report's arithmetic against examples computed by hand or by a plain loop, and its bars."""
+"""The report's arithmetic against examples computed by hand or by a plain loop."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
 import pytest
 
-from benchmarks.ablation.arms import BASELINES
-from benchmarks.ablation.bars import evaluate, rivals_on
+from benchmarks.ablation.bars import rivals_on
 from benchmarks.ablation.comparison import (
     ATTRIBUTES_HIDDEN,
     ATTRIBUTES_SHOWN,
-    IMAGE_10,
     LEAF_HIDDEN,
     LEAF_SHOWN,
-    Judged,
     Outcomes,
-    arm_of,
+    by_pair,
     difference,
     main_mean,
     paired_rows,
     score,
 )
 from benchmarks.ablation.figure import draw
+from benchmarks.ablation.planning import recipe_setup
 from benchmarks.ablation.report import BEGIN, END, HEAD, read_section, render, write_page
+from benchmarks.ablation.results import write_json
 from catalog import ConfigError
-from tests.benchmarks.rows import BOTH, DEMO, IMAGE, LUMA, TEXT, arm_rows, outcome, row, store
+from tests.benchmarks.rows import BOTH, DEMO, IMAGE, TEXT, arm_rows, outcome, recipe, row, store
 from validation.benchmark import MAIN_METRICS, Outcome
 
 COLOUR, SIZE = "attribute.colour_title_hidden/accuracy", "attribute.size_title_hidden/accuracy"
@@ -162,75 +160,6 @@ def test_words_are_compared_with_the_title_shown_to_them_alone() -> None:
     assert {name: gap.value for name, gap in found.items()} == {"title_words": 0.5, "title_words shown the title": 0.0}
 
 
-def all_arms(better: float, num: int = 60):  # type: ignore[no-untyped-def]
-    """Five folds of one arm against rivals that are right on a share of what it is right on."""
-    rng = np.random.default_rng(3)
-
-    def fold(share: float, seed: int) -> Outcomes:
-        names = (IMAGE, IMAGE_10, TEXT, BOTH, LEAF_HIDDEN, LEAF_SHOWN, COLOUR, "attribute.colour/accuracy")
-        return {
-            name: outcome((rng.random(num) < share).astype(float), [f"{seed}.{i // 2}" for i in range(num)], f"{seed}-")
-            for name in names
-        }
-
-    def arm(name: str, share: float, **fields: object):  # type: ignore[no-untyped-def]
-        return arm_rows(name, *(fold(share, seed) for seed in LUMA.seeds), fold=0, **fields)
-
-    arms = {name: arm(name, 0.5) for name in LUMA.arms}
-    arms |= {one.name: arm(one.name, 0.3, kind="baseline") for one in BASELINES}
-    arms["full"] = arm("full", better)
-    return arms
-
-
-def test_every_bar_is_met_by_a_model_far_ahead_and_none_of_quality_by_one_behind() -> None:
-    assert {bar.verdict for bar in evaluate(LUMA, all_arms(0.9), [])} == {"met"}
-    behind = {bar.text: bar.verdict for bar in evaluate(LUMA, all_arms(0.1), [])}
-    quality = [text for text in behind if "above" in text or "below" in text or "falls" in text]
-    assert len(quality) == 9
-    assert {behind[text] for text in quality} == {"missed"}
-    assert behind["every arm with 5 seeds, 5 folds"] == "met"
-
-
-def test_equal_models_are_not_below_and_not_above() -> None:
-    arms = all_arms(0.5)
-    verdicts = {bar.text: bar.verdict for bar in evaluate(LUMA, arms, [])}
-    assert {verdict for text, verdict in verdicts.items() if "not below" in text} == {"met"}
-    assert {verdict for text, verdict in verdicts.items() if "above the dual encoder and" in text} == {"missed"}
-
-
-def test_bars_without_rows_are_open_and_say_what_is_wanting() -> None:
-    arms = all_arms(0.9)
-    del arms["minus_crop"], arms["majority"]
-    bars = {bar.text: bar for bar in evaluate(LUMA, arms, [])}
-    assert bars["every arm with 5 seeds, 5 folds"].verdict == "open"
-    assert "minus_crop" in bars["every arm with 5 seeds, 5 folds"].numbers
-    assert bars["mean of the five falls without core crop"].verdict == "open"
-    assert {bar.verdict for text, bar in bars.items() if "trivial baseline" in text} == {"open"}
-    assert [bar.verdict for bar in evaluate(LUMA, {}, [])] == ["open", "open"]
-
-
-def test_a_part_that_the_recipe_has_not_is_judged_by_putting_it_in() -> None:
-    for better, verdict in ((0.4, "met"), (0.6, "missed")):
-        arms = all_arms(better)
-        arms["plus_hard_negatives"] = replace(arms.pop("minus_negatives"), name="plus_hard_negatives")
-        bars = {bar.text: bar for bar in evaluate(LUMA, arms, [])}
-        (told,) = [bar for text, bar in bars.items() if "rises with negatives, which the recipe has not" in text]
-        assert told.verdict == verdict
-        assert not [text for text in bars if "falls without negatives" in text]
-        assert bars["every arm with 5 seeds, 5 folds"].verdict == "met"
-
-
-def test_parameters_time_and_learning_rates_are_held_to_their_bars() -> None:
-    arms = all_arms(0.9)
-    arms["dual"] = arm_rows("dual", *[one.outcomes for one in arms["dual"].by_seed.values()], fold=0, trainable=1101)
-    arms["minus_moe"] = arm_rows("minus_moe", arms["minus_moe"].by_seed[1].outcomes, fold=0, train_s=1300.0)
-    rows = [row("full", kind="lr", lr_factor=2.0), row("full", kind="lr"), row("dual", kind="lr")]
-    bars = evaluate(LUMA, arms, rows)
-    missed = [bar.text for bar in bars if bar.verdict == "missed"]
-    assert len(missed) == 3
-    assert ["parameters" in missed[0], "learning rates" in missed[1], "20 min" in missed[2]] == [True] * 3
-
-
 def results(tmp_path: Path) -> Path:
     folder = tmp_path / "results"
     store(folder, row("full", recipe_digest="old", main_score=0.111), five())
@@ -254,11 +183,43 @@ def test_the_page_holds_scores_spread_differences_and_former_recipes(tmp_path: P
     assert "abcdef12+" in text
     gaps = text[text.index("### Paired") :]
     # Image alone differs, by 50 points on one of five metrics.
-    assert "| minus_crop | 2 | +10.0 [" in gaps
+    (crop,) = [line for line in gaps.splitlines() if line.startswith("| minus_crop | 2 |")]
+    assert crop.split(" | ")[2].strip("*").startswith("+10.0 [")
+    assert crop.split(" | ")[3] == "+10.0, +10.0"
     assert "| title_words | 2 | n/a |" in gaps
     assert "title_words, shown the title" in gaps
-    assert "### Under former recipes" in text
-    assert "11.1" in lines["configs/train_moon/demo.yaml, old"]
+    assert "### Under other recipes" in text
+    assert "11.1" in lines["benchmarks/ablation/demo.yaml, old"]
+
+
+def test_a_recipe_under_trial_hides_nothing(tmp_path: Path) -> None:
+    folder = results(tmp_path)
+    store(folder, row("full", recipe="mine.yaml", recipe_digest="trial", main_score=0.7), five())
+    section = read_section(folder, DEMO)
+    assert section is not None
+    assert set(section.arms) == {"full", "minus_crop", "title_words"}
+    assert {one.recipe_digest for one in section.earlier} == {"old", "trial"}
+
+
+def test_only_arms_that_change_the_recipe_are_asked_for(tmp_path: Path) -> None:
+    folder = results(tmp_path)
+    digest = read_section(folder, DEMO).arms["full"].rows[0].recipe_digest  # type: ignore[union-attr]
+    setup = recipe_setup(recipe(), DEMO).plain()
+    write_json(folder / "recipes" / f"{digest}.json", {"data": "demo", "setup": setup})
+    section = read_section(folder, DEMO)
+    assert section is not None
+    own_already = {"minus_queue", "plus_hard_negatives", "balanced_pooling", "additive"}
+    assert {"full", "plus_queue", "plain_pooling", "switch"} <= set(section.wanted)
+    assert not own_already & set(section.wanted)
+
+
+def test_each_pair_is_told_by_itself() -> None:
+    ours = arm_rows("full", five(image=(1, 1)), five())
+    theirs = arm_rows("dual", five(), five(leaf=(1, 1)))
+    assert by_pair(ours, theirs) == pytest.approx([0.1, -0.1])
+    gap = difference(ours, theirs, MAIN_METRICS)
+    assert gap is not None
+    assert (gap.num_pairs, gap.value) == (2, pytest.approx(0.0))
 
 
 def test_the_page_claims_no_more_of_its_labels_than_is_so(tmp_path: Path) -> None:
@@ -304,19 +265,3 @@ def test_the_figure_is_drawn_where_there_is_something_to_compare(tmp_path: Path)
     assert section is not None
     assert draw([section], tmp_path / "images" / "figure.png")
     assert (tmp_path / "images" / "figure.png").read_bytes()[:4] == b"\x89PNG"
-
-
-def test_an_arm_of_two_configurations_is_not_complete() -> None:
-    arms = all_arms(0.9)
-    other = Judged(
-        row("full", 2, lr_factor=2.0, fold=0, finished_at="2026-01-02T00:00:00+00:00"), arms["full"].by_seed[2].outcomes
-    )
-    arms["full"] = arm_of("full", [*arms["full"].by_seed.values(), other])
-    bar = evaluate(LUMA, arms, [])[0]
-    assert bar.verdict == "open"
-    assert bar.numbers == "full: seeds 1, 3, 4, 5 under another configuration than the latest"
-
-
-def test_a_rival_may_be_fitted_anew_on_every_fold() -> None:
-    rows = [row("dual", seed, changes={"model.late_hidden_size": (64, 60 + seed)}) for seed in (1, 2)]
-    assert arm_of("dual", [Judged(one, {}) for one in rows]).odd_seeds == []
