@@ -12,7 +12,7 @@ def model_card(
 ) -> str:
     """Markdown for the registry."""
     candidate = benchmark.candidate
-    lineage = training.record.get("lineage", {})
+    lineage = training.record["lineage"]
     rows = [
         ("model digest", model.digest),
         ("data", f"{catalog.name}, {len(catalog.products)} products, digest {catalog.digest}"),

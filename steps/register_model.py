@@ -34,13 +34,13 @@ def register_model(
     version = registry.by_digest(model.digest)
     is_new = version is None
     if version is None:
-        lineage = training.record.get("lineage", {})
+        lineage = training.record["lineage"]
         tags = {
             "data_digest": catalog.digest,
             "eval_set_digest": benchmark.candidate.eval_set_digest,
             "harness_digest": benchmark.candidate.harness_digest,
             "gate": "pass",
-            **{name: str(lineage[name]) for name in ("commit", "code_digest") if name in lineage},
+            **{name: str(lineage[name]) for name in ("commit", "code_digest", "weights_digest") if name in lineage},
             **{mlflow_key(name): f"{score.value:.4f}" for name, score in benchmark.candidate.scores.items()},
         }
         log_folder(model.path, ArtifactName.MODEL)

@@ -123,7 +123,7 @@ def _page(
                 "model digest": model.digest,
                 "model version": registration.version or registration.reason,
                 "Bento": bento.tag or bento.reason,
-                **{name.replace("_", " "): str(value) for name, value in training.record.get("lineage", {}).items()},
+                **{name.replace("_", " "): str(value) for name, value in training.record["lineage"].items()},
                 "from the cache": cached_from(run) or "nothing",
             },
             config_yaml=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),

@@ -228,6 +228,7 @@ def _record(
         final=module.last_report or (module.history[-1] if module.history else {}),
         history=module.history,
         num_processes=world,
+        lineage=task.lineage,
         scores=[list(point) for point in module.early_stop.history] if module.early_stop is not None else [],
         expert_choices=plain_load(module.expert_choices()),
     )

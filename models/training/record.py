@@ -42,6 +42,8 @@ class TrainingRecord:
     """Which weights are in the model folder: the last, their moving average, or the best judged."""
     scores: list[list[float]] = field(default_factory=list)
     """Step and score of each judgement for the early stop."""
+    lineage: dict[str, str] = field(default_factory=dict)
+    """As in the model folder: commit, digests of data, code and published weights, the split."""
     costs: dict[str, float] = field(default_factory=dict)
     """Of one process and step: tokens, operations and bytes as estimated, and the most bytes it held."""
     expert_choices: list[dict[str, list[int]]] = field(default_factory=list)

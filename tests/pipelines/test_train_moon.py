@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,9 +173,13 @@ def test_the_registered_version_carries_its_card_and_lineage(workplace: Workplac
     assert version.tags["data_digest"] == first.mlflow.data.tags["data_digest"]
     assert version.tags["model_digest"] == first.mlflow.data.tags["model_digest"]
     assert version.tags["bento_tag"].startswith("moon:1-")
+    folder = download_artifacts(version.source, tracking_uri=workplace.tracking_uri)
+    lineage = json.loads((Path(folder) / "lineage.json").read_text(encoding="utf-8"))
+    for name in ("commit", "code_digest"):
+        assert version.tags[name] == lineage[name]
+        assert f"| {name.replace('_', ' ')} | `{lineage[name]}` |" in version.description
     for heading in ("## Scores on held-out groups", "## Intended use", "## Limits", "## Licence"):
         assert heading in version.description
-    folder = download_artifacts(version.source, tracking_uri=workplace.tracking_uri)
     assert (Path(folder) / "model.safetensors").is_file()
 
 
