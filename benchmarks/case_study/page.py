@@ -24,13 +24,15 @@ was typed; such a query stays.
 
 **How to read it.** *Photographs*: red is the core region that is cropped and fed beside the original, dashed green the
 true box, which no model sees. *Heat*: the cosine between query and product that is lost when a part of the photograph
-is hidden, in the original and in the crop alike, all lengths held; red brings the two together, blue drives
-them apart, and the white dot is the hottest cell. The query's photograph has a colour scale of its own, and the
-product's share one. *Bars on the left*: what each part of the
-product brings to the cosine; they sum to it. *Bars on the right*: what is lost without a part. The two differ because
-the decoder lets later tokens read earlier ones. *Experts*: the mean gate of each routed expert over the tokens of a
-type, and the guided expert that worked beside them. *Neighbours*: the held-out products nearest to the query, once
-with everything and once without each part, in queries and products alike; a green frame marks what was bought.
+is hidden, in the original and in the crop alike, all lengths held; red brings the two together, blue drives them apart,
+and the white dot is the hottest cell. The query's photograph has a colour scale of its own, and the product's share
+one. *Bars on the left*: what each part of the product brings to the cosine; they sum to it. Vision, colours, words and
+codes are raw signals, states are what the decoder made of the tokens, "learnt of vision" is the map beside the tower
+(of all pictures together), and an offset is what a map adds whatever the product. *Bars on the right*: what is lost
+without a part. The two differ because the decoder lets later tokens read earlier ones. *Experts*: the mean gate of each
+routed expert over the tokens of a type, and the guided expert that worked beside them. *Neighbours*: the held-out
+products nearest to the query, once with everything and once without each part, in queries and products alike; a green
+frame marks what was bought.
 """
 
 

@@ -51,6 +51,14 @@ FUSED = "fused"
 STATES = {PICTURE_STATES: PICTURE_TYPES, WORD_STATES: WORD_TYPES, SLOT_STATES: SLOT_TYPES}
 """In a head of parts the decoder's states go three ways, by what stands at their positions."""
 
+_SAID = {
+    FUSED: "states",
+    PICTURE_STATES: "states of pictures",
+    WORD_STATES: "states of words",
+    SLOT_STATES: "states of slots",
+    f"{VISION} change": "learnt of vision",
+}
+
 
 @dataclass(frozen=True)
 class Part:
@@ -66,9 +74,9 @@ class Part:
 
     @property
     def label(self) -> str:
-        """For tables and figures: `fused title`, `vision crop`, `words offset`."""
+        """For tables and figures: `vision: crop`, `words: offset`, `states of slots: category slot`."""
         what = "offset" if self.num_tokens == 0 else "all" if self.kind is None else self.kind.name.lower()
-        return f"{self.path} {what.replace('_', ' ')}"
+        return f"{_SAID.get(self.path, self.path)}: {what.replace('_', ' ')}"
 
 
 _Shares = dict[TokenType, torch.Tensor]

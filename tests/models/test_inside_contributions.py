@@ -120,11 +120,11 @@ def test_parts_name_their_tokens_and_pictures() -> None:
     parts = contributions(encoder, shown, unit_vector(encoder, shown))
     found = {part.label: part.num_tokens for part in parts}
     per_picture = encoder.processor.layout.num_tokens
-    assert found["fused image"] == found["fused crop"] == 2 * per_picture
-    assert found["vision image"] == found["vision crop"] == 2
-    assert found["fused category slot"] == found["fused attribute slot"] == 1
-    assert {"words title", "words category", "words attribute", "fused offset"} <= found.keys()
-    assert "fused other" not in found  # the template does not count under balanced pooling
+    assert found["states: image"] == found["states: crop"] == 2 * per_picture
+    assert found["vision: image"] == found["vision: crop"] == 2
+    assert found["states: category slot"] == found["states: attribute slot"] == 1
+    assert {"words: title", "words: category", "words: attribute", "states: offset"} <= found.keys()
+    assert "states: other" not in found  # the template does not count under balanced pooling
 
 
 def test_a_text_query_has_no_picture_parts() -> None:
