@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,15 @@ from models.config import ModelConfig
 from models.moon import MoonModel
 from models.regions.config import RegionsConfig
 from models.tokenizer import load_tokenizer
+from models.weights import check_config, check_statistics, faults_told
+from models.weights.place import take_place
 
 SCHEMA_VERSION = 2
 WEIGHTS, CONFIG, TOKENIZER, LINEAGE = "model.safetensors", "config.json", "tokenizer.json", "lineage.json"
 DIGESTED = (WEIGHTS, CONFIG, TOKENIZER)
 DETECTOR_WEIGHTS = "detector.safetensors"
 MAX_NAMED_TENSORS = 6
+COPY_OR_TRAIN = "copy the folder once more from where it was written, or train again"
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def write_model_folder(
         digest = folder_digest(partial)
         # mkdtemp makes the folder for its owner alone; a model is for whoever may read the place it is put.
         partial.chmod(0o755)
-        _move(partial, folder)
+        take_place(partial, folder)
     except (OSError, SafetensorError) as error:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
@@ -121,7 +125,8 @@ def read_model_folder(folder: Path) -> ModelFolder:
     """Read and check a model folder; nothing in it is unpickled.
 
     Raises:
-        ModelError: A file is missing or damaged, the schema is another one, or tensors do not fit the configuration.
+        ModelError: A file is missing or damaged, the schema is another one, the backbone or the detector's digest is
+            not told or cannot be used, or tensors do not fit the configuration.
     """
     missing = [name for name in (*DIGESTED, LINEAGE) if not (folder / name).is_file()]
     if missing:
@@ -147,15 +152,41 @@ def read_model_folder(folder: Path) -> ModelFolder:
         ) from None
     tokenizer = load_tokenizer(folder / TOKENIZER)
     build_template(config, tokenizer)
-    spec = stored.get("backbone")
-    if not isinstance(spec, dict):
-        raise ModelError("model folder does not tell its backbone", where=str(folder / CONFIG), fix="train again")
-    model = MoonModel.seeded(config, tokenizer.get_vocab_size(), seed=0, spec=spec)
+    digest = stored.get("regions_digest")
+    if not isinstance(digest, str) or not digest:
+        # Without it nobody would see that core regions are found differently here than in training.
+        raise ModelError(
+            "model folder does not tell how its core regions were found",
+            where=str(folder / CONFIG),
+            got=f"regions_digest {digest!r}",
+            allowed="the digest of detector and chooser",
+            fix=COPY_OR_TRAIN,
+        )
+    model = _build(config, tokenizer.get_vocab_size(), stored.get("backbone"), str(folder / CONFIG))
     load_weights(model, folder / WEIGHTS)
     lineage = {str(name): str(value) for name, value in _read_json(folder / LINEAGE).items()}
-    return ModelFolder(
-        model.eval(), config, regions, str(stored.get("regions_digest", "")), tokenizer, lineage, folder_digest(folder)
-    )
+    return ModelFolder(model.eval(), config, regions, digest, tokenizer, lineage, folder_digest(folder))
+
+
+def _build(config: ModelConfig, vocab_size: int, spec: Any, where: str) -> MoonModel:
+    """The model with random weights, from the architecture that its folder tells: weights at hand say nothing of it."""
+    if not isinstance(spec, dict) or not spec:
+        raise ModelError(
+            "model folder does not tell its backbone",
+            where=where,
+            got=f"backbone {spec!r}",
+            allowed="the architecture it was trained with",
+            fix=COPY_OR_TRAIN,
+        )
+    problem, at = "backbone of the model folder cannot be built", f"{where}: backbone"
+    for name in ("model", "language"):
+        if isinstance(spec.get(name), Mapping):
+            check_config(spec[name], f"{at}.{name}", COPY_OR_TRAIN)
+    with faults_told(problem, at, COPY_OR_TRAIN):
+        if config.backbone != "nano":
+            told = spec["vision"] if config.backbone == "composed" else spec
+            check_statistics(told["mean"], told["std"], at, COPY_OR_TRAIN)
+        return MoonModel.seeded(config, vocab_size, seed=0, spec=spec)
 
 
 def load_weights(model: MoonModel, path: Path) -> None:
@@ -197,16 +228,6 @@ def folder_digest(folder: Path) -> str:
         with (folder / name).open("rb") as stream:
             total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()
-
-
-def _move(partial: Path, folder: Path) -> None:
-    old: Path | None = None
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-        folder.replace(old / folder.name)
-    partial.replace(folder)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _json(value: dict[str, Any]) -> str:

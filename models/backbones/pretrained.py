@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ PAD_TOKENS = ("<|endoftext|>", "<|im_end|>", "<pad>", "<|pad|>", "</s>", "<unk>"
 NOT_ARCHITECTURE = {
     *("_name_or_path", "architectures", "auto_map", "transformers_version", "dtype", "torch_dtype"),
     *("id2label", "label2id", "problem_type", "return_dict", "output_attentions", "output_hidden_states", "use_cache"),
-    *("chunk_size_feed_forward", "is_encoder_decoder"),
+    *("chunk_size_feed_forward", "is_encoder_decoder", "num_stored_layers"),
 }
 
 
@@ -31,11 +32,14 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     Raises:
         ModelError: Absent, or not a tokenizer.
     """
+    from models.weights import made_again, read_manifest
+
     path = folder / "tokenizer.json"
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception for every malformed file
-        raise ModelError("tokenizer cannot be read", where=str(path), got=str(error)) from None
+        fix = made_again(folder, read_manifest(folder))
+        raise ModelError("tokenizer cannot be read", where=str(path), got=str(error), fix=fix) from None
     tokenizer.encode_special_tokens = True
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -57,6 +61,8 @@ def architecture(config: Mapping[str, Any]) -> dict[str, Any]:
 def cut_layers(config: Any, keep_layers: int | None) -> None:
     """Let a decoder's transformers configuration end after its first `keep_layers` layers.
 
+    How many there were stays in it as `num_stored_layers`: `put_weights` leaves out these layers, and no others.
+
     Raises:
         ModelError: It has fewer.
     """
@@ -70,6 +76,7 @@ def cut_layers(config: Any, keep_layers: int | None) -> None:
             allowed=f"1 to {config.num_hidden_layers}",
             fix="lower it, or leave it empty for all of them",
         )
+    config.num_stored_layers = config.num_hidden_layers
     config.num_hidden_layers = keep_layers
     for name in PER_LAYER_LISTS:
         if isinstance(getattr(config, name, None), list):
@@ -103,15 +110,24 @@ def pixel_statistics(
         default_std: Where the folder does not tell.
 
     Raises:
-        ModelError: That file is damaged.
+        ModelError: That file is damaged, or its values are not three finite numbers each, the deviations above 0.
     """
+    from models.weights import check_statistics, made_again, read_manifest
+
     path = folder / "preprocessor_config.json"
+    if not path.is_file():
+        return list(default_mean), list(default_std)
+    fix = made_again(folder, read_manifest(folder))
     try:
-        stored = json.loads(path.read_text()) if path.is_file() else {}
-    except ValueError as error:
-        raise ModelError("preprocessor_config.json cannot be read", where=str(path), got=str(error)) from None
-    mean, std = stored.get("image_mean") or default_mean, stored.get("image_std") or default_std
-    return [float(x) for x in mean], [float(x) for x in std]
+        stored = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError("preprocessor_config.json cannot be read", where=str(path), got=str(error), fix=fix) from None
+    if not isinstance(stored, dict):
+        raise ModelError(
+            "preprocessor_config.json is no JSON object", where=str(path), got=type(stored).__name__, fix=fix
+        )
+    mean, std = stored.get("image_mean"), stored.get("image_std")
+    return check_statistics(default_mean if mean is None else mean, default_std if std is None else std, str(path), fix)
 
 
 @contextmanager
@@ -137,14 +153,16 @@ def put_weights(
         tensors: The checkpoint.
         rename: A tensor's name in the checkpoint to its name in `module`; None for one that has no place in it.
         where: Told in errors.
-        layers: The decoder's layers, a part of `module`: the checkpoint's later ones of the same list are left out.
-            Layers of any other part, such as a vision tower, must all have their place.
+        layers: The decoder's layers, a part of `module`: those that `cut_layers` has cut off are left out. Layers
+            beyond what config.json counts, and those of any other part, such as a vision tower, must have their place.
 
     Raises:
-        ModelError: Names or shapes that are not the module's; the first of each are named.
+        ModelError: Names or shapes that are not the module's, or values that are not finite; the first of each are
+            named.
     """
     own = module.state_dict()
-    later = _later_layers(module, layers)
+    cut_off = _cut_off(module, layers)
+    surplus = re.compile("|".join(getattr(module, "_keys_to_ignore_on_load_unexpected", None) or ()) or "(?!)")
     found: dict[str, torch.Tensor] = {}
     unknown: list[str] = []
     for old, tensor in tensors.items():
@@ -153,7 +171,8 @@ def put_weights(
             continue
         if new in own:
             found[new] = tensor
-        elif not later(new):
+        # Tensors that published checkpoints of this class bring and the class has no use for, as transformers knows.
+        elif not cut_off(new) and not surplus.search(old):
             unknown.append(old)
     faults = {
         "missing": sorted(own.keys() - found.keys() - _may_be_absent(own)),
@@ -170,9 +189,12 @@ def put_weights(
             "weights do not fit their config.json",
             where=where,
             got="; ".join(told),
-            fix="fetch the weights again; config.json and tensors must come from one place",
+            fix=_again(where, "config.json and tensors must come from one place"),
         )
     ready = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in found.items()}
+    broken = sorted(name for name, tensor in ready.items() if not bool(torch.isfinite(tensor).all()))
+    if broken:
+        raise _not_finite(broken, [old for old in tensors if rename(old) in broken], where)
     module.load_state_dict(ready, strict=False, assign=True)
 
 
@@ -186,27 +208,48 @@ def load_checked(name: str, model_type: str) -> tuple[Path, dict[str, Any], Toke
     Raises:
         ModelError: Not at hand, of another model, or tokenizer and configuration disagree.
     """
-    from models.weights import check_architecture, check_pair, read_config, weights_folder
+    from models.weights import check_architecture, check_pair, made_again, read_config, read_manifest, weights_folder
 
     folder = weights_folder(name)
     stored = read_config(folder)
     check_architecture(stored, model_type, str(folder))
     tokenizer = read_tokenizer(folder)
-    check_pair(stored, tokenizer, model_type)
+    check_pair(stored, tokenizer, model_type, str(folder), made_again(folder, read_manifest(folder)))
     return folder, stored, tokenizer
 
 
-def _later_layers(module: nn.Module, layers: nn.ModuleList | None) -> Callable[[str], bool]:
-    """Whether a tensor's name in `module` belongs to a layer that comes after those of `layers`."""
+def _cut_off(module: nn.Module, layers: nn.ModuleList | None) -> Callable[[str], bool]:
+    """Whether a tensor's name in `module` belongs to a layer that `cut_layers` has cut off those of `layers`."""
     if layers is None:
         return lambda name: False
     prefix = next(name for name, part in module.named_modules() if part is layers) + "."
+    owner = next(part for part in module.modules() if any(child is layers for child in part.children()))
+    num_stored = getattr(getattr(owner, "config", None), "num_stored_layers", len(layers))
 
-    def later(name: str) -> bool:
+    def cut_off(name: str) -> bool:
         number = name.removeprefix(prefix).split(".")[0]
-        return name.startswith(prefix) and number.isdecimal() and int(number) >= len(layers)
+        return name.startswith(prefix) and number.isdecimal() and len(layers) <= int(number) < num_stored
 
-    return later
+    return cut_off
+
+
+def _not_finite(names: list[str], stored: list[str], where: str) -> ModelError:
+    from models.weights import tensor_file
+
+    files = {str(tensor_file(Path(where), name)) for name in stored}
+    return ModelError(
+        "weights are not finite",
+        where=_first(sorted(files)) or where,
+        got=_first(names),
+        allowed="numbers",
+        fix=_again(where, "the file holds NaN or infinity"),
+    )
+
+
+def _again(where: str, why: str) -> str:
+    from models.weights import made_again, read_manifest
+
+    return f"{why}: {made_again(Path(where), read_manifest(Path(where)))}"
 
 
 def _may_be_absent(own: Mapping[str, torch.Tensor]) -> set[str]:

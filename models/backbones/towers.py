@@ -14,8 +14,10 @@ from torch.nn import functional as F
 
 from catalog import ModelError
 from models.backbones.pretrained import put_weights
+from models.weights import check_statistics, faults_told
 
 NUM_CALIBRATION_PICTURES = 8
+OTHER_WEIGHTS = "name other weights for model.composed.vision"
 
 
 class TimmTower(nn.Module):
@@ -129,24 +131,38 @@ def tower_spec(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     """What of a timm folder's config.json decides the tower; JSON.
 
     Raises:
-        ModelError: It names no architecture that timm knows.
+        ModelError: It names no architecture that timm knows, entries that are no JSON objects, or statistics of pixels
+            that are not three finite numbers.
     """
-    name, stored = str(config.get("architecture")), config.get("pretrained_cfg") or {}
-    if not timm.is_model(name):
+    name = str(config.get("architecture"))
+    if not _is_known(name):
         raise ModelError(
             "weights are not a vision tower's",
             where=where,
             got=f"architecture {config.get('architecture')}, model_type {config.get('model_type')}",
             allowed="config.json with an architecture that timm knows",
-            fix="name other weights for model.composed.vision",
+            fix=OTHER_WEIGHTS,
         )
+    told = {key: config.get(key) or {} for key in ("pretrained_cfg", "model_args")}
+    for key, value in told.items():
+        if not isinstance(value, Mapping):
+            raise ModelError(
+                "configuration of the weights cannot be used",
+                where=f"{key} of config.json in {where}",
+                got=repr(value)[:80],
+                allowed="a JSON object",
+                fix=OTHER_WEIGHTS,
+            )
     default = timm.get_pretrained_cfg(name)
-    known = (default.to_dict() if default else {}) | dict(stored)
+    known = (default.to_dict() if default else {}) | dict(told["pretrained_cfg"])
+    mean, std = check_statistics(
+        known.get("mean"), known.get("std"), f"pretrained_cfg of config.json in {where}", OTHER_WEIGHTS
+    )
     return {
         "architecture": name,
-        "args": dict(config.get("model_args") or {}),
-        "mean": [float(x) for x in known["mean"]],
-        "std": [float(x) for x in known["std"]],
+        "args": dict(told["model_args"]),
+        "mean": mean,
+        "std": std,
         "fixed_side": bool(known.get("fixed_input_size")),
         "classifier": known.get("classifier"),
     }
@@ -156,21 +172,45 @@ def build_tower(spec: Mapping[str, Any], side_px: int, stages: Sequence[int]) ->
     """A tower for squares of `side_px`, with random weights.
 
     Raises:
-        ModelError: It cannot take that side, or has not those stages.
+        ModelError: It is none that timm knows, does not take its arguments or that side, or has not those stages.
     """
+    name = str(spec["architecture"])
+    if not _is_known(name):
+        raise ModelError(
+            "vision tower is not known to timm",
+            where="model.composed.vision",
+            got=f"architecture {name}",
+            allowed="an architecture of this timm, " + timm.__version__,
+            fix="use the version of timm the model was trained with, or " + OTHER_WEIGHTS,
+        )
     # A transformer's position table has the size of its grid; a convolution takes any.
     args = dict(spec["args"]) | ({"img_size": side_px} if spec["fixed_side"] else {})
+    sized = (AssertionError, RuntimeError)
     try:
-        net = timm.create_model(spec["architecture"], pretrained=False, num_classes=0, **args)
+        # Without a side in its arguments the same errors are about the other arguments.
+        more = () if spec["fixed_side"] else sized
+        with faults_told(
+            "vision tower cannot be built from its arguments",
+            f"model.composed.vision: model_args of config.json, {spec['args']}, for {name}",
+            OTHER_WEIGHTS,
+            *more,
+        ):
+            net = timm.create_model(name, pretrained=False, num_classes=0, **args)
         return TimmTower(net, stages, side_px, spec["mean"], spec["std"])
-    except (AssertionError, RuntimeError) as error:
+    except sized as error:
         raise ModelError(
             "vision tower cannot take pictures of this side",
             where="model.image_side_px",
             got=f"{side_px} px: {error}",
-            allowed=f"a side that {spec['architecture']} takes",
+            allowed=f"a side that {name} takes",
             fix="choose a multiple of its patch, such as its own side",
         ) from None
+
+
+def _is_known(name: str) -> bool:
+    """Whether timm has this architecture and, where the name goes on after a dot, these weights of it."""
+    architecture, _, tag = name.partition(".")
+    return timm.is_model(architecture) and (not tag or timm.is_model_pretrained(name))
 
 
 def put_tower_weights(tower: TimmTower, tensors: Mapping[str, torch.Tensor], where: str) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from catalog import ModelError
-from models.weights.folder import weights_root
 from models.weights.from_gguf import DIGIT_BY_DIGIT, convert_gguf
 from models.weights.gguf_header import GgufHeader, read_header
 from models.weights.known import BY_NAME, PLAIN_NAME
 from models.weights.manifest import check_manifest, file_sha256, read_manifest, write_manifest
 from models.weights.place import new_folder
+from models.weights.root import weights_root
 
 GPT2_SPLIT = ("", "default", "gpt-2")
 """Values of `tokenizer.ggml.pre` that mean GPT-2's own rule."""

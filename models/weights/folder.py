@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalog import ModelError
+from models.weights.again import made_again, named_command
 from models.weights.known import BY_NAME, HUB_ID, PLAIN_NAME, folder_name
-from models.weights.manifest import files_amiss
+from models.weights.manifest import files_amiss, read_manifest
+from models.weights.root import weights_root
+from models.weights.stored import check_config
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 CONFIG, WEIGHTS, INDEX, TOKENIZER = "config.json", "model.safetensors", "model.safetensors.index.json", "tokenizer.json"
-ROOT_VARIABLE = "MOON_WEIGHTS"
 MAX_NAMED_FILES = 6
-
-
-def weights_root() -> Path:
-    """The folder of all fetched weights: `MOON_WEIGHTS`, else `~/.cache/moon/weights`."""
-    chosen = os.environ.get(ROOT_VARIABLE)
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "moon" / "weights"
 
 
 def weights_folder(name_or_path: str) -> Path:
@@ -38,15 +33,14 @@ def weights_folder(name_or_path: str) -> Path:
         ModelError: Not at hand, or incomplete; what is missing is listed.
     """
     folder = _place(name_or_path)
-    named = name_or_path in BY_NAME or HUB_ID.fullmatch(name_or_path) is not None
-    fix = f"moon weights fetch {name_or_path}" if named else "name a folder of weights, or one of `moon weights list`"
     if not folder.is_dir():
+        named = name_or_path in BY_NAME or HUB_ID.fullmatch(name_or_path) is not None
         raise ModelError(
             "weights are not at hand",
             where=str(folder),
             got=f"{name_or_path}: no such folder",
             allowed="a local folder, or " + ", ".join(BY_NAME),
-            fix=fix,
+            fix=named_command(name_or_path) if named else "name a folder of weights, or one of `moon weights list`",
         )
     missing = missing_files(folder)
     if missing:
@@ -55,8 +49,8 @@ def weights_folder(name_or_path: str) -> Path:
             "weights folder is incomplete",
             where=str(folder),
             got="; ".join(missing[:MAX_NAMED_FILES]) + (f"; and {more} more" if more > 0 else ""),
-            allowed=f"{CONFIG} and {WEIGHTS}, or {INDEX} with every file it names",
-            fix=f"{fix} --force" if named else "copy what is missing, or name another folder",
+            allowed=f"{CONFIG} and {WEIGHTS}, or {INDEX} with every file it names; {TOKENIZER} of a language model",
+            fix=made_again(folder, read_manifest(folder)),
         )
     return folder
 
@@ -68,6 +62,8 @@ def missing_files(folder: Path) -> list[str]:
         missing += [f"{name} missing" for name in _shards(folder) if not (folder / name).is_file()]
     elif not (folder / WEIGHTS).is_file():
         missing.append(f"{WEIGHTS} missing")
+    if _reads_text(folder) and not (folder / TOKENIZER).is_file():
+        missing.append(f"{TOKENIZER} missing")
     return missing + [text for text in files_amiss(folder, by_digest=False) if text not in missing]
 
 
@@ -90,7 +86,7 @@ def read_safetensors(folder: Path) -> dict[str, Tensor]:
                 "weights cannot be read",
                 where=str(folder / name),
                 got=str(error),
-                fix=f"moon weights check {folder.name}, then moon weights fetch {folder.name} --force",
+                fix=made_again(folder, read_manifest(folder)),
             ) from None
     absent = sorted(_weight_map(folder).keys() - tensors.keys()) if sharded else []
     if absent:
@@ -98,7 +94,7 @@ def read_safetensors(folder: Path) -> dict[str, Tensor]:
             "weights lack tensors that their index names",
             where=str(folder / INDEX),
             got=", ".join(absent[:MAX_NAMED_FILES]),
-            fix="index and shards must come from one place: fetch the weights again",
+            fix=f"index and shards must come from one place: {made_again(folder, read_manifest(folder))}",
         )
     return tensors
 
@@ -107,9 +103,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The config.json of a weights folder.
 
     Raises:
-        ModelError: Absent, or no JSON object.
+        ModelError: Absent, no JSON object, or one that the class of its model_type does not take.
     """
-    return _read_json(folder / CONFIG)
+    path = folder / CONFIG
+    config = _read_json(path)
+    check_config(config, str(path), made_again(folder, read_manifest(folder)))
+    return config
+
+
+def tensor_file(folder: Path, name: str) -> Path:
+    """The file that holds a tensor; the folder itself where neither file nor index tells."""
+    if not (folder / INDEX).is_file():
+        return folder / WEIGHTS if (folder / WEIGHTS).is_file() else folder
+    return folder / _weight_map(folder).get(name, "")
 
 
 def _place(name_or_path: str) -> Path:
@@ -120,6 +126,15 @@ def _place(name_or_path: str) -> Path:
     named = HUB_ID.fullmatch(name_or_path) or PLAIN_NAME.fullmatch(name_or_path)
     # Both look like a relative path: a folder that is there comes first.
     return fetched if not path.is_dir() and named and fetched.is_dir() else path
+
+
+def _reads_text(folder: Path) -> bool:
+    # A config.json of transformers says model_type; one of timm says architecture, and sees pictures alone.
+    try:
+        config = _read_json(folder / CONFIG)
+    except ModelError:
+        return False  # absent or damaged: told by those who need it
+    return "model_type" in config and "architecture" not in config
 
 
 def _shards(folder: Path) -> list[str]:
@@ -139,7 +154,7 @@ def _weight_map(folder: Path) -> dict[str, str]:
             where=str(path),
             got=str(found)[:80],
             allowed="weight_map: tensor name -> file of the same folder, *.safetensors",
-            fix="fetch the weights again",
+            fix=made_again(folder, read_manifest(folder)),
         )
     return found
 
@@ -148,7 +163,15 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError("file of the weights folder cannot be read", where=str(path), got=str(error)) from None
+        fix = made_again(path.parent, read_manifest(path.parent))
+        raise ModelError(
+            "file of the weights folder cannot be read", where=str(path), got=str(error), fix=fix
+        ) from None
     if not isinstance(value, dict):
-        raise ModelError("file of the weights folder is no JSON object", where=str(path), got=type(value).__name__)
+        raise ModelError(
+            "file of the weights folder is no JSON object",
+            where=str(path),
+            got=type(value).__name__,
+            fix=made_again(path.parent, read_manifest(path.parent)),
+        )
     return value

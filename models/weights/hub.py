@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog import ModelError
+from models.weights.again import hub_command
 from models.weights.known import HubSource
 from models.weights.manifest import file_sha256
 
@@ -36,8 +37,8 @@ def download_snapshot(source: HubSource, into: Path) -> None:
             where=f"{source.hub_id} at {source.revision}",
             got=f"{type(error).__name__}: {said[0] if said else ''}",
             allowed="a network that reaches the hub, HF_HUB_OFFLINE not set, and the model's terms accepted there",
-            fix=f"try again, it goes on where it stopped; or bring a snapshot from another machine: "
-            f"moon weights fetch {source.name} --from FOLDER",
+            fix="try again, it goes on where it stopped; or bring a snapshot from another machine: "
+            + hub_command(source.name, source.hub_id, source.revision, "--from FOLDER"),
         ) from None
     # Its own notes on what it has downloaded: no part of the snapshot, and needed until the last file is right.
     notes = into / ".cache"
@@ -52,7 +53,7 @@ def download_snapshot(source: HubSource, into: Path) -> None:
             "files of the hub did not arrive whole",
             where=f"{source.hub_id} at {source.revision}",
             got=", ".join(other),
-            fix=f"moon weights fetch {source.name} again: it fetches these alone",
+            fix=f"{hub_command(source.name, source.hub_id, source.revision)} again: it fetches these alone",
         )
     shutil.rmtree(notes, ignore_errors=True)
 

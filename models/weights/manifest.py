@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog import ModelError
+from models.weights.again import made_again
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -53,6 +54,8 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         raise _damaged(path, str(error)) from None
     if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
         raise _damaged(path, f"schema_version {value.get('schema_version') if isinstance(value, dict) else value}")
+    if not isinstance(value.get("source"), dict) or not all(isinstance(value.get(x), str) for x in ("name", "licence")):
+        raise _damaged(path, "no name, licence or source")
     files = value.get("files")
     whole = isinstance(files, dict) and all(
         isinstance(entry, dict) and isinstance(entry.get("bytes"), int) and isinstance(entry.get("sha256"), str)
@@ -97,7 +100,7 @@ def check_manifest(folder: Path) -> dict[str, Any]:
         raise ModelError(
             "weights folder has no manifest.json, so its files cannot be checked",
             where=str(folder),
-            fix="fetch it with `moon weights fetch NAME`, with --from FOLDER if the files are at hand",
+            fix=made_again(folder, None),
         )
     amiss = files_amiss(folder, by_digest=True)
     if amiss:
@@ -105,17 +108,9 @@ def check_manifest(folder: Path) -> dict[str, Any]:
             "weights are not those that were fetched",
             where=str(folder),
             got="; ".join(amiss[:MAX_NAMED_FILES]) + (f"; and {len(amiss) - MAX_NAMED_FILES} more" * (len(amiss) > 6)),
-            fix=made_again(manifest),
+            fix=made_again(folder, manifest),
         )
     return manifest
-
-
-def made_again(manifest: Mapping[str, Any]) -> str:
-    """The way to the same weights once more, as a command."""
-    source = manifest.get("source") or {}
-    if source.get("kind") == "gguf":
-        return f"remove the folder, then moon weights convert {source.get('file', 'FILE')} {manifest['name']}"
-    return f"moon weights fetch {manifest['name']} --force"
 
 
 def folder_digest(folder: Path) -> str:
@@ -142,5 +137,5 @@ def _damaged(path: Path, got: str) -> ModelError:
         where=str(path),
         got=got,
         allowed=f"schema_version {SCHEMA_VERSION} with name, licence, source and files",
-        fix=f"moon weights fetch {path.parent.name} --force",
+        fix=made_again(path.parent, None),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,13 +10,24 @@ from tokenizers import Tokenizer
 
 from catalog import ModelError
 
-NEEDED_TOKENS = {
-    "qwen2_5_vl": ("image_token_id", "vision_start_token_id", "vision_end_token_id"),
-    "qwen3_vl": ("image_token_id", "vision_start_token_id", "vision_end_token_id"),
-    "idefics3": ("image_token_id",),
-    "smolvlm": ("image_token_id",),
+QWEN_TOKENS = {
+    "image_token_id": "<|image_pad|>",
+    "vision_start_token_id": "<|vision_start|>",
+    "vision_end_token_id": "<|vision_end|>",
 }
-"""Ids that a configuration with pictures must name, and its tokenizer must know."""
+SMOLVLM_TOKENS = {"image_token_id": "<image>"}
+NEEDED_TOKENS: Mapping[str, Mapping[str, str]] = {
+    "qwen2_5_vl": QWEN_TOKENS,
+    "qwen3_vl": QWEN_TOKENS,
+    "idefics3": SMOLVLM_TOKENS,
+    "smolvlm": SMOLVLM_TOKENS,
+}
+"""Ids that a configuration with pictures must name, and the token that must have each: the one the template writes."""
+MIN_FILLED_FRAC = 0.9
+"""Share of the embedding rows below which a tokenizer is suspect. Published tables are filled up to a round number:
+Qwen2.5's 151,936 rows have 151,665 tokens (0.998), Phi-2's 51,200 have 50,295 (0.982), DeepSeek's 102,400 have 100,015
+(0.977)."""
+_log = logging.getLogger(__name__)
 
 
 def check_architecture(config: Mapping[str, Any], wanted: str, where: str = "config.json") -> None:
@@ -41,39 +53,68 @@ def check_architecture(config: Mapping[str, Any], wanted: str, where: str = "con
         )
 
 
-def check_pair(config: Mapping[str, Any], tokenizer: Tokenizer, wanted_model_type: str) -> None:
+def check_pair(
+    config: Mapping[str, Any],
+    tokenizer: Tokenizer,
+    wanted_model_type: str,
+    folder: str = "",
+    fix: str = "use the config.json and tokenizer.json that came with these weights",
+) -> None:
     """Check that configuration and tokenizer belong together and to the wanted model.
+
+    A tokenizer that leaves many of the embedding rows without a token is warned of: it may be another model's.
 
     Args:
         config: A config.json of transformers.
         tokenizer: The tokenizer.json that lies beside it.
         wanted_model_type: Such as `qwen2_5_vl`.
+        folder: Where both lie, for the error.
+        fix: What to do where they disagree, for the error.
 
     Raises:
         ModelError: Another model; a tokenizer with ids beyond the embedding rows; an image token that the
-            configuration does not name or the tokenizer does not have.
+            configuration does not name, the tokenizer does not have, or that is another token there.
     """
-    check_architecture(config, wanted_model_type)
+    beside = f" in {folder}" if folder else ""
+    check_architecture(config, wanted_model_type, f"config.json{beside}")
     rows = vocabulary_rows(config)
-    top = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    top = max(vocabulary.values(), default=-1)
     if top >= rows:
         raise ModelError(
             "tokenizer and configuration disagree",
-            where=f"tokenizer.json beside a {wanted_model_type} config.json",
+            where=f"tokenizer.json beside a {wanted_model_type} config.json{beside}",
             got=f"token ids up to {top}, embeddings for {rows}",
             allowed=f"ids up to {rows - 1}",
-            fix="use the tokenizer.json that came with these weights",
+            fix=fix,
         )
-    for key in NEEDED_TOKENS.get(wanted_model_type, ()):
-        index = config.get(key)
-        if not isinstance(index, int) or tokenizer.id_to_token(index) is None:
+    for key, token in NEEDED_TOKENS.get(wanted_model_type, {}).items():
+        got = _token_fault(config.get(key), token, tokenizer)
+        if got:
             raise ModelError(
                 "tokenizer and configuration disagree",
-                where=f"{key} of config.json",
-                got="not named" if index is None else f"{index}, which the tokenizer does not have",
-                allowed="the id of a token of tokenizer.json",
-                fix="use the config.json and tokenizer.json that came with these weights",
+                where=f"{key} of config.json{beside}",
+                got=got,
+                allowed=f"the id of {token} in tokenizer.json",
+                fix=fix,
             )
+    if len(vocabulary) < MIN_FILLED_FRAC * rows:
+        _log.warning(
+            "tokenizer.json%s has %d tokens for %d embedding rows: it may be another model's than the weights",
+            beside,
+            len(vocabulary),
+            rows,
+        )
+
+
+def _token_fault(index: Any, token: str, tokenizer: Tokenizer) -> str:
+    if not isinstance(index, int) or isinstance(index, bool):
+        return "not named" if index is None else f"{index!r}, which is no id"
+    # The binding takes unsigned numbers alone.
+    found = tokenizer.id_to_token(index) if index >= 0 else None
+    if found is None:
+        return f"{index}, which the tokenizer does not have"
+    return "" if found == token else f"{index}, which is {found} in the tokenizer"
 
 
 def vocabulary_rows(config: Mapping[str, Any]) -> int:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from catalog import StorageError
-from models.weights.folder import weights_root
+from models.weights.root import weights_root
 
 PARTIAL = ".partial"
 STALE_S = 24 * 3600
@@ -66,11 +66,38 @@ def _open_to_readers(folder: Path) -> None:
 
 
 def _move(partial: Path, place: Path, replace: bool) -> None:
-    if replace and place.exists():
-        old = Path(tempfile.mkdtemp(prefix=f"{place.name}-old-", dir=partial.parent))
-        os.replace(place, old / place.name)
-        os.replace(partial, place)
-        shutil.rmtree(old, ignore_errors=True)
+    if replace:
+        take_place(partial, place)
     else:
         # Over a folder that is not empty this fails: also over one that another process has just made.
         os.replace(partial, place)
+
+
+def take_place(partial: Path, place: Path) -> None:
+    """Let a filled folder take the place of another, if there is one; where that fails the other is there as before.
+
+    Args:
+        partial: On the file system of `place`; the other waits beside it meanwhile.
+        place: Where it is to be.
+
+    Raises:
+        OSError: It cannot be moved. Could the other not be put back either, the text says where it lies.
+    """
+    if not place.exists():
+        os.replace(partial, place)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{place.name}-old-", dir=partial.parent))
+    aside = old / place.name
+    try:
+        os.replace(place, aside)
+        try:
+            os.replace(partial, place)
+        except OSError:
+            # Its own failure names both paths, and leaves the other where it waits: nothing is deleted then.
+            os.replace(aside, place)
+            raise
+    except OSError:
+        if not aside.exists():
+            old.rmdir()
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -141,6 +141,7 @@ def _check_deep(folder: Path, photos: Path | None) -> None:
 
 
 def _check_language(folder: Path) -> None:
+    from models.weights import made_again, read_manifest
     from models.weights.words import BEGINNING, MAX_PERPLEXITY, measure_fluency
 
     found = measure_fluency(folder)
@@ -155,7 +156,7 @@ def _check_language(folder: Path) -> None:
             where=str(folder),
             got=f"perplexity {found.perplexity:.1f}, backwards {found.backwards:.1f}",
             allowed=f"at most {MAX_PERPLEXITY:g}, and above it backwards",
-            fix=f"moon weights fetch {folder.name} --force",
+            fix=made_again(folder, read_manifest(folder)),
         )
 
 
@@ -166,6 +167,7 @@ def _check_vision(folder: Path, photos: Path | None) -> None:
             where=str(folder),
             fix="--photos FOLDER, a folder with queries.jsonl such as tests/real",
         )
+    from models.weights import made_again, read_manifest
     from models.weights.photos import compare_preparations, labelled_photos
 
     found = compare_preparations(folder, labelled_photos(photos))
@@ -184,5 +186,5 @@ def _check_vision(folder: Path, photos: Path | None) -> None:
             where=str(folder),
             got=f"top-5 {found[0].top5_frac:.1%}, chance {found[0].top5_chance_frac:.1%}",
             allowed="at least twice chance",
-            fix=f"moon weights fetch {folder.name} --force",
+            fix=made_again(folder, read_manifest(folder)),
         )

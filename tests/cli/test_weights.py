@@ -32,6 +32,8 @@ def put(root: Path, name: str, config: dict[str, Any]) -> Path:
     folder.mkdir(parents=True)
     save_file({"a": torch.zeros(2)}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config))
+    if "model_type" in config:
+        (folder / "tokenizer.json").write_text("{}")
     write_manifest(folder, name, "Apache-2.0", {"kind": "wheel"})
     return folder
 
@@ -64,7 +66,7 @@ def test_check_reads_every_byte(root: Path) -> None:
     folder = put(root, "smollm2-135m", {"model_type": "llama"})
     done = RUNNER.invoke(app, ["weights", "check", "smollm2-135m"])
     assert done.exit_code == 0, done.output
-    assert "2 files as fetched, Apache-2.0" in done.output
+    assert "3 files as fetched, Apache-2.0" in done.output
     (folder / "config.json").write_text(json.dumps({"model_type": "lLama"}))
     done = RUNNER.invoke(app, ["weights", "check", "smollm2-135m"])
     assert done.exit_code == 1

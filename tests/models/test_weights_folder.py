@@ -145,9 +145,11 @@ def test_a_changed_byte_is_found(folder: Path) -> None:
         "[]",
         '{"schema_version": 2, "files": {}}',
         '{"schema_version": 1}',
-        '{"schema_version": 1, "files": {"a": 1}}',
-        '{"schema_version": 1, "files": {"../a": {"bytes": 1, "sha256": "0"}}}',
-        '{"schema_version": 1, "files": {"/a": {"bytes": 1, "sha256": "0"}}}',
+        '{"schema_version": 1, "files": {}}',
+        '{"schema_version": 1, "name": "a", "licence": "", "source": [], "files": {}}',
+        '{"schema_version": 1, "name": "a", "licence": "", "source": {}, "files": {"a": 1}}',
+        '{"schema_version": 1, "name": "", "licence": "", "source": {}, "files": {"../a": {"bytes": 1, "sha256": ""}}}',
+        '{"schema_version": 1, "name": "a", "licence": "", "source": {}, "files": {"/a": {"bytes": 1, "sha256": "0"}}}',
     ],
 )
 def test_a_damaged_manifest_is_told(text: str, folder: Path) -> None:
@@ -183,16 +185,24 @@ def test_a_file_more_changes_the_digest(folder: Path) -> None:
     assert folder_digest(folder) != before
 
 
-def make_tokenizer(size: int) -> Tokenizer:
-    return Tokenizer(WordLevel({f"w{index}": index for index in range(size)}, unk_token="w0"))
+def make_tokenizer(size: int, **named: int) -> Tokenizer:
+    """Words `w0` and on; an id of `named` has the token that its key of config.json stands for, if it is below size."""
+    words = {f"w{index}": index for index in range(size)}
+    tokens = NEEDED_TOKENS["qwen2_5_vl"] | {"smolvlm": "<image>"}
+    for key, index in (PICTURE_IDS | named).items():
+        if index < size:
+            del words[f"w{index}"]
+            words[tokens[key]] = index
+    return Tokenizer(WordLevel(words, unk_token="w0"))
+
+
+PICTURE_IDS = {"image_token_id": 3, "vision_start_token_id": 4, "vision_end_token_id": 5, "smolvlm": 6}
 
 
 QWEN = {
     "model_type": "qwen2_5_vl",
     "architectures": ["Qwen2_5_VLForConditionalGeneration"],
-    "image_token_id": 3,
-    "vision_start_token_id": 4,
-    "vision_end_token_id": 5,
+    **{name: index for name, index in PICTURE_IDS.items() if name != "smolvlm"},
     "text_config": {"vocab_size": 10},
 }
 
@@ -224,12 +234,16 @@ def test_a_tokenizer_larger_than_the_embeddings_is_refused() -> None:
 
 @pytest.mark.parametrize("model_type", sorted(NEEDED_TOKENS))
 def test_every_picture_token_must_be_named_and_known(model_type: str) -> None:
-    config = QWEN | {"model_type": model_type}
-    for key in NEEDED_TOKENS[model_type]:
-        for value, got in ((None, "not named"), (9, "9, which the tokenizer does not have")):
+    config = QWEN | {"model_type": model_type} | ({} if "qwen" in model_type else {"image_token_id": 6})
+    check_pair(config, make_tokenizer(9), model_type)
+    faults = {None: "not named", 9: "9, which the tokenizer does not have", -1: "-1, which the tokenizer does not have"}
+    faults |= {True: "True, which is no id", 2: "2, which is w2 in the tokenizer"}
+    for key, token in NEEDED_TOKENS[model_type].items():
+        for value, got in faults.items():
             with pytest.raises(ModelError, match="disagree") as caught:
-                check_pair(config | {key: value}, make_tokenizer(9), model_type)
-            assert caught.value.where.startswith(key)
+                check_pair(config | {key: value}, make_tokenizer(9), model_type, "/some/where")
+            assert caught.value.where == f"{key} of config.json in /some/where"
+            assert token in caught.value.allowed
             assert caught.value.got == got
 
 
@@ -239,3 +253,33 @@ def test_a_silent_configuration_means_its_classs_default() -> None:
     assert vocabulary_rows({"model_type": "llama"}) == LlamaConfig().vocab_size
     with pytest.raises(ModelError, match="how many tokens"):
         vocabulary_rows({"model_type": "no-such-model"})
+
+
+def test_the_tokens_asked_for_are_those_that_the_templates_write() -> None:
+    from models.backbones import qwen, smolvlm
+
+    needed = {"image_token_id": qwen.IMAGE, "vision_start_token_id": qwen.VISION_START}
+    needed["vision_end_token_id"] = qwen.VISION_END
+    assert NEEDED_TOKENS["qwen2_5_vl"] == NEEDED_TOKENS["qwen3_vl"] == needed
+    assert NEEDED_TOKENS["smolvlm"] == NEEDED_TOKENS["idefics3"] == {"image_token_id": smolvlm.IMAGE}
+
+
+def test_a_tokenizer_much_smaller_than_the_embeddings_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    # As Qwen2.5 and DeepSeek are published: tables filled up to a round number.
+    for tokens, rows in ((15_167, 15_194), (10_002, 10_240)):
+        check_pair({"model_type": "llama", "vocab_size": rows}, make_tokenizer(tokens), "llama", "/some/where")
+    assert not caplog.records
+    check_pair({"model_type": "llama", "vocab_size": 300}, make_tokenizer(20), "llama", "/some/where")
+    assert "/some/where has 20 tokens for 300 embedding rows" in caplog.text
+
+
+def test_a_transformers_folder_lacks_its_tokenizer(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / WEIGHTS)
+    for text, missing in (
+        ('{"model_type": "llama"}', ["tokenizer.json missing"]),
+        ('{"architecture": "resnet18"}', []),
+        ('{"architecture": "resnet18", "model_type": "timm_wrapper"}', []),
+        ("no json", []),
+    ):
+        (tmp_path / CONFIG).write_text(text)
+        assert missing_files(tmp_path) == missing

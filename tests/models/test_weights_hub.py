@@ -16,14 +16,15 @@ from catalog import ModelError
 from models.weights import check_manifest, fetch_weights, find_source, hub, weights_folder
 from models.weights import fetch as fetching
 from models.weights import known as known_weights
-from models.weights.folder import CONFIG, WEIGHTS
+from models.weights.folder import CONFIG, TOKENIZER, WEIGHTS
 from models.weights.known import HubSource, WheelSource
 from models.weights.manifest import file_sha256
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 QWEN3_VL = '{"model_type": "qwen3_vl"}'
 QWEN3_VL_BLOB = "4e8b90e9c2013767369028aab862ec54ddf9ce63"
-"""What `git hash-object` says of a file with that text."""
+EMPTY_OBJECT_BLOB = "9e26dfeeb6e641a33dae4961196235bdb965b21b"
+"""What `git hash-object` says of a file with that text, and of one with `{}`."""
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -41,6 +42,7 @@ class _Hub:
         into = Path(asked["local_dir"])
         (into / ".cache").mkdir(exist_ok=True)
         (into / CONFIG).write_text(self.config)
+        (into / TOKENIZER).write_text("{}")
         (into / WEIGHTS).write_bytes(self.data)
         return str(into)
 
@@ -49,6 +51,7 @@ class _Hub:
         siblings = [
             RepoSibling(CONFIG, blob_id=QWEN3_VL_BLOB, lfs=None),
             RepoSibling(WEIGHTS, blob_id="0" * 40, lfs=BlobLfsInfo(len(self.data), str(self.promised), 134)),
+            RepoSibling(TOKENIZER, blob_id=EMPTY_OBJECT_BLOB, lfs=None),
             RepoSibling("pytorch_model.bin", blob_id="1" * 40, lfs=None),
         ]
         return SimpleNamespace(siblings=siblings)
@@ -71,7 +74,7 @@ def test_a_snapshot_of_the_hub_is_taken_at_its_commit(fake_hub: _Hub, root: Path
     assert fake_hub.calls[0]["revision"] == "89644892e4d85e24eaac8bacfd4f463576704203"
     allowed = fake_hub.calls[0]["allow_patterns"]
     assert not [pattern for pattern in allowed if pattern.endswith((".py", ".bin", ".pth", ".pt"))]
-    assert set(check_manifest(place)["files"]) == {CONFIG, WEIGHTS}
+    assert set(check_manifest(place)["files"]) == {CONFIG, TOKENIZER, WEIGHTS}
     assert weights_folder("qwen3-vl-2b") == place
 
 
@@ -103,13 +106,13 @@ def test_a_file_that_the_hub_does_not_list_is_thrown_away(
     whole = fake_hub.snapshot_download
 
     def more(repo_id: str, **asked: Any) -> str:
-        (Path(asked["local_dir"]) / "tokenizer.json").write_text("{}")
+        (Path(asked["local_dir"]) / "extra.json").write_text("{}")
         return whole(repo_id, **asked)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", more)
     with pytest.raises(ModelError, match="did not arrive whole") as caught:
         fetch_weights("qwen3-vl-2b")
-    assert caught.value.got == "tokenizer.json"
+    assert caught.value.got == "extra.json"
 
 
 def test_an_interrupted_snapshot_goes_on_where_it_stopped(
@@ -163,8 +166,13 @@ def test_a_snapshot_at_hand_is_copied_without_the_hub(tmp_path: Path, fake_hub: 
         fetch_weights("qwen3-vl-2b", taken_from=folder)
     assert WEIGHTS in caught.value.got
     save_file({"a": torch.zeros(2)}, folder / WEIGHTS)
+    with pytest.raises(ModelError, match="incomplete") as caught:
+        fetch_weights("qwen3-vl-2b", taken_from=folder)
+    assert caught.value.got == f"{TOKENIZER} missing"
+    assert "AutoTokenizer" in caught.value.fix
+    (folder / TOKENIZER).write_text("{}")
     place = fetch_weights("qwen3-vl-2b", taken_from=folder)
-    assert set(check_manifest(place)["files"]) == {CONFIG, WEIGHTS}
+    assert set(check_manifest(place)["files"]) == {CONFIG, TOKENIZER, WEIGHTS}
     (folder / CONFIG).write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
     with pytest.raises(ModelError, match="another model") as caught:
         fetch_weights("qwen3-vl-2b", taken_from=folder, force=True)
@@ -179,8 +187,9 @@ def test_nothing_is_fetched_unasked(fake_hub: _Hub, monkeypatch: pytest.MonkeyPa
         with pytest.raises(ModelError, match="not at hand") as caught:
             weights_folder(source.name)
         assert caught.value.fix == f"moon weights fetch {source.name}"
-    with pytest.raises(ModelError, match="not at hand"):
+    with pytest.raises(ModelError, match="not at hand") as caught:
         weights_folder("someone/some-vl")
+    assert caught.value.fix == "moon weights fetch someone/some-vl --revision COMMIT"
     assert not fake_hub.calls
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from models.backbones import qwen, smolvlm
 from models.backbones.pretrained import put_weights
 
 KEPT, STORED = 2, 4
+"""Layers that `keep_layers` lets be, and layers that config.json counts."""
 LISTS = [
     (qwen.rename, "language_model.layers", "visual.blocks"),
     (smolvlm.rename, "text_model.layers", "vision_model.encoder.layers"),
@@ -44,11 +46,53 @@ def test_a_tower_deeper_than_its_config_is_told(rename: Callable[[str], str | No
     module = _Part({decoder: KEPT, tower: STORED})
     layers = module.get_submodule(decoder)
     assert isinstance(layers, nn.ModuleList)
+    module.get_submodule(decoder.rpartition(".")[0]).config = SimpleNamespace(num_stored_layers=STORED)  # type: ignore[assignment]
     whole = {f"model.{name}": tensor for name, tensor in stored({decoder: STORED, tower: STORED}).items()}
     put_weights(module, whole, rename, "here", layers)
     assert [value.item() for value in layers.state_dict().values()] == [0.0, 1.0]
-    # Numbers from `KEPT` on and below, of the tower and of a part that has no place at all.
+    # Numbers from `KEPT` on and below, of the tower and of a part that has no place at all; a decoder layer too many.
     surplus = [f"model.{tower}.{STORED}.weight", f"model.{tower}.{KEPT}.extra", f"model.{tower}.0.extra"]
+    surplus.append(f"model.{decoder}.{STORED}.weight")
     with pytest.raises(ModelError, match="do not fit") as caught:
         put_weights(module, whole | dict.fromkeys(surplus, torch.zeros(1)), rename, "here", layers)
     assert caught.value.got == "unknown: " + ", ".join(sorted(surplus))
+
+
+@pytest.mark.parametrize(("rename", "decoder", "tower"), LISTS)
+def test_a_decoder_deeper_than_its_config_is_told_where_nothing_was_cut(
+    rename: Callable[[str], str | None], decoder: str, tower: str
+) -> None:
+    module = _Part({decoder: KEPT, tower: STORED})
+    layers = module.get_submodule(decoder)
+    assert isinstance(layers, nn.ModuleList)
+    whole = {f"model.{name}": tensor for name, tensor in stored({decoder: STORED, tower: STORED}).items()}
+    with pytest.raises(ModelError, match="do not fit") as caught:
+        put_weights(module, whole, rename, "here", layers)
+    assert caught.value.got == f"unknown: model.{decoder}.2.weight, model.{decoder}.3.weight"
+
+
+def test_what_transformers_says_a_class_has_no_use_for_is_left_out() -> None:
+    module = _Part({"layers": KEPT})
+    module._keys_to_ignore_on_load_unexpected = [r"model\.layers\.2\.", "inv_freq"]  # type: ignore[assignment]
+    given = {f"model.{name}": tensor for name, tensor in stored({"layers": KEPT + 1}).items()}
+    layers = module.get_submodule("layers")
+    assert isinstance(layers, nn.ModuleList)
+    put_weights(module, given, lambda name: name.removeprefix("model."), "here", layers)
+    with pytest.raises(ModelError, match=r"unknown: model\.layers\.3\.weight"):
+        put_weights(
+            module,
+            given | {"model.layers.3.weight": torch.zeros(1)},
+            lambda name: name.removeprefix("model."),
+            "here",
+            layers,
+        )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_tensor_that_is_not_finite_is_named(value: float) -> None:
+    module = _Part({"layers": KEPT})
+    given = stored({"layers": KEPT})
+    given["layers.1.weight"][0] = value
+    with pytest.raises(ModelError, match="not finite") as caught:
+        put_weights(module, given, lambda name: name, "here")
+    assert caught.value.got == "layers.1.weight"
