@@ -77,7 +77,8 @@ def main(
     parts = {name: rows for name, keys in GROUPS.items() if (rows := _those(shots, keys))}
     found = {name: score(rows) for name, rows in parts.items()}
     gains = {name: gain(rows) for name, rows in parts.items()}
-    Console(width=180).print(as_table(found, gains))
+    shares = {name: hits(rows) for name, rows in parts.items()}
+    Console(width=180).print(as_table(found, gains, shares))
     whole = found[ALL]
     for what, value, bar, passed in (
         ("hits over area", whole.ratio, f"at least {MIN_RATIO}", whole.ratio >= MIN_RATIO),
@@ -93,7 +94,8 @@ def main(
         "seed": seed,
         "num_pairs": len(pairs),
         "small_frac": SMALL_FRAC,
-        "scores": as_data(found, gains),
+        "scores": as_data(found, gains, shares),
+        "shots": [asdict(shot) for shot in shots],
         "commit": commit(),
         "machine": machine(),
     }
@@ -107,13 +109,21 @@ def gain(shots: Sequence[Shot]) -> Difference:
     The 95 % interval resamples whole products, variants of one together, with all their photographs and both maps of
     each, as the ablation's intervals do.
     """
+    return _paired(shots, [shot.random_hit for shot in shots])
+
+
+def hits(shots: Sequence[Shot]) -> Difference:
+    """Share of hits, at least one photograph, with an interval over products as that of `gain`."""
+    return _paired(shots, [0.0] * len(shots))
+
+
+def _paired(shots: Sequence[Shot], others: Sequence[float]) -> Difference:
     ids = tuple(str(number) for number in range(len(shots)))
     groups = tuple(shot.group for shot in shots)
-    trained, random = (
-        Outcome(ids, groups, np.array([getattr(shot, name) for shot in shots], dtype=np.float64))
-        for name in ("hit", "random_hit")
+    trained, other = (
+        Outcome(ids, groups, np.array(values, dtype=np.float64)) for values in ([shot.hit for shot in shots], others)
     )
-    return paired_difference([trained], [random], num_bootstrap=NUM_BOOTSTRAP, confidence=CONFIDENCE, seed=SEED)
+    return paired_difference([trained], [other], num_bootstrap=NUM_BOOTSTRAP, confidence=CONFIDENCE, seed=SEED)
 
 
 def gain_lines(found: Mapping[str, Score], gains: Mapping[str, Difference]) -> list[str]:
@@ -132,16 +142,19 @@ def gain_lines(found: Mapping[str, Score], gains: Mapping[str, Difference]) -> l
     return lines
 
 
-def as_data(found: Mapping[str, Score], gains: Mapping[str, Difference]) -> dict[str, dict[str, Any]]:
-    """Each group's score as plain data, with what training adds to the hits."""
+def as_data(
+    found: Mapping[str, Score], gains: Mapping[str, Difference], shares: Mapping[str, Difference]
+) -> dict[str, dict[str, Any]]:
+    """Each group's score as plain data, with the interval of its hits and what training adds to them."""
     told = {}
     for name, one in found.items():
-        more = gains[name]
-        told[name] = asdict(one) | {"hit_gain": more.value, "hit_gain_low": more.low, "hit_gain_high": more.high}
+        more, share = gains[name], shares[name]
+        told[name] = asdict(one) | {"hit_low": share.low, "hit_high": share.high}
+        told[name] |= {"hit_gain": more.value, "hit_gain_low": more.low, "hit_gain_high": more.high}
     return told
 
 
-def as_table(found: Mapping[str, Score], gains: Mapping[str, Difference]) -> Table:
+def as_table(found: Mapping[str, Score], gains: Mapping[str, Difference], shares: Mapping[str, Difference]) -> Table:
     """One row a group of photographs, shares in per cent."""
     table = Table(
         "photographs",
@@ -162,7 +175,7 @@ def as_table(found: Mapping[str, Score], gains: Mapping[str, Difference]) -> Tab
             name,
             str(one.n),
             f"{100 * one.hit_frac:.1f}",
-            f"{100 * one.hit_low:.1f}-{100 * one.hit_high:.1f}",
+            f"{100 * shares[name].low:.1f}-{100 * shares[name].high:.1f}",
             f"{100 * one.area_frac:.1f}",
             f"{one.ratio:.2f}",
             f"{100 * one.heat_in_frac:.1f}",

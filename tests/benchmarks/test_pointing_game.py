@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.case_study.__main__ import _pointing
-from benchmarks.pointing_game import ALL, GROUPS, SMALL, as_data, as_table, gain, gain_lines, kept_or_temporary
+from benchmarks.pointing_game import ALL, GROUPS, SMALL, as_data, as_table, gain, gain_lines, hits, kept_or_temporary
 from models.inside import HeatMap
 from models.inside.pointing import PRODUCT, QUERY, Shot, score, shot_of
 from tests.models import shop
@@ -32,7 +31,7 @@ def test_groups_part_the_photographs() -> None:
 def test_the_table_shows_shares_in_per_cent() -> None:
     console = Console(width=200)
     with console.capture() as shown:
-        console.print(as_table({"all": score(SHOTS)}, {"all": gain(SHOTS)}))
+        console.print(as_table({"all": score(SHOTS)}, {"all": gain(SHOTS)}, {"all": hits(SHOTS)}))
     text = shown.get()
     for value in ("66.7", "40.0", "1.67", "60.0", "+0.20", "+0.0 (-100.0 to +50.0)"):
         assert value in text
@@ -41,7 +40,8 @@ def test_the_table_shows_shares_in_per_cent() -> None:
 def test_the_page_tells_the_game_of_its_own_model_only(tmp_path: Path) -> None:
     path = tmp_path / "pointing_game.json"
     assert _pointing(path, "mine") == ""
-    path.write_text(json.dumps({"model": "mine", "scores": {"all": asdict(score(SHOTS))}}), encoding="utf-8")
+    told = as_data({"all": score(SHOTS)}, {"all": gain(SHOTS)}, {"all": hits(SHOTS)})
+    path.write_text(json.dumps({"model": "mine", "scores": told}), encoding="utf-8")
     assert "1.67 times" in _pointing(path, "mine")
     assert _pointing(path, "another") == ""
 
@@ -84,6 +84,13 @@ def test_what_training_adds_is_paired_and_resampled_by_product() -> None:
     assert (two.value, two.low, two.high) == (0.5, 0.5, 0.5)
 
 
+def test_hits_are_resampled_by_product() -> None:
+    found = hits(PLAYED)
+    assert (found.value, found.n) == (0.75, 4)
+    # Of the three products mugs and bags hit always and hats never: one resample in 27 is hats alone.
+    assert (found.low, found.high) == (0.0, 1.0)
+
+
 def test_no_difference_anywhere_is_no_certainty() -> None:
     same = gain(PLAYED[1:3])
     assert same.value == 0.0
@@ -98,7 +105,7 @@ def test_small_boxes_are_told_apart() -> None:
     parts = {ALL: PLAYED, SMALL: small}
     found = {name: score(rows) for name, rows in parts.items()}
     gains = {name: gain(rows) for name, rows in parts.items()}
-    told = json.loads(json.dumps(as_data(found, gains)))
+    told = json.loads(json.dumps(as_data(found, gains, {name: hits(PLAYED) for name in found})))
     assert told[SMALL]["n"] == 2
     assert (told[SMALL]["hit_frac"], told[SMALL]["random_hit_frac"]) == (1.0, 0.5)
     assert [told[SMALL][key] for key in ("hit_gain", "hit_gain_low", "hit_gain_high")] == [0.5, 0.5, 0.5]
