@@ -23,23 +23,38 @@ _CGROUP_STAT = Path("/sys/fs/cgroup/memory.stat")
 _UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16", "sve_bf16": "SVE-BF16", "bf16": "NEON-BF16"}
 
 
-def choose_device(wanted: str) -> tuple[torch.device, str]:
+def choose_device(wanted: str, where: str = "train.device") -> tuple[torch.device, str]:
     """The device and the reason for it.
 
     Args:
-        wanted: `auto`, `cpu` or `cuda`.
+        wanted: `auto`, `cpu`, `cuda`, or one GPU of several, such as `cuda:1`.
+        where: The key that says so, for the message.
 
     Raises:
-        ModelError: A GPU was asked for and there is none.
+        ModelError: A GPU was asked for that is not there, or the name is no device's.
     """
     present = torch.cuda.is_available()
-    if wanted == "cuda" and not present:
-        raise ModelError(
-            "a GPU was asked for and torch sees none", got="cuda", allowed="cpu", fix="set device to auto or cpu"
-        )
     if wanted == "auto":
         return torch.device("cuda" if present else "cpu"), "a GPU is there" if present else "no GPU is there"
-    return torch.device(wanted), "as configured"
+    fix = f"set {where} to auto or cpu"
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        allowed = "auto, cpu, cuda, or cuda:N for one GPU of several"
+        raise ModelError("no device has this name", where=where, got=wanted, allowed=allowed, fix=fix) from None
+    if device.type == "cuda" and not present:
+        raise ModelError(
+            "a GPU was asked for and torch sees none", where=where, got=wanted, allowed="auto or cpu", fix=fix
+        )
+    if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
+        raise ModelError(
+            "a GPU was asked for that this machine has not",
+            where=where,
+            got=wanted,
+            allowed=f"auto, cpu, cuda, or cuda:0 to cuda:{torch.cuda.device_count() - 1}",
+            fix=f"set {where} to one of these; cuda alone is the first",
+        )
+    return device, "as configured"
 
 
 def choose_precision(wanted: str, device: torch.device, hidden_size: int | None = None) -> tuple[str, str]:

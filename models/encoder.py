@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -29,9 +29,11 @@ from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser
 
 BATCH_SIZE, MAX_ROWS = 64, 16
 """Items read at a time, and rows of like length encoded together."""
-MAX_CACHED_PICTURES = 8192
-"""Pictures whose tower features are kept: an evaluation embeds the same products under many hide sets, and only the
-decoder's part of the work differs."""
+CACHE_BYTES = 1 << 30
+"""Most memory for the tower features that are kept: an evaluation embeds the same products under many hide sets, and
+only the decoder's part of the work differs. Bytes, not pictures, because one takes from 5 KB (nano) to 1.6 MB (Qwen3-VL
+2B at 224 px), and no more, because every worker of a service holds a cache of its own."""
+DEVICE_KEY = "serving.device (the argument device of MoonEncoder.load)"
 
 
 class MoonEncoder:
@@ -71,7 +73,7 @@ class MoonEncoder:
         self.config: ModelConfig = model.config
         self.dims = check_dims(self.config, dims)
         self.digest = prefix_digest(digest, self.config, self.dims)
-        self._seen = _SeenCache(MAX_CACHED_PICTURES)
+        self._seen = _SeenCache(CACHE_BYTES)
 
     @classmethod
     def load(
@@ -87,17 +89,17 @@ class MoonEncoder:
 
         Args:
             folder: With `model.safetensors`, `config.json`, `tokenizer.json` and `lineage.json`.
-            device: `auto`, `cpu` or `cuda`.
+            device: `auto`, `cpu`, `cuda`, or one GPU of several, such as `cuda:1`.
             store: Core-region candidates found before; without it they are found when needed.
             limits: What a photograph may cost.
             dims: Length of the vectors, as in the constructor.
 
         Raises:
-            ModelError: The folder is incomplete, damaged, of another schema, its core regions cannot be had here, or
-                its model was not trained for vectors of `dims` numbers.
+            ModelError: The folder is incomplete, damaged, of another schema, its core regions cannot be had here, its
+                model was not trained for vectors of `dims` numbers, or the device is not there.
         """
         folder = Path(folder)
-        where, _ = choose_device(device)
+        where, _ = choose_device(device, DEVICE_KEY)
         found = read_model_folder(folder)
         regions = core_regions(found.config, found.regions, folder, store)
         if regions is not None and found.regions_digest and regions.digest != found.regions_digest:
@@ -170,26 +172,23 @@ class MoonEncoder:
         keys = [hashlib.sha256(square.tobytes()).digest() for square in squares]
         known = self._seen.get(keys)
         missing = {key: square for key, square in zip(keys, squares, strict=True) if key not in known}
+        parts = []
         if missing or not squares:
-            made = self.model.see(self.processor.pixels(list(missing.values())).to(self.device))
-            if not squares:
-                return self.model.project(made)
-            # A clone of a row, so that one kept picture does not hold its whole batch in memory.
-            fresh = {key: made.map(partial(_row, row=row)) for row, key in enumerate(missing)}
-            self._seen.put(fresh)
-            known |= fresh
-        kept = [known[key] for key in keys]
-        return self.model.project(
-            SeenPictures(
-                torch.stack([one.grid_NKV for one in kept]),
-                torch.stack([one.pooled_NP for one in kept]),
-                tuple(torch.stack(level) for level in zip(*(one.deep for one in kept), strict=True)),
-            )
-        )
+            parts.append(self.model.see(self.processor.pixels(list(missing.values())).to(self.device)))
+            self._seen.put(list(missing), parts[0])
+        if known:
+            parts.append(_joined(list(known.values()), torch.stack).map(lambda values: values.to(self.device)))
+        place = {key: row for row, key in enumerate([*missing, *known])}
+        rows_N = torch.tensor([place[key] for key in keys], device=self.device, dtype=torch.long)
+        return self.model.project(_joined(parts, torch.cat).map(lambda values: values.index_select(0, rows_N)))
 
 
-def _row(values: torch.Tensor, row: int) -> torch.Tensor:
-    return values[row].clone()
+def _joined(parts: list[SeenPictures], join: Callable[[list[torch.Tensor]], torch.Tensor]) -> SeenPictures:
+    return SeenPictures(
+        join([one.grid_NKV for one in parts]),
+        join([one.pooled_NP for one in parts]),
+        tuple(join(list(level)) for level in zip(*(one.deep for one in parts), strict=True)),
+    )
 
 
 def core_regions(
@@ -202,12 +201,21 @@ def core_regions(
 
 
 class _SeenCache:
-    """What the tower saw, a picture at a time; least recently used out first; safe under threads."""
+    """What the tower saw, a picture at a time, in the machine's memory: a GPU's is for the model and its batch.
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    Least recently used out first; safe under threads.
+
+    Args:
+        max_bytes: Never exceeded; a picture that alone is larger is not kept.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes, self.num_bytes = max_bytes, 0
         self._kept: OrderedDict[bytes, SeenPictures] = OrderedDict()
         self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     def get(self, keys: list[bytes]) -> dict[bytes, SeenPictures]:
         with self._lock:
@@ -216,11 +224,31 @@ class _SeenCache:
                 self._kept.move_to_end(key)
         return found
 
-    def put(self, fresh: dict[bytes, SeenPictures]) -> None:
+    def put(self, keys: list[bytes], seen: SeenPictures) -> None:
+        """Keep the pictures of `seen`, whose row n is that of key n."""
+        if not keys:
+            return
+        on_cpu = seen.map(torch.Tensor.cpu)
+        size = _num_bytes(on_cpu) // len(keys)
+        if size > self.max_bytes:
+            return
         with self._lock:
-            self._kept |= fresh
-            while len(self._kept) > self.size:
-                self._kept.popitem(last=False)
+            for row, key in enumerate(keys):
+                if key in self._kept:  # another thread was faster
+                    continue
+                while self.num_bytes + size > self.max_bytes:
+                    self.num_bytes -= _num_bytes(self._kept.popitem(last=False)[1])
+                self._kept[key] = on_cpu.map(partial(_row, row=row))
+                self.num_bytes += size
+
+
+def _row(values: torch.Tensor, row: int) -> torch.Tensor:
+    """A clone, so that one kept picture does not hold its whole batch in memory."""
+    return values[row].clone()
+
+
+def _num_bytes(seen: SeenPictures) -> int:
+    return sum(one.nbytes for one in (seen.grid_NKV, seen.pooled_NP, *seen.deep))
 
 
 def _chunks(items: Iterable[tuple[str, Encoded]], size: int) -> Iterator[list[tuple[str, Encoded]]]:

@@ -16,9 +16,9 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     apply_rotary_pos_emb_vision,
 )
 
-from catalog import ModelError
 from models import tokens
 from models.backbones.base import PictureFeatures, PictureLayout, SeenPictures
+from models.backbones.layouts import token_side
 from models.config import ModelConfig, NanoConfig
 from models.template import Mark, Positions, Template, token_id
 from models.tokens import SPECIAL_TOKENS
@@ -105,19 +105,8 @@ def layout(config: ModelConfig, spec: dict[str, Any] | None) -> PictureLayout:
         ModelError: Not even one token a picture fits.
     """
     step = config.nano.patch_px * config.nano.merge_size
-    pictures = config.max_images * (2 if config.use_crops else 1)
-    blocks = config.image_side_px // step
-    if config.max_picture_tokens is not None:
-        blocks = min(blocks, math.isqrt(config.max_picture_tokens // pictures))
-    if blocks < 1:
-        raise ModelError(
-            "token budget is too small for the pictures of a product",
-            where="model.max_picture_tokens",
-            got=str(config.max_picture_tokens),
-            allowed=f"at least {pictures}: one token for each of {pictures} pictures",
-            fix="raise it, or lower model.max_images",
-        )
-    return PictureLayout(blocks * step, blocks, blocks)
+    side = token_side(config, step)
+    return PictureLayout(side * step, side, side)
 
 
 def template(tokenizer: Tokenizer) -> Template:

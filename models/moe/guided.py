@@ -124,7 +124,8 @@ class GuidedMoe(nn.Module):
         h_GD = h_TD.index_select(0, guided_G) if len(guided_G) else h_TD.new_zeros((0, h_TD.shape[1]))
         y_TD.index_add_(0, guided_G, self.guided(h_GD, expert_G1, gate_G1).to(y_TD.dtype))
         if self.shared is not None:
-            y_TD = y_TD + self.shared(h_TD)
+            # As one sequence: an FFN that is a mixture of experts itself takes no bare list of tokens.
+            y_TD = y_TD + self.shared(h_TD.unsqueeze(0)).squeeze(0)
         if self.recorder is not None and not self.in_view.again:
             fired = Fired.at(types_BL.shape, place_T[routed_R], choice, place_T[guided_G], expert_G1.squeeze(-1))
             self.recorder.append(fired)

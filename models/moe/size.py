@@ -10,7 +10,7 @@ NUM_GUIDED = 2
 
 
 def moe_parameters(config: MoeConfig, hidden: int, ffn: int) -> dict[str, int]:
-    """Parameters of ONE layer; times `len(config.layers)` for all of them.
+    """Parameters of ONE layer; times as many as `chosen_layers` gives for all of them.
 
     Args:
         config: The experts, or the dense twin.

@@ -7,10 +7,12 @@ before it got here is noticed instead of cropped wrongly.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -135,7 +137,8 @@ class RegionStore:
             detector_digest: Refuse the regions of any other detector; None reads whatever is there.
 
         Raises:
-            ModelError: No such file, a damaged one, another schema version, or another detector's.
+            ModelError: No such file, a damaged one, another schema version, another detector's, or a row that is no
+                list of boxes with a score each; names the file, and the row counted from 0.
         """
         path = Path(folder) / FILE_NAME
         again = "detect again: run the step detect_regions"
@@ -155,11 +158,54 @@ class RegionStore:
                 allowed=str(SCHEMA_VERSION),
                 fix=again,
             )
-        store = cls(metadata[_DETECTOR_KEY].decode())
+        if _DETECTOR_KEY not in metadata:
+            raise ModelError("stored regions do not say whose they are", where=str(path), fix=again)
+        store = cls(metadata[_DETECTOR_KEY].decode(errors="replace"))
         if detector_digest is not None:
             store.check_detector(detector_digest, str(path))
-        for row in table.to_pylist():
+        if table.schema.names != _SCHEMA.names:
+            raise ModelError(
+                "stored regions have other columns",
+                where=str(path),
+                got=", ".join(table.schema.names),
+                allowed=", ".join(_SCHEMA.names),
+                fix=again,
+            )
+        try:
+            table = table.cast(_SCHEMA)
+        except pa.ArrowException as error:
+            raise ModelError("stored regions are damaged", where=str(path), got=str(error), fix=again) from None
+        for number, row in enumerate(table.to_pylist()):
+            problem = _problem_of(row)
+            if problem:
+                raise ModelError(
+                    "stored regions are damaged",
+                    where=f"{path}, row {number} of key {row['key']}",
+                    got=problem,
+                    allowed="boxes of four finite numbers, a finite score for each, and the picture's size",
+                    fix=again,
+                )
             x_y = zip(row["boxes"], row["scores"], strict=True)
             candidates = [Candidate((box[0], box[1], box[2], box[3]), score) for box, score in x_y]
             store.add(row["key"], (row["width_px"], row["height_px"]), candidates)
         return store
+
+
+def _problem_of(row: dict[str, Any]) -> str:
+    """What is wrong with a row whose columns have the right types; empty where nothing is."""
+    absent = [name for name, value in row.items() if value is None]
+    if absent:
+        return f"no {', '.join(absent)}"
+    boxes, scores = row["boxes"], row["scores"]
+    if len(boxes) != len(scores):
+        return f"{len(boxes)} boxes and {len(scores)} scores"
+    for box, score in zip(boxes, scores, strict=True):
+        if box is None or len(box) != 4 or not all(_is_finite(one) for one in box):
+            return f"the box {box}"
+        if not _is_finite(score):
+            return f"the score {score}"
+    return ""
+
+
+def _is_finite(number: float | None) -> bool:
+    return number is not None and math.isfinite(number)

@@ -11,6 +11,7 @@ from torch import nn
 from models.batch import joined
 from models.config import ModelConfig, TrainConfig
 from models.devices import free_bytes, product_rate
+from models.moe.upcycle import chosen_layers
 from models.training.chunks import plan_at_once, plans_of
 from models.training.data import TrainSet
 from models.training.estimate import GIB, Estimate, check_experts, check_fits
@@ -20,26 +21,31 @@ from models.training.workload import Workload, estimate_training
 _log = logging.getLogger(__name__)
 
 
-def check_experts_fit(model: ModelConfig, backbone: Any | None, device: torch.device) -> None:
-    """Refuse more experts than there is memory for, before any is made.
+def check_experts_fit(model: ModelConfig, backbone: Any | None, device: torch.device, num_processes: int = 1) -> None:
+    """Refuse more experts than there is memory for in one process, before any is made.
 
     Args:
         model: The model's section.
         backbone: With its weights; None for `nano`, whose sizes the section tells.
         device: Where the experts will learn.
+        num_processes: That train on this machine.
 
     Raises:
-        ModelError: They do not fit.
+        ModelError: They do not fit, or a layer is named that the decoder has not.
     """
     if not model.moe.layers or model.moe.kind == "dense":
         return
-    hidden, inner = model.nano.hidden_size, model.nano.ffn_size
+    hidden, inner, num_layers = model.nano.hidden_size, model.nano.ffn_size, model.nano.num_layers
     if backbone is not None:
-        ffn = getattr(backbone.decoder_layers()[0], backbone.ffn_name)
-        hidden = backbone.hidden_size
-        linear = [one for one in ffn.modules() if isinstance(one, nn.Linear)]
-        inner = max(max(one.in_features, one.out_features) for one in linear)
-    check_experts(model.moe, hidden, inner, len(set(model.moe.layers)), free_bytes(device), _named(device))
+        hidden, num_layers = backbone.hidden_size, len(backbone.decoder_layers())
+    chosen = chosen_layers(model.moe, num_layers)
+    if backbone is not None:
+        ffns = [getattr(backbone.decoder_layers()[index], backbone.ffn_name) for index in chosen]
+        linear = [one for ffn in ffns for one in ffn.modules() if isinstance(one, nn.Linear)]
+        # None in an FFN that is a mixture of experts itself: low-rank experts do not ask, full ones are refused there.
+        inner = max((max(one.in_features, one.out_features) for one in linear), default=0)
+    available = _free_for_one(device, num_processes)
+    check_experts(model.moe, hidden, inner, len(chosen), available, _named(device))
 
 
 def estimated(
@@ -83,9 +89,8 @@ def estimated(
 
 def available_bytes(estimate: Estimate, train: TrainConfig, device: torch.device) -> int:
     """Memory for one process, its parameters included, wherever those lie already."""
-    if device.type == "cuda":
-        return free_bytes(device)
-    return free_bytes(device) // train.num_processes + estimate.memory.parameters
+    free = _free_for_one(device, train.num_processes)
+    return free if device.type == "cuda" else free + estimate.memory.parameters
 
 
 def check_memory(estimate: Estimate, train: TrainConfig, device: torch.device) -> None:
@@ -114,6 +119,11 @@ def costs(estimate: Estimate, peak_bytes: int) -> dict[str, float]:
         "estimated_bytes": estimate.memory.total,
         "peak_bytes": peak_bytes,
     }
+
+
+def _free_for_one(device: torch.device, num_processes: int) -> int:
+    """Bytes still free for each of this machine's processes: a GPU is one's own, memory is everybody's."""
+    return free_bytes(device) if device.type == "cuda" else free_bytes(device) // num_processes
 
 
 def _named(device: torch.device) -> str:

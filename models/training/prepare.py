@@ -81,7 +81,7 @@ def prepare(
     loaded = load_backbone(model)
     texts = catalog_texts(catalog, splits)
     tokenizer = loaded[1] if loaded else train_tokenizer(texts, model.nano.vocab_size)
-    check_experts_fit(model, loaded[0] if loaded else None, device)
+    check_experts_fit(model, loaded[0] if loaded else None, device, train.num_processes)
     layout = picture_layout(model)
     finder = regions if model.use_crops else None
     processor = Processor.of(tokenizer, model, PictureMaker(layout.side_px, finder, limits))
@@ -152,6 +152,7 @@ def keep_features(
     seed = 1  # not the training's: trainings under other seeds may share what the tower saw
     views = range(2 if processor.config.use_crops else 1)
     squares: dict[str, np.ndarray] = {}
+    refs: dict[str, str] = {}
     keys: dict[str, str] = {}
     for shot in dataset.shots():
         for view in views:
@@ -159,6 +160,7 @@ def keep_features(
             content = hashlib.sha256(square.tobytes()).hexdigest()
             keys[picture_key(shot.key, view)] = content
             squares.setdefault(content, square)
+            refs.setdefault(content, shot.photo.ref)
     strong_keys = {
         keys[picture_key(Shot(pair.photo, pair.text).key, view)]
         for pair in dataset.table.pairs()
@@ -175,6 +177,7 @@ def keep_features(
             lambda pixels_NCHW: moon.to(device).see(pixels_NCHW.to(device)),
             processor.normalised,
             progress=_Every(20.0, "the vision tower has seen %d of %d pictures"),
+            named=refs.__getitem__,
         )
         if wanted:
             told = "strong crops of %d pictures" if strong else "%d pictures"

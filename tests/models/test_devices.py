@@ -10,6 +10,7 @@ import torch
 from catalog import ModelError
 from models import devices
 from models.devices import choose_device, choose_precision
+from models.encoder import MoonEncoder
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -65,12 +66,44 @@ def test_without_torchs_own_answer_the_kernel_is_asked(monkeypatch: pytest.Monke
 
 def test_a_gpu_asked_for_and_absent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ModelError, match="torch sees none"):
-        choose_device("cuda")
+    for wanted in ("cuda", "cuda:1"):
+        with pytest.raises(ModelError, match="torch sees none") as caught:
+            choose_device(wanted)
+        assert (caught.value.where, caught.value.got) == ("train.device", wanted)
+        assert caught.value.fix == "set train.device to auto or cpu"
+    with pytest.raises(ModelError) as caught:
+        choose_device("cuda", "serving.device")
+    assert caught.value.where == "serving.device"
+    assert "serving.device" in caught.value.fix
     assert choose_device("auto") == (CPU, "no GPU is there")
     assert choose_device("cpu") == (CPU, "as configured")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_device("auto") == (GPU, "a GPU is there")
+    assert choose_device("cuda") == (GPU, "as configured")
+
+
+def test_one_gpu_of_several_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:1") == (torch.device("cuda:1"), "as configured")
+    with pytest.raises(ModelError, match="this machine has not") as caught:
+        choose_device("cuda:2")
+    assert caught.value.where == "train.device"
+    assert "cuda:0 to cuda:1" in caught.value.allowed
+
+
+@pytest.mark.parametrize("wanted", ["gpu", "cuda:x", ""])
+def test_a_name_that_is_no_devices_is_an_error(wanted: str) -> None:
+    with pytest.raises(ModelError, match="no device has this name") as caught:
+        choose_device(wanted)
+    assert (caught.value.where, caught.value.got) == ("train.device", wanted)
+
+
+def test_the_encoder_names_the_services_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ModelError, match="torch sees none") as caught:
+        MoonEncoder.load(tmp_path, device="cuda")
+    assert "serving.device" in caught.value.where
 
 
 def test_pages_of_read_files_are_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from models.moe import dispatch
 from models.moe.dispatch import has_grouped_product, mix
 
 T, K, E, D, INNER = 7, 2, 4, 8, 8
@@ -107,3 +108,44 @@ def test_the_cpu_takes_its_own_loop() -> None:
     weight = torch.zeros(2, 8, 8)
     assert not has_grouped_product(torch.device("cpu"), torch.bfloat16, weight)
     assert not has_grouped_product(torch.device("cuda"), torch.float32, weight)
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "shapes", "expected"),
+    [
+        ((8, 0), torch.bfloat16, [(3, 16, 8), (3, 8, 24)], True),
+        ((9, 0), torch.bfloat16, [(3, 16, 8), (3, 8, 24)], True),
+        ((7, 5), torch.bfloat16, [(3, 16, 8), (3, 8, 24)], False),
+        ((9, 0), torch.float32, [(3, 16, 8), (3, 8, 24)], False),
+        ((9, 0), torch.float16, [(3, 16, 8), (3, 8, 24)], False),
+        # Each side of each matrix, but not the number of experts.
+        ((9, 0), torch.bfloat16, [(3, 12, 8), (3, 8, 24)], False),
+        ((9, 0), torch.bfloat16, [(3, 16, 8), (3, 8, 20)], False),
+        ((9, 0), torch.bfloat16, [(3, 16, 4), (3, 8, 24)], False),
+    ],
+)
+def test_a_gpu_takes_the_grouped_product_where_it_has_one_and_rows_are_aligned(
+    monkeypatch: pytest.MonkeyPatch,
+    capability: tuple[int, int],
+    dtype: torch.dtype,
+    shapes: list[tuple[int, ...]],
+    expected: bool,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
+    weights = [torch.zeros(shape) for shape in shapes]
+    assert has_grouped_product(torch.device("cuda"), dtype, *weights) is expected
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_the_way_is_the_one_that_the_device_has(monkeypatch: pytest.MonkeyPatch, has_it: bool) -> None:
+    taken: list[str] = []
+
+    def by_product(h_TD: torch.Tensor, *rest: object) -> torch.Tensor:
+        taken.append("product")
+        return h_TD
+
+    monkeypatch.setattr(dispatch, "has_grouped_product", lambda *args: has_it)
+    monkeypatch.setattr(dispatch, "_by_product", by_product)
+    h, gate, (expert, *weights) = _problem(True, True, torch.float32)
+    mix(h, expert, gate, *weights, gated=True)
+    assert taken == ["product"] * has_it

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPatchEmbed, Qwen2_5_VLModel
 
+from catalog import ModelError
+from models.backbones import picture_layout
 from models.backbones.nano import NanoBackbone, cosine_filters, patches_of_pixels, qwen_config
 from models.batch import Batch
 from models.moon import MoonModel
+from models.pictures import PictureMaker
 from models.processor import Processor
 from models.tokenizer import train_tokenizer
+from models.tokens import PICTURE_TYPES
 from tests.models import shop
 
 TEXTS = ["Lovely red mug", "black box number 3", "Home > Mug", "colour: red"]
@@ -18,8 +24,6 @@ TEXTS = ["Lovely red mug", "black box number 3", "Home > Mug", "colour: red"]
 
 @pytest.fixture(scope="module")
 def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
-    from models.pictures import PictureMaker
-
     config = shop.tiny_model(slots=False)
     catalog = shop.make_shop(tmp_path_factory.mktemp("shop"))
     processor = Processor.of(train_tokenizer(TEXTS, 400), config, PictureMaker(32, shop.regions()))
@@ -126,3 +130,47 @@ def test_seeded_weights_leave_the_global_generator_alone() -> None:
     assert torch.equal(torch.rand(3), expected)
     two = MoonModel.seeded(shop.tiny_model(), 400, seed=1).state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("budget", "max_images", "use_crops", "side"),
+    [
+        (None, 2, True, 6),
+        (144, 2, True, 6),  # 4 pictures of 36 tokens
+        (143, 2, True, 5),
+        (100, 2, True, 5),
+        (99, 2, True, 4),
+        (99, 2, False, 6),  # without crops there are half as many
+        (4, 2, True, 1),
+        (10_000, 2, True, 6),  # the wish is a limit too
+    ],
+)
+def test_a_budget_of_picture_tokens_lowers_the_resolution(
+    budget: int | None, max_images: int, use_crops: bool, side: int
+) -> None:
+    config = shop.tiny_model(image_side_px=96, max_picture_tokens=budget, max_images=max_images, use_crops=use_crops)
+    layout = picture_layout(config)
+    assert (layout.rows, layout.columns, layout.side_px) == (side, side, 16 * side)
+
+
+def test_a_budget_below_one_token_a_picture_is_refused() -> None:
+    with pytest.raises(ModelError, match="token budget is too small") as caught:
+        picture_layout(shop.tiny_model(max_picture_tokens=3))
+    assert (caught.value.where, caught.value.got) == ("model.max_picture_tokens", "3")
+    assert "at least 4" in caught.value.allowed
+
+
+@pytest.mark.parametrize("budget", [4, 15, 16])
+def test_a_product_takes_no_more_picture_tokens_than_its_budget(tmp_path: Path, budget: int) -> None:
+    config = shop.tiny_model(max_picture_tokens=budget)
+    layout, tokenizer = picture_layout(config), train_tokenizer(TEXTS, 400)
+    processor = Processor.of(tokenizer, config, PictureMaker(layout.side_px, shop.regions()))
+    items = list(shop.make_shop(tmp_path).items())[:2]  # each has more photographs than two
+    batch = processor.collate([processor.product(item) for item in items])
+    counted = [sum(kind in PICTURE_TYPES for kind in types) for types in batch.types_BL.tolist()]
+    assert counted == [4 * layout.num_tokens] * 2
+    assert max(counted) <= budget
+    model = MoonModel.seeded(config, tokenizer.get_vocab_size(), seed=1).eval()
+    with torch.inference_mode():
+        vectors = model(batch)
+    assert torch.allclose(vectors.norm(dim=1), torch.ones(2), atol=1e-5)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 
 from catalog import ProductItem, QueryItem
+from models.backbones import SeenPictures
 from models.batch import collate
-from models.encoder import MoonEncoder
+from models.encoder import MoonEncoder, _SeenCache
 from models.folder import write_model_folder
 from models.pictures import PictureMaker
 from models.processor import Encoded, Processor
@@ -117,3 +119,109 @@ def test_after_save_and_load(name: str, precision: str, side: str, tmp_path: Pat
     theirs = MoonEncoder.load(tmp_path / "model", device="cpu")
     with _precision(precision):
         assert _cosine(_embed(ours, side, SIDES[side]), _embed(theirs, side, SIDES[side])) >= LEAST_COSINE[precision]
+
+
+@pytest.mark.parametrize("order", ["words_first", "pictures_first"])
+@pytest.mark.parametrize("name", list(shop.MODELS))
+def test_the_order_of_photographs_counts_but_little(name: str, order: str) -> None:
+    """The decoder is causal: which photograph stands first moves the vector, far less than another photograph does.
+
+    Averages do not know an order: where pictures do not enter the decoder, the vector stays what it was.
+    """
+    first, second, third = (shop.noise(seed) for seed in (1, 2, 3))
+
+    def distances(fusion: str) -> tuple[float, float]:
+        encoder = lively(**shop.MODELS[name](order=order, fusion=fusion).model_dump())
+        vectors = encoder.embed_products([item(first, second), item(second, first), item(first, third)])
+        one, swapped, another = vectors.astype(np.float64)
+        return 1 - float(one @ swapped), 1 - float(one @ another)
+
+    swapped, another = distances("decoder")
+    assert 2e-6 < swapped < another / 10
+    swapped, another = distances("late")
+    assert abs(swapped) < 1e-6 < another / 10
+
+
+def _cached(budget: int) -> MoonEncoder:
+    encoder = _fresh("default")
+    encoder._seen = _SeenCache(budget)
+    return encoder
+
+
+def _held(encoder: MoonEncoder) -> int:
+    """Bytes of storage that kept pictures hold, so that a view into a batch would count whole."""
+    return sum(
+        one.untyped_storage().nbytes()
+        for seen in encoder._seen._kept.values()
+        for one in (seen.grid_NKV, seen.pooled_NP, *seen.deep)
+    )
+
+
+def test_kept_pictures_never_exceed_their_budget_and_change_no_vector() -> None:
+    twice = [*PRODUCTS, *PRODUCTS[::-1]]
+    never, always = _cached(0), _cached(1 << 30)
+    expected = _embed(never, "products", twice)
+    assert len(never._seen) == 0
+    # The first pass is the same pass; later ones ask the tower in other batches, which rounds otherwise.
+    assert np.array_equal(_embed(always, "products", twice), expected)
+    assert np.allclose(_embed(always, "products", twice), expected, atol=1e-6)
+    assert _held(always) == always._seen.num_bytes
+    one = always._seen.num_bytes // len(always._seen)
+    for pictures in (1, 2.5, 5):
+        tight = _cached(int(pictures * one))
+        for _ in range(2):
+            for product in twice:
+                _embed(tight, "products", [product])
+                assert _held(tight) == tight._seen.num_bytes <= tight._seen.max_bytes
+        assert len(tight._seen) == int(pictures)
+        assert np.allclose(_embed(tight, "products", twice), expected, atol=1e-6)
+
+
+def test_what_was_used_last_is_kept_and_the_tower_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = _cached(1 << 30)
+    asked: list[int] = []
+    see = encoder.model.see
+    monkeypatch.setattr(encoder.model, "see", lambda pixels: asked.append(len(pixels)) or see(pixels))
+    squares = {seed: np.asarray(shop.noise(seed, encoder.model.config.image_side_px)) for seed in range(1, 5)}
+    made = encoder.picture_features([squares[1], squares[2], squares[1]])
+    assert asked == [2]
+    assert torch.equal(made.tokens_NKD[0], made.tokens_NKD[2])
+    encoder._seen.max_bytes = encoder._seen.num_bytes  # room for two
+    encoder.picture_features([squares[1], squares[3]])
+    assert asked == [2, 1]
+    encoder.picture_features([squares[3], squares[1]])
+    assert asked == [2, 1]  # the second went, which was not used in the meantime
+    again = encoder.picture_features([squares[2], squares[1]])
+    assert asked == [2, 1, 1]
+    assert torch.equal(again.tokens_NKD[1], made.tokens_NKD[0])
+    assert torch.allclose(again.tokens_NKD[0], made.tokens_NKD[1], atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is here")
+def test_features_of_a_gpu_are_kept_in_the_machines_memory() -> None:
+    known = _model("default")
+    on_gpu = MoonEncoder(copy.deepcopy(known.model), known.processor, "digest", device=torch.device("cuda"))
+    first = _embed(on_gpu, "products", PRODUCTS)
+    assert len(on_gpu._seen) > 0
+    assert {one.grid_NKV.device.type for one in on_gpu._seen._kept.values()} == {"cpu"}
+    assert np.allclose(_embed(on_gpu, "products", PRODUCTS), first, atol=1e-6)
+
+
+def test_what_is_kept_is_a_copy_in_the_machines_memory() -> None:
+    """As the GPU's test, with a device that is only said to be one."""
+    moved: list[torch.Tensor] = []
+
+    class Elsewhere(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func in (torch.Tensor.cpu, torch.Tensor.to):
+                moved.append(args[0])
+                return torch.zeros(args[0].shape)
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    cache = _SeenCache(1 << 20)
+    cache.put([b"a", b"b"], SeenPictures(*(torch.ones(2, *rest).as_subclass(Elsewhere) for rest in ((4, 8), (8,)))))
+    assert len(moved) == 2
+    kept = cache.get([b"a"])[b"a"]
+    assert type(kept.grid_NKV) is torch.Tensor
+    assert cache.num_bytes == 2 * 4 * (4 * 8 + 8)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -69,6 +70,78 @@ def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"key": ["x"]}), tmp_path / "regions.parquet")
     with pytest.raises(ModelError, match="schema version"):
         RegionStore.read(tmp_path)
+
+
+_SOUND: dict[str, Any] = {
+    "key": "seen",
+    "width_px": 9,
+    "height_px": 8,
+    "boxes": [[0.0, 1.0, 2.0, 3.0], [1.0, 1.0, 2.0, 2.0]],
+    "scores": [0.9, 0.5],
+}
+
+
+def _write_rows(folder: Path, rows: list[dict[str, Any]], **metadata: str) -> Path:
+    """A file as another program would write it."""
+    told = {"moon.schema_version": "1", "moon.detector_digest": "d", **metadata}
+    kept = {name.encode(): value.encode() for name, value in told.items() if value}
+    pq.write_table(pa.Table.from_pylist(rows).replace_schema_metadata(kept), folder / "regions.parquet")
+    return folder / "regions.parquet"
+
+
+def test_a_sound_row_of_another_writer_is_read(tmp_path: Path) -> None:
+    _write_rows(tmp_path, [_SOUND])
+    found = RegionStore.read(tmp_path, "d").get("seen")
+    assert found == [Candidate((0.0, 1.0, 2.0, 3.0), 0.9), Candidate((1.0, 1.0, 2.0, 2.0), 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "got"),
+    [
+        ({"boxes": [[0.0, 1.0], [1.0, 1.0, 2.0, 2.0]]}, "the box [0.0, 1.0]"),
+        ({"boxes": [[0.0, 1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 2.0, 2.0]]}, "the box [0.0, 1.0, 2.0, 3.0, 4.0]"),
+        ({"boxes": [[0.0, 1.0, float("nan"), 3.0], [1.0, 1.0, 2.0, 2.0]]}, "nan"),
+        ({"boxes": [[0.0, 1.0, 2.0, 3.0], [1.0, float("inf"), 2.0, 2.0]]}, "inf"),
+        ({"boxes": [[0.0, 1.0, None, 3.0], [1.0, 1.0, 2.0, 2.0]]}, "None"),
+        ({"boxes": [None, [1.0, 1.0, 2.0, 2.0]]}, "the box None"),
+        ({"scores": [0.9]}, "2 boxes and 1 scores"),
+        ({"boxes": [[0.0, 1.0, 2.0, 3.0]]}, "1 boxes and 2 scores"),
+        ({"scores": [0.9, float("nan")]}, "the score nan"),
+        ({"scores": None}, "no scores"),
+        ({"boxes": None, "scores": None}, "no boxes, scores"),
+        ({"width_px": None}, "no width_px"),
+        ({"key": None}, "no key"),
+    ],
+)
+def test_a_damaged_row_is_refused_by_file_and_row(tmp_path: Path, changes: dict[str, Any], got: str) -> None:
+    path = _write_rows(tmp_path, [_SOUND, {**_SOUND, "key": "bad"} | changes])
+    with pytest.raises(ModelError, match="damaged") as caught:
+        RegionStore.read(tmp_path)
+    assert str(path) in caught.value.where
+    assert "row 1" in caught.value.where
+    assert got in caught.value.got
+    assert "detect_regions" in caught.value.fix
+
+
+def test_other_columns_and_types_are_refused_by_file(tmp_path: Path) -> None:
+    lacking = {name: value for name, value in _SOUND.items() if name != "boxes"}
+    for row, problem in (
+        (lacking, "other columns"),
+        ({**_SOUND, "more": 1}, "other columns"),
+        ({**_SOUND, "width_px": "wide"}, "damaged"),
+        ({**_SOUND, "boxes": [1.0, 2.0]}, "damaged"),
+    ):
+        path = _write_rows(tmp_path, [row])
+        with pytest.raises(ModelError, match=problem) as caught:
+            RegionStore.read(tmp_path)
+        assert str(path) in caught.value.where
+
+
+def test_regions_of_nobody_are_refused(tmp_path: Path) -> None:
+    path = _write_rows(tmp_path, [_SOUND], **{"moon.detector_digest": ""})
+    with pytest.raises(ModelError, match="do not say whose") as caught:
+        RegionStore.read(tmp_path)
+    assert caught.value.where == str(path)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
