@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from catalog import Catalog, Photo, Product, QueryKind, Side, Splits
+from catalog import Catalog, Photo, Product, Query, QueryKind, Side, Splits
 from catalog.catalog import IMAGE_OK
+from catalog.text import clean_text
 from models.config import TrainConfig
 
 _log = logging.getLogger(__name__)
@@ -33,7 +36,7 @@ class Pair:
     source: str
     product_id: str
     accepted: frozenset[str]
-    """All products that answer this query; none of them is its negative."""
+    """All products that answer this query, in its row or in another of the same words; none of them is its negative."""
     text: str | None = None
     photo: Photo | None = None
     hides: frozenset[str] = frozenset()
@@ -96,7 +99,9 @@ def usable_photos(catalog: Catalog, product: Product) -> list[Photo]:
 
 
 def _add_purchases(table: PairTable, catalog: Catalog, splits: Splits, train_ids: set[str]) -> None:
-    for query in splits.queries.get(Side.TRAIN, ()):
+    queries = splits.queries.get(Side.TRAIN, ())
+    answers = _answers_by_words(queries)
+    for query in queries:
         kind = _KIND_OF.get(query.kind)
         if kind is None:
             table.dropped[f"queries of kind {query.kind}"] += 1
@@ -108,11 +113,26 @@ def _add_purchases(table: PairTable, catalog: Catalog, splits: Splits, train_ids
                 table.dropped["queries with an unusable photo"] += 1
                 continue
             photo = catalog.photo(query.image, query.box)
-        accepted = frozenset(query.product_ids)
+        accepted = answers[_words(query.text)] if query.text and photo is None else frozenset(query.product_ids)
         for product_id in query.product_ids:
             if product_id in train_ids:
                 asked = Pair(kind, "purchases", product_id, accepted, query.text, photo)  # type: ignore[arg-type]
                 table.add(replace(asked, weight=query.weight, signal=query.signal.value))
+
+
+def _answers_by_words(queries: Iterable[Query]) -> Mapping[str, frozenset[str]]:
+    """Products of all rows that ask in the same words and with no photograph: to the model they are one query."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for query in queries:
+        if query.kind in _KIND_OF and query.text and not query.image:
+            found[_words(query.text)].update(query.product_ids)
+    # One set for all pairs that share it: a popular query has thousands of rows.
+    return {words: frozenset(product_ids) for words, product_ids in found.items()}
+
+
+def _words(text: str) -> str:
+    """The text without what carries no meaning when a shopper types: case, spaces, width and form of a character."""
+    return " ".join(unicodedata.normalize("NFKC", clean_text(text, one_line=True)[0]).casefold().split())
 
 
 def _add_own(

@@ -194,19 +194,19 @@ class TrainSet(Dataset[TrainBatch]):
 
     def _batch(self, number: int) -> TrainBatch:
         rng = np.random.default_rng((self.config.seed, number, 1, *self.ranks.entropy))
-        mine = self.sampler.products(number, self.ranks.rank, self.ranks.world)
-        products = [self.products[key] for key in mine]
+        ids = self.sampler.products(number, self.ranks.rank, self.ranks.world)
+        products = [self.products[key] for key in ids]
         pairs = [self._draw_pair(product, rng) for product in products]
         shown = [self._draw_photos(product, pair, rng) for product, pair in zip(products, pairs, strict=True)]
-        views = 2 if self.processor.config.use_crops else 1
-        pad_id = self.processor.template.pad_id
+        reads = self.processor.config
+        views, pad_id = 2 if reads.use_crops else 1, self.processor.template.pad_id
         slots = _Slots(views)
         queries, rows, image_views = (_Sequences(pad_id) for _ in range(3))
         view_rows, hidden = [], []
         for row, (product, pair, photos) in enumerate(zip(products, pairs, shown, strict=True)):
             queries.pictures += slots.add([Shot(pair.photo, pair.text)] if pair.photo else [], pair.is_crop)
             queries.items.append(self.processor.query_sequence(pair.text, 1 if pair.photo else 0))
-            hide = draw_hidden(product, self.config.dropout, rng) | pair.hides
+            hide = draw_hidden(product, self.config.dropout, rng, pair.hides, len(photos), reads.use_description)
             hidden.append(hide)
             pictures = slots.add(Shot(photo, product.title, product.category) for photo in photos)
             used = [] if "images" in hide else pictures
@@ -228,7 +228,6 @@ class TrainSet(Dataset[TrainBatch]):
         if texts is not None:
             embedded[View.TEXTS] = texts
         pixels, seen = self._pictures(slots, number)
-        ids = [product.product_id for product in products]
         groups = [product.group_id for product in products]
         categories = [self.sampler.category_of[key] for key in ids]
         digests = {key: frozenset(photo_key(photo) for photo in self.photos[key]) for key in ids}

@@ -15,18 +15,41 @@ from models.config import DropoutConfig
 CATEGORY_FIELD = "category"
 
 
-def draw_hidden(product: Product, config: DropoutConfig, rng: np.random.Generator) -> frozenset[str]:
+def draw_hidden(
+    product: Product,
+    config: DropoutConfig,
+    rng: np.random.Generator,
+    asked: frozenset[str],
+    num_photos: int,
+    use_description: bool = False,
+) -> frozenset[str]:
     """Fields to hide from the product's input in this step, in the words of `catalog.hide_fields`.
 
-    Images and text are never both hidden: something must be left to learn from.
+    Something must be left to learn from: nothing but `asked` is hidden where the product would otherwise show no
+    photograph and no word. It shows nothing only where the query took all that it has.
+
+    Args:
+        product: The row as the catalogue has it.
+        config: How often each field is dropped.
+        rng: As many numbers are drawn whatever is left, so that what follows does not depend on it.
+        asked: Fields that the query was made of; always hidden.
+        num_photos: Photographs that the step shows of the product; a row may list some that cannot be read, or none
+            but the query's own.
+        use_description: Whether the model reads descriptions.
     """
+    hide = _dropped(product, config, rng) | asked
+    left = visible(product, hide)
+    words = left.title or left.category or left.attributes or (use_description and left.description)
+    return hide if words or (num_photos and "images" not in hide) else asked
+
+
+def _dropped(product: Product, config: DropoutConfig, rng: np.random.Generator) -> frozenset[str]:
     hidden: set[str] = set()
     draws = rng.random(5 + len(product.attributes))
     names = sorted(product.attributes)
-    has_images = bool(product.images)
     if draws[0] < config.images and (product.title or product.category):
         return frozenset(("images",))
-    if draws[1] < config.text and has_images:
+    if draws[1] < config.text and product.images:
         return frozenset(("title", "category", "description", *(ATTRIBUTE_PREFIX + name for name in names)))
     if draws[2] < config.title:
         hidden.add("title")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from catalog import ModelError, Side, Splits
+from catalog import ModelError, QueryKind, Side, Splits
 from catalog.catalog import Catalog
 from models.config import ModelConfig
 from models.negatives import not_negative
@@ -178,6 +178,33 @@ def test_false_negative_masks_of_a_batch_by_brute_force(tmp_path: Path) -> None:
     assert checked["photo"] > 0
 
 
+def test_rows_of_the_same_words_are_one_query(tmp_path: Path) -> None:
+    catalog = shop.make_shop(tmp_path / "shop")
+    # One query typed in three ways, one that is another, and photographs, which make other queries of the same words.
+    wide = "\uff47\uff49\uff46\uff54\tidea"
+    asked = {"mug-red": "Gift idea", "box-black": " gift  IDEA", "mug-black": wide, "box-red": "gift ideas"}
+    queries = tuple(
+        query.model_copy(update={"text": asked.get(query.product_ids[0], query.text)})
+        for query in catalog.queries
+        if query.kind is not QueryKind.PHOTO
+    )
+    catalog = replace(catalog, queries=queries)
+    dataset = _dataset(catalog, tmp_path / "work", batch_size=8, pair_sources=["purchases"], mask_same_group=False)
+    same = {"mug-red", "box-black", "mug-black"}
+    masked = 0
+    for step in range(6):
+        rng = np.random.default_rng((dataset.config.seed, step, 1))
+        batch = dataset[step]
+        pairs = [dataset._draw_pair(dataset.products[key], rng) for key in batch.product_ids]
+        mask = not_negative(batch.query_codes, batch.product_codes, mask_same_group=False)
+        for i, pair in enumerate(pairs):
+            for j, other in enumerate(batch.product_ids):
+                one_query = pair.kind == "text" and {pair.product_id, other} <= same
+                assert bool(mask[i, j]) == (i == j or one_query)
+                masked += one_query and i != j
+    assert masked > 0
+
+
 def test_labels_are_only_asked_of_products_that_do_not_show_them(tmp_path: Path) -> None:
     catalog = shop.make_shop(tmp_path / "shop")
     dataset = _dataset(catalog, tmp_path / "work")
@@ -232,7 +259,7 @@ def test_dropout_hides_as_often_as_configured_and_never_everything(tmp_path: Pat
     product = shop.make_shop(tmp_path).products[0]
     config = shop.tiny_train().dropout
     rng = np.random.default_rng(0)
-    draws = [draw_hidden(product, config, rng) for _ in range(4000)]
+    draws = [draw_hidden(product, config, rng, frozenset(), 2) for _ in range(4000)]
     share = {name: sum(name in hidden for hidden in draws) / len(draws) for name in ("title", "category", "images")}
     kept = (1 - config.images) * (1 - config.text)
     all_text = (1 - config.images) * config.text
@@ -240,6 +267,45 @@ def test_dropout_hides_as_often_as_configured_and_never_everything(tmp_path: Pat
     assert share["title"] == pytest.approx(all_text + kept * config.title, abs=0.03)
     assert share["category"] == pytest.approx(all_text + kept * config.category, abs=0.03)
     assert not any({"images", "title", "category"} <= hidden for hidden in draws)
+
+
+def test_a_product_that_would_show_nothing_keeps_what_only_dropout_hides(tmp_path: Path) -> None:
+    whole = shop.make_shop(tmp_path).products[0]
+    bare = whole.model_copy(update={"category": (), "attributes": {}})
+    worst = shop.tiny_train(dropout=dict.fromkeys(NO_DROPOUT, 1.0)).dropout
+    no_images = shop.tiny_train(dropout=dict.fromkeys(NO_DROPOUT, 1.0) | {"images": 0.0}).dropout
+    only_images = shop.tiny_train(dropout=NO_DROPOUT | {"images": 1.0}).dropout
+    title, none = frozenset(("title",)), frozenset[str]()
+    rng = np.random.default_rng(0)
+    # Asked for by its title, a product without other words must show its photographs.
+    assert draw_hidden(bare, worst, rng, title, 2) == title
+    assert draw_hidden(whole, worst, rng, title, 2) == {"title", "images"}
+    # Its photographs are unusable, or the query's own is its only one.
+    assert draw_hidden(whole, no_images, rng, none, 0) == none
+    assert "category" in draw_hidden(whole, no_images, rng, none, 1)
+    # A description is something only where the model reads it.
+    assert draw_hidden(bare, only_images, rng, title, 1) == title
+    assert draw_hidden(bare, only_images, rng, title, 1, use_description=True) == {"title", "images"}
+    # The query took all: nothing is left to show, and what it was made of stays hidden.
+    assert draw_hidden(bare, worst, rng, title, 0) == title
+    one, two = (np.random.default_rng(1) for _ in range(2))
+    assert draw_hidden(whole, no_images, one, none, 0) != draw_hidden(whole, no_images, two, none, 2)
+    assert one.random() == two.random()
+
+
+def test_no_training_product_is_empty(tmp_path: Path) -> None:
+    catalog = shop.make_shop(tmp_path / "shop")
+    bare = {"category": (), "attributes": {}, "description": None}
+    catalog = replace(catalog, products=tuple(one.model_copy(update=bare) for one in catalog.products))
+    sources = ["purchases", "views", "texts"]
+    dropout = {"images": 0.5, "text": 0.5}
+    dataset = _dataset(catalog, tmp_path / "work", batch_size=8, pair_sources=sources, dropout=dropout)
+    shown = {TokenType.IMAGE, TokenType.CROP, TokenType.TITLE, TokenType.CATEGORY, TokenType.ATTRIBUTE}
+    rows = [row for step in range(12) for row in dataset[step].views[View.PRODUCTS].types_BL.tolist()]
+    assert all(shown.intersection(row) for row in rows)
+    # The dropout is on: some show no picture, some no words.
+    assert any(TokenType.IMAGE not in row for row in rows)
+    assert any(TokenType.TITLE not in row for row in rows)
 
 
 def test_text_views_are_sometimes_a_title_and_sometimes_a_shoppers_words(tmp_path: Path) -> None:
