@@ -19,7 +19,7 @@ from steps.curves import CurveLogger
 from steps.limits import ingested_limits
 from steps.materializers import DigestedFolderMaterializer, RecordMaterializer
 from steps.records import ModelFolder, TrainingRun
-from steps.workdir import work_folder, work_key
+from steps.workdir import work_folder, work_key, work_root
 from validation.benchmark import build_eval_set, main_score, run_benchmark
 from validation.config import BenchmarkConfig
 
@@ -62,8 +62,9 @@ def train_model(
     """
     splits = split_catalog(catalog, split)
     code_sha = code()
-    sections = (split, regions_config, model, train, benchmark)
-    key = work_key(*(section.model_dump_json() for section in sections), catalog.digest, code_sha, weights_digest)
+    sections = (split, regions_config, model, benchmark)
+    texts = (*(section.model_dump_json() for section in sections), train.deciding_json())
+    key = work_key(*texts, catalog.digest, code_sha, weights_digest)
     with work_folder(f"train-{key}") as folder:
         curve = CurveLogger(folder / "curve.jsonl")
         record = fit(
@@ -84,6 +85,8 @@ def train_model(
                 **({"weights_digest": weights_digest} if weights_digest else {}),
             },
             limits=ingested_limits(catalog),
+            # By the code that makes them: what else decides features is in the names of the folders below.
+            features_dir=work_root() / "features" / code_digest("models.training.prepare")[:16],
         )
         return ModelFolder(str(folder / "model"), record.digest), TrainingRun(record.to_dict(), curve.rows())
 

@@ -10,6 +10,10 @@ from catalog import Section
 from models.config.parameters import ParametersConfig
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+DECIDES_NO_WEIGHT = frozenset(
+    {"num_workers", "num_threads", "checkpoint_every_steps", "log_every_steps", "max_seconds"}
+)
+"""Fields of `TrainConfig` that may be changed while a training is stopped: it goes on from its checkpoint."""
 
 
 class QueryMix(Section):
@@ -222,3 +226,16 @@ class TrainConfig(Section):
         "decode nothing: before the first step, threads decode every picture once into a memory-mapped store.",
     )
     num_threads: int | None = Field(default=None, ge=1, le=1024, description="torch threads; empty: torch's choice.")
+
+    @model_validator(mode="after")
+    def _starts_above_the_floor(self) -> TrainConfig:
+        if self.min_temperature > self.temperature:
+            raise ValueError(
+                f"min_temperature ({self.min_temperature:g}) is above temperature ({self.temperature:g}), where the "
+                "learnt temperature starts; lower min_temperature or raise temperature"
+            )
+        return self
+
+    def deciding_json(self) -> str:
+        """What decides the weights, as JSON: the same text, the same training."""
+        return self.model_dump_json(exclude=set(DECIDES_NO_WEIGHT))

@@ -58,6 +58,10 @@ def announce(
         if share and kind not in kinds:
             _log.warning("the query mix asks for %s queries and there are none", kind)
     say_whose_weights_count(table, train)
+    if train.modality.enabled and module.objective.modality is None:
+        _log.warning("train.modality has no effect: the model has no guided experts (model.moe.layers, model.moe.kind)")
+    if train.hard_negatives_per_query and not any(dataset.sampler.category_of.values()):
+        _log.warning("train.hard_negatives_per_query has no effect: no product of the training has a category")
     if train.strategy != "auto" and world == 1:
         _log.warning("train.strategy %s has no effect: one process trains", train.strategy)
     if train.stop.eval_every_steps is not None and module.early_stop is None:

@@ -70,7 +70,7 @@ class EarlyStop:
                 "the score that decides about early stop is not finite",
                 where=f"step {step}",
                 got=str(value),
-                fix="look at what the score is made of, or turn early stop off",
+                fix="look at what the score is made of, or leave train.stop.eval_every_steps empty (null)",
             )
         self.history.append((step, value))
         if value > self.best_score:

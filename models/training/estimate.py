@@ -186,10 +186,6 @@ class Estimate:
             f"{in_words(rate)}FLOP/s{share}{peak}"
         ]
 
-    def left(self, seconds: float, steps: int) -> str:
-        """The time still to go, from the first steps."""
-        return duration((self.steps - steps) * seconds / max(steps, 1))
-
 
 def check_fits(estimate: Estimate, available: int, device: str = "memory") -> None:
     """Refuse a training whose parameters, gradients and optimiser alone do not fit.

@@ -250,6 +250,9 @@ def _module(
             return score(MoonEncoder(model, prepared.processor, f"{fingerprint}:{time.monotonic_ns()}", device=device))
 
     state = load_checkpoint(task.work_dir, fingerprint)
+    if state is not None and task.train.preset == "profile":
+        _log.info("profile: starts anew, the checkpoint of an earlier profile at step %d is not used", state["step"])
+        state = None
     if state is not None:
         prepared.objective.load_state_dict(state["objective"])
         _log.info("going on from the checkpoint at step %d of %d", state["step"], task.train.steps)
@@ -317,7 +320,6 @@ def run_trainer(
 
 def _fingerprint(task: Task, prepared: Prepared) -> str:
     """What a checkpoint must agree with: everything that decides the weights, and nothing that does not."""
-    changes_nothing = {"num_workers", "num_threads", "checkpoint_every_steps", "log_every_steps", "max_seconds"}
     total = hashlib.sha256()
     for part in (
         task.catalog.digest,
@@ -325,7 +327,7 @@ def _fingerprint(task: Task, prepared: Prepared) -> str:
         sorted(query.query_id for query in task.splits.queries.get(Side.TRAIN, ())),
         task.model.model_dump_json(),
         weights_digest(task.model),
-        task.train.model_dump_json(exclude=changes_nothing),
+        task.train.deciding_json(),
         task.regions.digest,
         prepared.processor.tokenizer.to_str(),
     ):

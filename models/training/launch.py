@@ -192,8 +192,8 @@ class Workers:
             raise ModelError(
                 f"training process {rank} was ended by {signal.Signals(number).name}",
                 where=str(self.folder.log(rank)),
-                fix="most often memory ran out: take fewer pairs (train.batch_size), train.chunk_tokens or "
-                "train.gradient_checkpointing; started again it goes on from the last checkpoint",
+                fix="most often memory ran out: lower train.batch_size, or set train.chunk_tokens or "
+                "train.gradient_checkpointing, and train from the start in another working folder",
             )
         rank = next(rank for rank, code in codes.items() if code != 0)
         trace = next((one["traceback"] for one in told if "traceback" in one), self._tail(rank))

@@ -24,7 +24,7 @@ from models.training.data import TrainBatch
 from models.training.early_stop import EarlyStop
 from models.training.ema import Ema
 from models.training.grad_cache import average_gradients
-from models.training.not_finite import refuse_gradients, refuse_loss
+from models.training.not_finite import refuse_gradients, refuse_loss, what_was_kept
 from models.training.objective import Objective
 from models.training.parameters import eval_frozen_norms, optimizer_groups
 from models.training.ranks import Ranks, anywhere, from_first, mean_of_all, of_all, same_everywhere
@@ -73,6 +73,7 @@ class MoonModule(LightningModule):
         self.objective, self.config, self.ranks = objective, config, ranks
         self.work_dir, self.fingerprint = work_dir, fingerprint
         self.step = int(resume["step"]) if resume is not None else 0
+        self.kept_step = self.step if resume is not None else None
         self.seconds_before = float(resume["seconds"]) if resume is not None else 0.0
         self.history: list[dict[str, float]] = list(resume["history"]) if resume is not None else []
         self.last_report: dict[str, float] = {}
@@ -156,7 +157,7 @@ class MoonModule(LightningModule):
         values = torch.stack([one.detach().float() for one in figures.values()]).tolist()
         told = dict(zip(figures, values, strict=True))
         if anywhere(not math.isfinite(told["loss"]), self.device):
-            refuse_loss(self.step, told, batch.product_ids, step.products)
+            refuse_loss(self.step, told, batch.product_ids, step.products, self.kept_step)
         self._so_far.figures.append(told)
         self.last_report = self._so_far.report
         self._samples += len(batch.product_ids) * self.ranks.world
@@ -187,7 +188,7 @@ class MoonModule(LightningModule):
         self.last_report["grad_norm"] = grad_norm
         # Before the update, which would write it into weights and moments and blame the next batch.
         if anywhere(not math.isfinite(grad_norm), self.device):
-            refuse_gradients(self.step, grad_norm, so_far.product_ids, bool(self._is_broken))
+            refuse_gradients(self.step, grad_norm, so_far.product_ids, bool(self._is_broken), self.kept_step)
         if drift > so_far.drift_bound and self._warns_of_drift:
             _log.warning(
                 "train.chunk_tokens: at step %d the second pass gave other numbers than the first (by %.2g of the "
@@ -228,7 +229,7 @@ class MoonModule(LightningModule):
         bad = not all(bool(torch.isfinite(local(one)).all()) for one in self.objective.parameters())
         if anywhere(bad, next(self.objective.parameters()).device):
             raise ModelError(
-                "a weight is not finite any more; the last good checkpoint was kept",
+                f"a weight is not finite any more; {what_was_kept(self.kept_step)}",
                 where=f"step {self.step}",
                 fix="lower train.lr_vision and train.lr_text, then run again with another working folder",
             )
@@ -245,6 +246,7 @@ class MoonModule(LightningModule):
             plain = {"fingerprint": self.fingerprint, "step": self.step, "seconds": self.seconds}
             kept = {"random": random, "history": self.history, "expert_choices": choices}
             save_checkpoint(self.work_dir, {**plain, **kept, **tensors})
+        self.kept_step = self.step
 
     def expert_choices(self) -> torch.Tensor:
         """(layers, token types, experts) int64: choices over all steps and processes; to be called by all of them."""

@@ -14,7 +14,13 @@ from models.training.ranks import of_all
 MAX_NAMED_PRODUCTS = 8
 
 
-def refuse_loss(step: int, report: Mapping[str, float], product_ids: Sequence[str], products_BE: torch.Tensor) -> None:
+def refuse_loss(
+    step: int,
+    report: Mapping[str, float],
+    product_ids: Sequence[str],
+    products_BE: torch.Tensor,
+    kept_step: int | None = None,
+) -> None:
     """Stop for a loss that is broken somewhere; to be called by all processes.
 
     Args:
@@ -22,6 +28,7 @@ def refuse_loss(step: int, report: Mapping[str, float], product_ids: Sequence[st
         report: Parts of this process's loss and its measures.
         product_ids: This process's products.
         products_BE: Their vectors.
+        kept_step: Of the last checkpoint; None: there is none yet.
 
     Raises:
         ModelError: Always. It names the products whose vectors are broken, else those of the processes whose loss is.
@@ -32,10 +39,13 @@ def refuse_loss(step: int, report: Mapping[str, float], product_ids: Sequence[st
     told = of_all((bad, broken, list(product_ids)))
     named = [key for _, keys, _ in told for key in keys]
     named = named or [key for names, _, keys in told for key in keys if names]
-    _stop("loss is", step, named, ", ".join(dict.fromkeys(name for names, _, _ in told for name in names)) or "loss")
+    got = ", ".join(dict.fromkeys(name for names, _, _ in told for name in names)) or "loss"
+    _stop("loss is", step, named, got, kept_step)
 
 
-def refuse_gradients(step: int, norm: float, product_ids: Sequence[str], is_mine: bool) -> None:
+def refuse_gradients(
+    step: int, norm: float, product_ids: Sequence[str], is_mine: bool, kept_step: int | None = None
+) -> None:
     """Stop for gradients that are broken though the loss is finite; to be called by all processes.
 
     Args:
@@ -43,6 +53,7 @@ def refuse_gradients(step: int, norm: float, product_ids: Sequence[str], is_mine
         norm: Of the mean gradient.
         product_ids: This process's products, of the very step.
         is_mine: Whether this process's gradients were broken before the mean.
+        kept_step: Of the last checkpoint; None: there is none yet.
 
     Raises:
         ModelError: Always. It names the products of the processes whose gradients are broken, or of all where no
@@ -50,14 +61,23 @@ def refuse_gradients(step: int, norm: float, product_ids: Sequence[str], is_mine
     """
     told = of_all((is_mine, list(product_ids)))
     named = [key for mine, keys in told for key in keys if mine] or [key for _, keys in told for key in keys]
-    _stop("gradients of a finite loss are", step, named, f"gradient norm {norm:g}")
+    _stop("gradients of a finite loss are", step, named, f"gradient norm {norm:g}", kept_step)
 
 
-def _stop(what: str, step: int, named: Sequence[str], got: str) -> NoReturn:
+def what_was_kept(kept_step: int | None) -> str:
+    """For the message of a training that breaks.
+
+    Args:
+        kept_step: Of the last checkpoint; None: there is none yet.
+    """
+    return "no checkpoint was written yet" if kept_step is None else f"the checkpoint of step {kept_step} was kept"
+
+
+def _stop(what: str, step: int, named: Sequence[str], got: str, kept_step: int | None) -> NoReturn:
     more = len(named) - MAX_NAMED_PRODUCTS
     listed = ", ".join(named[:MAX_NAMED_PRODUCTS]) + (f" and {more} more" if more > 0 else "")
     raise ModelError(
-        f"{what} not finite at step {step}; the last good checkpoint was kept",
+        f"{what} not finite at step {step}; {what_was_kept(kept_step)}",
         where=f"products {listed}",
         got=got,
         fix="lower train.lr_vision and train.lr_text or look at these products, then run again with another "

@@ -105,6 +105,7 @@ class FeatureStore:
         batch: int = 64,
         shard_pictures: int = 1024,
         progress: Callable[[int, int], None] | None = None,
+        named: Callable[[str], str] = str,
     ) -> int:
         """Encode the pictures that are not there yet; what a killed run had finished stays.
 
@@ -118,6 +119,7 @@ class FeatureStore:
             batch: Squares a call of `see`.
             shard_pictures: Pictures written together; as many are lost at most when the run is killed.
             progress: Called with (done, all) of the pictures to encode.
+            named: What a person calls the picture of a key.
 
         Returns:
             Pictures encoded.
@@ -141,14 +143,14 @@ class FeatureStore:
                         if progress is not None:
                             progress(before + done, len(missing))
 
-                    self._write(shard, self._encode(shard, squares, see, normalised, batch, tell))
+                    self._write(shard, self._encode(shard, squares, see, normalised, batch, tell, named))
                     self._scan()
         except OSError as error:
             raise StorageError(
                 "features of the pictures cannot be kept",
                 where=str(self.folder),
                 got=str(error),
-                fix="free space, move the folder, or turn the feature cache off",
+                fix="free space, or set train.feature_variants: 0; the tower then runs every time and none are kept",
             ) from None
         return len(missing)
 
@@ -196,6 +198,7 @@ class FeatureStore:
         normalised: Callable[[torch.Tensor], torch.Tensor],
         batch: int,
         tell: Callable[[int], None],
+        named: Callable[[str], str],
     ) -> list[np.ndarray]:
         parts: list[list[np.ndarray]] = []
         step = max(1, batch // self.plan.variants)
@@ -205,11 +208,11 @@ class FeatureStore:
             with torch.no_grad():
                 seen = see(pixels)
             columns = [one.float().cpu().numpy() for one in (seen.grid_NKV, seen.pooled_NP, *seen.deep)]
-            parts.append([self._rounded(one, names) for one in columns])
+            parts.append([self._rounded(one, names, named) for one in columns])
             tell(start + len(names))
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
-    def _rounded(self, values: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    def _rounded(self, values: np.ndarray, names: Sequence[str], named: Callable[[str], str]) -> np.ndarray:
         by_picture = values.reshape(len(names), self.plan.variants, *values.shape[1:])
         with np.errstate(over="ignore"):
             rounded = by_picture.astype(self.plan.dtype)
@@ -218,10 +221,12 @@ class FeatureStore:
             bad = int(np.flatnonzero(~good)[0])
             raise ModelError(
                 "a feature of the vision tower is not finite, or too large to be kept",
-                where=f"picture {names[bad]}",
+                where=f"picture {named(names[bad])}",
                 got=f"{np.abs(by_picture[bad]).max():.4g}",
                 allowed=f"at most {np.finfo(self.plan.dtype).max:.4g} as {self.plan.dtype}",
-                fix="keep features as float32",
+                fix="set train.feature_variants: 0, so that the tower runs every time and nothing is rounded"
+                if np.isfinite(by_picture[bad]).all()
+                else "look at this picture; where others fail too, the tower's weights are damaged or overflow",
             )
         return rounded
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from catalog import Photo, StorageError
 from models.pictures import PictureMaker, photo_key
+from models.training.job import write_json
 
 _log = logging.getLogger(__name__)
 _PIXELS, _INDEX = "pictures.npy", "pictures.json"
@@ -84,11 +85,12 @@ def fill_picture_store(
     wanted = hashlib.sha256(json.dumps([digest, shape, sorted(rows)]).encode()).hexdigest()
     index = folder / _INDEX
     try:
-        if index.exists() and json.loads(index.read_text())["digest"] == wanted:
+        if _digest_kept(index) == wanted:
             return PictureStore(folder, rows)
         index.unlink(missing_ok=True)
         _write(folder / _PIXELS, shape, [unique[key] for key in rows], maker, progress)
-        index.write_text(json.dumps({"digest": wanted}))
+        # Only now: the pixels were flushed to the disk, so an index that can be read never speaks of others.
+        write_json(index, {"digest": wanted})
     except OSError as error:
         raise StorageError(
             "decoded pictures cannot be kept in the working folder",
@@ -98,6 +100,15 @@ def fill_picture_store(
             fix="free space, or move the working folder",
         ) from None
     return PictureStore(folder, rows)
+
+
+def _digest_kept(index: Path) -> str:
+    """Of the squares that are there; empty where none are, or a machine went down while the index was written."""
+    try:
+        told = json.loads(index.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return ""
+    return str(told.get("digest", "")) if isinstance(told, dict) else ""
 
 
 def _write(

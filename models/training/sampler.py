@@ -62,8 +62,10 @@ class BatchSampler:
         if size < 1:
             raise ModelError(
                 "more training processes than products with a training pair",
+                where="train.num_processes x train.num_nodes",
                 got=f"{world} processes, {len(self.product_ids)} products",
-                fix="train on fewer devices",
+                allowed=f"at most {len(self.product_ids)} processes",
+                fix="lower train.num_processes or train.num_nodes, or add products",
             )
         return size
 

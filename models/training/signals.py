@@ -16,7 +16,6 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from catalog import MoonError
 from models.training.schedule import ends_update
@@ -53,7 +52,6 @@ class StopOnSigterm(Callback):
         self.checkpoint, self.where, self.accumulate_batches = checkpoint, where, accumulate_batches
         self.received = False
         self._steps = 0
-        self._done = False
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -62,14 +60,11 @@ class StopOnSigterm(Callback):
         Raises:
             TrainingStoppedError: On leaving, when the signal came.
         """
-        self.received = self._done = False
+        self.received = False
         self._steps = 0
         before = self._install()
         try:
             yield
-        except SIGTERMException:
-            # It came while Lightning was setting up, before our handler replaced its own.
-            self._finish()
         finally:
             if before is not None:
                 signal.signal(signal.SIGTERM, before)
@@ -80,10 +75,10 @@ class StopOnSigterm(Callback):
                 fix="start it again with the same working folder: it goes on from the checkpoint just written",
             )
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Lightning put its handler in front of ours when the fit began.
-        self._install()
-        self.received = self.received or trainer.received_sigterm
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # Lightning is about to put its handler in front of ours: from then on a signal would end the fit between two
+        # batches of an update, and be broadcast while the other processes are at something else.
+        trainer._signal_connector._sigterm_notifier_fn = _leave_it_to_us  # type: ignore[method-assign, assignment]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -91,19 +86,18 @@ class StopOnSigterm(Callback):
         if not ends_update(batch_idx, self.accumulate_batches):
             return
         self._steps += 1
-        if trainer.world_size > 1:
-            self.received = trainer.strategy.reduce_boolean_decision(self.received, all=False)
-        if self.received:
+        if self._anyone_received(trainer):
             trainer.should_stop = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.received:
-            self._finish()
-
-    def _finish(self) -> None:
-        if not self._done:
-            self._done = self.received = True
+        # Asked again: the signal may have come since the last step, and not to all while they wrote or judged.
+        if self._anyone_received(trainer):
             self.checkpoint()
+
+    def _anyone_received(self, trainer: Trainer) -> bool:
+        if trainer.world_size > 1:
+            self.received = trainer.strategy.reduce_boolean_decision(self.received, all=False)
+        return self.received
 
     def _install(self) -> Any:
         """Returns the handler before; None when it was left, because only the main thread may set one."""
@@ -115,6 +109,10 @@ class StopOnSigterm(Callback):
         if not self.received:
             _log.warning("SIGTERM: the running step is finished and a checkpoint written")
         self.received = True
+
+
+def _leave_it_to_us(signum: int, frame: FrameType | None) -> None:
+    """In place of Lightning's handler, which goes before ours."""
 
 
 def ignore_sigterm(worker_id: int) -> None:

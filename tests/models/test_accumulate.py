@@ -199,3 +199,19 @@ def test_gradients_that_are_not_finite_name_the_products_of_all_batches(
         _train(catalog, tmp_path, accumulate_batches=2)
     # Eight products, four a batch, each once an epoch.
     assert all(product.product_id in str(told.value) for product in catalog.products)
+    assert "no checkpoint was written yet" in told.value.problem
+
+
+def test_a_loss_that_breaks_later_tells_which_checkpoint_is_kept(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Objective.loss
+
+    def broken(self: Objective, batch: TrainBatch, encoded: Any) -> Any:
+        loss, report = whole(self, batch, encoded)
+        return loss * (float("nan") if batch.step == 3 else 1.0), report
+
+    monkeypatch.setattr(Objective, "loss", broken)
+    with pytest.raises(ModelError, match="not finite at step 3; the checkpoint of step 2 was kept"):
+        _train(catalog, tmp_path, accumulate_batches=1)
+    assert torch.load(tmp_path / "work" / "checkpoint.pt", weights_only=True)["step"] == 2

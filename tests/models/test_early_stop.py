@@ -91,8 +91,9 @@ def test_without_patience_it_never_stops() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_score_that_is_no_number_is_refused(value: float) -> None:
-    with pytest.raises(ModelError, match="not finite"):
+    with pytest.raises(ModelError, match="not finite") as caught:
         _stop([value]).after_step(1)
+    assert "train.stop.eval_every_steps" in caught.value.fix
 
 
 def test_a_resumed_stop_goes_on_as_if_nothing_had_happened() -> None:

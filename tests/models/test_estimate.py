@@ -205,7 +205,6 @@ def test_the_achieved_is_told_against_the_bare_products(estimate: Estimate) -> N
     assert "500 MFLOP/s, 50 % of bare matrix products" in line
     assert "memory 3.00 GiB at most" in line
     assert estimate.achieved(0.0, 0) == []
-    assert estimate.left(30.0, 3) == "16 min"
 
 
 @pytest.mark.parametrize(

@@ -176,13 +176,24 @@ def test_float16_rounds_by_at_most_a_2048th(tmp_path: Path) -> None:
     assert ((one - two).abs() <= one.abs() / 2048).all()
 
 
-@pytest.mark.parametrize(("scale", "dtype"), [(1e6, "float16"), (float("nan"), "float32")])
-def test_a_feature_that_cannot_be_kept_is_refused(tmp_path: Path, scale: float, dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("scale", "dtype", "way_out"),
+    [(1e6, "float16", "set train.feature_variants: 0"), (float("nan"), "float32", "look at this picture")],
+)
+def test_a_feature_that_cannot_be_kept_is_refused(tmp_path: Path, scale: float, dtype: str, way_out: str) -> None:
     store = FeatureStore(tmp_path, replace(PLAN, dtype=dtype))  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="not finite, or too large") as caught:
-        _fill(store, Tower(scale=scale))
-    assert "picture-0" in str(caught.value)
+        _fill(store, Tower(scale=scale), named=lambda key: f"{key}.png")
+    assert caught.value.where == "picture picture-0.png"
+    assert way_out in caught.value.fix
     assert store.rows == {}
+
+
+def test_a_folder_that_cannot_be_written_names_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be kept") as caught:
+        _fill(FeatureStore(tmp_path / "file", PLAN), Tower())
+    assert "train.feature_variants: 0" in caught.value.fix
 
 
 def test_a_damaged_shard_is_told(tmp_path: Path) -> None:

@@ -114,8 +114,9 @@ def test_too_few_products_for_the_batch_shrink_every_rank_alike(caplog: pytest.L
 
 
 def test_more_ranks_than_products_are_refused() -> None:
-    with pytest.raises(ModelError, match="more training processes than products"):
+    with pytest.raises(ModelError, match="more training processes than products") as caught:
         _sampler(4, 2, 2, 1).products(0, 0, 5)
+    assert "lower train.num_processes" in caught.value.fix
 
 
 def test_the_level_decides_what_hard_means() -> None:

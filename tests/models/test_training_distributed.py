@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -22,6 +23,8 @@ from models.encoder import MoonEncoder
 from models.training import TrainingRecord, train
 from models.training.data import TrainBatch, TrainSet
 from models.training.distributed import MetricsFile
+from models.training.job import JobFolder
+from models.training.launch import Workers
 from models.training.workdir import save_checkpoint
 from tests.models import shop
 from tests.models.joined_steps import of_both
@@ -215,6 +218,17 @@ def test_shards_and_chunks_are_refused(tmp_path: Path) -> None:
     assert "gradient_checkpointing" in caught.value.fix
     with pytest.raises(ConfigError, match="place to meet"):
         _train(tmp_path, "nodes", num_nodes=2)
+
+
+def test_a_killed_process_names_ways_out_that_are_another_training(tmp_path: Path) -> None:
+    workers = Workers(JobFolder(tmp_path), shop.tiny_train(**TWO), node=0)
+    workers._processes = {rank: SimpleNamespace(poll=lambda: -signal.SIGKILL) for rank in range(2)}  # type: ignore[misc]
+    with pytest.raises(ModelError, match="ended by SIGKILL") as caught:
+        workers.wait(lambda: None)
+    assert "train.batch_size" in caught.value.fix
+    # Other settings are refused by the checkpoint of these.
+    assert "goes on" not in caught.value.fix
+    assert "another working folder" in caught.value.fix
 
 
 PROGRAM = """

@@ -112,6 +112,26 @@ def test_profile_writes_a_table_and_a_trace(catalog: Catalog, tmp_path: Path, ca
     assert "aten::" in table.read_text()
     assert json.loads(trace.read_text())["traceEvents"]
     assert str(trace) in caplog.text
+    # Its own checkpoint leaves nothing to profile.
+    table.unlink()
+    with caplog.at_level(logging.INFO, logger="models"):
+        again = _train(catalog, tmp_path, steps=500, preset="profile")
+    assert (again.resumed_from_step, again.steps) == (0, record.steps)
+    assert "aten::" in table.read_text()
+    assert "profile: starts anew" in caplog.text
+
+
+def test_options_without_effect_are_told(catalog: Catalog, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bare = replace(catalog, products=tuple(one.model_copy(update={"category": ()}) for one in catalog.products))
+    settings: dict[str, object] = {"steps": 1, "modality": {"enabled": True}, "hard_negatives_per_query": 2}
+    with caplog.at_level(logging.WARNING, logger="models"):
+        _train(bare, tmp_path / "bare", model=shop.tiny_model(moe={"layers": []}), **settings)
+    assert "train.modality has no effect: the model has no guided experts" in caplog.text
+    assert "train.hard_negatives_per_query has no effect: no product" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, logger="models"):
+        _train(catalog, tmp_path / "whole", **settings)
+    assert "has no effect" not in caplog.text
 
 
 def test_the_best_judged_weights_are_shipped_and_stay_so(catalog: Catalog, tmp_path: Path) -> None:

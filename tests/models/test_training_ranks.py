@@ -216,7 +216,7 @@ def test_a_loss_broken_on_one_process_stops_all_and_names_its_products(told: lis
     for one in told:
         for name in ("whole", "chunks"):
             problem, where, got = one[name]
-            assert problem.startswith("loss is not finite at step 0; the last good checkpoint was kept")
+            assert problem.startswith("loss is not finite at step 0; no checkpoint was written yet")
             assert set(where.removeprefix("products ").split(", ")) == broken
             assert got == "loss/retrieval, loss"
 
@@ -224,7 +224,7 @@ def test_a_loss_broken_on_one_process_stops_all_and_names_its_products(told: lis
 def test_gradients_broken_on_one_process_stop_all_and_name_its_products(told: list[dict[str, Any]]) -> None:
     for one in told:
         problem, where, got = one["gradients"]
-        assert problem.startswith("gradients of a finite loss are not finite at step 0; the last good checkpoint")
+        assert problem.startswith("gradients of a finite loss are not finite at step 0; no checkpoint was")
         assert set(where.removeprefix("products ").split(", ")) == set(told[1]["products"])
         assert got == "gradient norm nan"
 
