@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from benchmarks.ablation import comparison
 from benchmarks.ablation.arms import BASELINES
 from benchmarks.ablation.bars import evaluate
 from benchmarks.ablation.comparison import (
@@ -19,6 +21,12 @@ from benchmarks.ablation.comparison import (
 from tests.benchmarks.rows import BOTH, IMAGE, LUMA, TEXT, arm_rows, outcome, row
 
 COLOUR, SIZE = "attribute.colour_title_hidden/accuracy", "attribute.size_title_hidden/accuracy"
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verdicts of arms this far apart need no ten thousand."""
+    monkeypatch.setattr(comparison, "NUM_BOOTSTRAP", 500)
 
 
 def all_arms(better: float, num: int = 60):  # type: ignore[no-untyped-def]
