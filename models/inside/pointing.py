@@ -206,4 +206,4 @@ def shot_of(side: str, asked: str, group: str, one: HeatMap, blind: HeatMap, box
 
 
 def _inside(box: Box, point: tuple[float, float]) -> bool:
-    return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
+    return bool(box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3])
