@@ -6,17 +6,16 @@ Files here are local and of this run's own making; a checkpoint holds tensors an
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from catalog import ModelError, StorageError
+from models.locks import HeldError, held
 
 _LOCK, _CHECKPOINT = "lock", "checkpoint.pt"
 CHECKPOINT_VERSION = 2
@@ -39,34 +38,25 @@ def restore_random_state(state: dict[str, Any]) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder for this process.
 
-    The kernel lets go of the lock when the process dies, however it dies: a lock left behind by a killed run is none.
-
     Raises:
         StorageError: Another process works in the folder, or it cannot be written.
     """
-    path = folder / _LOCK
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = path.open("a+")
-    except OSError as error:
-        raise StorageError(
-            "working folder cannot be written", where=str(folder), got=str(error), fix="choose another working folder"
-        ) from None
-    with stream:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise StorageError("working folder cannot be locked", where=str(folder), got=str(error)) from None
-            stream.seek(0)
+            stack.enter_context(held(folder / _LOCK))
+        except HeldError as error:
             raise StorageError(
-                f"working folder is in use by pid {stream.read().strip() or 'unknown'}",
+                f"working folder is in use by pid {error}",
                 where=str(folder),
                 fix="wait for that run, stop it, or choose another working folder",
             ) from None
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
+        except OSError as error:
+            raise StorageError(
+                "working folder cannot be written or locked",
+                where=str(folder),
+                got=str(error),
+                fix="choose another working folder",
+            ) from None
         yield
 
 
