@@ -65,7 +65,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "demo": Protocol(
         "demo",
         "demo",
-        "benchmarks/ablation/demo.yaml",
+        "benchmarks/ablation/demo_seed9.yaml",
         arms=tuple(arm.name for arm in ARMS),
         seeds=(1, 2, 3),
         num_folds=1,
@@ -82,6 +82,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "minus_negatives",
             "plus_hard_negatives",
             "minus_vision_residual",
+            "plus_vision_residual",
         ),
         seeds=(1, 2, 3, 4, 5),
         num_folds=5,

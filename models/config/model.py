@@ -73,7 +73,12 @@ class ModelConfig(Section):
         "last token. All of it over the whole sequence, but with head parts within words, within pictures and within "
         "slots, each apart; without slots the whole sequence stands for them.",
     )
-    vision_residual: bool = Field(default=True, description="Add the gated pooled vision tower to the embedding.")
+    vision_residual: bool = Field(
+        default=False,
+        description="Add the gated pooled vision tower to the embedding, past the decoder. For towers that come with "
+        "weights: beside one that learns from nothing it costs more than it brings (docs/RESULTS.md). Late fusion has "
+        "it always.",
+    )
     colour_residual: bool = Field(
         default=True, description="Add the colours of the pictures to the embedding: they tell variants apart."
     )

@@ -106,7 +106,7 @@ def row(arm: str = "full", seed: int = 1, **fields: Any) -> Row:
         "title": arm,
         "fold": None,
         "side": "test",
-        "recipe": "benchmarks/ablation/demo.yaml",
+        "recipe": DEMO.recipe,
         "recipe_digest": "r",
         "config_digest": "c",
         "changes": {},

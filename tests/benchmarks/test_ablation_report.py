@@ -189,7 +189,7 @@ def test_the_page_holds_scores_spread_differences_and_former_recipes(tmp_path: P
     assert "| title_words | 2 | n/a |" in gaps
     assert "title_words, shown the title" in gaps
     assert "### Under other recipes" in text
-    assert "11.1" in lines["benchmarks/ablation/demo.yaml, old"]
+    assert "11.1" in lines[f"{DEMO.recipe}, old"]
 
 
 def test_a_recipe_under_trial_hides_nothing(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_only_arms_that_change_the_recipe_are_asked_for(tmp_path: Path) -> None:
     write_json(folder / "recipes" / f"{digest}.json", {"data": "demo", "setup": setup})
     section = read_section(folder, DEMO)
     assert section is not None
-    own_already = {"minus_queue", "plus_hard_negatives", "balanced_pooling", "additive"}
+    own_already = {"minus_queue", "plus_hard_negatives", "plus_vision_residual", "balanced_pooling", "additive"}
     assert {"full", "plus_queue", "plain_pooling", "switch"} <= set(section.wanted)
     assert not own_already & set(section.wanted)
 

@@ -24,6 +24,7 @@ PINNED: dict[str, object] = {
     "order": "pictures_first",
     "word_weights": "equal",
     "residual_start": "zero",
+    "vision_residual": True,
 }
 """What most tests were written on; the defaults are younger, and have tests of their own."""
 
