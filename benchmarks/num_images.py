@@ -22,8 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ablation.machine import commit, machine
-from benchmarks.ablation.places import limits_of, region_store, take_in
-from benchmarks.ablation.protocol import PROJECT_ROOT
+from benchmarks.ablation.places import checked, limits_of, region_store, take_in
 from benchmarks.command import held_out_splits, read_config, run
 from catalog import ProductItem, QueryItem, StorageError
 from models.encoder import MoonEncoder
@@ -63,13 +62,14 @@ def main(
     recipe: Annotated[Path, typer.Option(help="Recipe that the model was trained with.")],
     model: Annotated[Path, typer.Option(help="Model folder.")],
     most: Annotated[int, typer.Option(min=1, max=16, help="Longest list of photographs.")] = 4,
-    results: Annotated[Path, typer.Option(help="Where the figures go.")] = PROJECT_ROOT / "benchmarks/results",
-    picture: Annotated[Path, typer.Option(help="Where the curve goes.")] = PROJECT_ROOT / "docs/images/num_images.png",
+    results: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("benchmarks/results"),
+    picture: Annotated[Path, typer.Option(help="Where the curve goes.")] = Path("docs/images/num_images.png"),
 ) -> None:
     """Scores of one model by the number of photographs a product is shown with."""
     config = read_config(recipe)
     with tempfile.TemporaryDirectory() as work:
-        catalog, places = take_in(config, Path(work))
+        _, places = take_in(config, Path(work))
+        catalog = checked(places, config.catalog.split, config.checks)
         limits = limits_of(catalog)
         encoder = MoonEncoder.load(model, store=region_store(places, config.regions), limits=limits)
         eval_set = build_eval_set(catalog, held_out_splits(encoder, catalog, config), config.benchmark)

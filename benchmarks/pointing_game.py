@@ -30,8 +30,7 @@ from rich.table import Table
 
 from benchmarks.ablation.comparison import CONFIDENCE, NUM_BOOTSTRAP, SEED
 from benchmarks.ablation.machine import commit, machine
-from benchmarks.ablation.places import limits_of, take_in
-from benchmarks.ablation.protocol import PROJECT_ROOT
+from benchmarks.ablation.places import checked, limits_of, take_in
 from benchmarks.command import held_out_splits, read_config, run
 from catalog import CatalogError, sha256_hex
 from models.encoder import MoonEncoder
@@ -60,12 +59,12 @@ def main(
     most: Annotated[int, typer.Option(min=1, help="Most pairs of query and product.")] = 120,
     seed: Annotated[int, typer.Option(min=0, help="Of the random weights.")] = 0,
     work: Annotated[Path | None, typer.Option(help="Keep the drawn shop here for the next run.")] = None,
-    results: Annotated[Path, typer.Option(help="Where the figures go.")] = PROJECT_ROOT / "benchmarks/results",
+    results: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("benchmarks/results"),
 ) -> None:
     """Pointing game of a model's heat maps, with random weights for control."""
     config = read_config(recipe)
     with kept_or_temporary(work) as folder:
-        catalog, _ = take_in(config, folder)
+        catalog = checked(take_in(config, folder)[1], config.catalog.split, config.checks)
         encoder = MoonEncoder.load(model, limits=limits_of(catalog))
         pairs = bought_pairs(catalog, held_out_splits(encoder, catalog, config))
         # A product is mapped for the first query that names it: in the order of ids that would always be a photograph.

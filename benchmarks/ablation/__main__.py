@@ -207,14 +207,14 @@ def report(
     from benchmarks.ablation.bars import evaluate
     from benchmarks.ablation.figure import draw
     from benchmarks.ablation.protocol import PROTOCOLS
-    from benchmarks.ablation.report import read_section, render, write_page
+    from benchmarks.ablation.report import read_section, render, told_of, write_page
 
     sections = [section for one in PROTOCOLS.values() if (section := read_section(results, one)) is not None]
     drawn = draw(sections, figure)
     link = None
     if drawn:
         link = Path(os.path.relpath(figure, page.parent)).as_posix()
-    write_page(page, render(sections, link))
+    write_page(page, render(sections, link) + told_of(results))
     for section in sections:
         for bar in evaluate(section.protocol, section.arms, section.lr_rows, section.wanted):
             typer.echo(f"{section.protocol.data:<5} {bar.verdict:<6} {bar.text}: {bar.numbers}")

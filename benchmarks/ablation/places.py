@@ -11,11 +11,21 @@ from pathlib import Path
 
 import catalog.demo
 from benchmarks.ablation.protocol import Setup
-from catalog import Catalog, CatalogError, ImageError, ImageLimits, read_catalog, split_catalog, write_catalog
+from catalog import (
+    Catalog,
+    CatalogError,
+    ImageError,
+    ImageLimits,
+    SplitConfig,
+    read_catalog,
+    split_catalog,
+    write_catalog,
+)
 from catalog.sources import load_catalog
 from models.regions import RegionDetector, RegionsConfig, RegionStore, detect_catalog, make_detector
 from models.regions.store import FILE_NAME
 from moon.config import MoonConfig
+from validation.config import DataChecksConfig
 
 _log = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
@@ -69,19 +79,19 @@ def take_in(config: MoonConfig, root: Path) -> tuple[Catalog, Places]:
     return found, Places(root, folder)
 
 
-def checked(places: Places, setup: Setup) -> Catalog:
+def checked(places: Places, split: SplitConfig, checks: DataChecksConfig) -> Catalog:
     """The catalogue without what the data checks set aside on this split, as a pipeline would train on it.
 
     Raises:
         DataCheckFailed: A check failed and rows are not set aside.
     """
     whole = read_catalog(str(places.catalog))
-    key = _key(whole.digest, setup.split.model_dump_json(), setup.checks.model_dump_json())
+    key = _key(whole.digest, split.model_dump_json(), checks.model_dump_json())
     folder = places.root / f"checked-{key}"
     if not (folder / _MANIFEST).exists():
         from validation.data import check_catalog  # brings Great Expectations, which takes seconds
 
-        verdict = check_catalog(whole, split_catalog(whole, setup.split), setup.checks, limits_of(whole))
+        verdict = check_catalog(whole, split_catalog(whole, split), checks, limits_of(whole))
         if not verdict.passed:
             raise verdict.to_error()
         write_catalog(replace(verdict.catalog, bad_rows=verdict.quarantined), str(folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -154,6 +155,14 @@ def render(sections: Sequence[Section], figure: str | None) -> str:
     for section in sections:
         text += _section(section)
     return "\n".join(text).rstrip() + "\n"
+
+
+def told_of(results: Path) -> str:
+    """A line that names the rows that a page was written from, so that a page older than its rows is found out."""
+    total = hashlib.sha256()
+    for file in sorted(results.glob("*.jsonl")):
+        total.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    return f"<!-- rows {total.hexdigest()[:16]} -->\n"
 
 
 def write_page(path: Path, body: str) -> None:

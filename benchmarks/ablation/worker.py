@@ -45,7 +45,7 @@ FAILED = 3
 
 def do(job: Job, places: Places, keep_model: bool) -> dict[str, Any]:
     """Do a job and return its measures as plain data."""
-    catalog = checked(places, job.setup)
+    catalog = checked(places, job.setup.split, job.setup.checks)
     splits = split_catalog(catalog, job.setup.split)
     if job.kind == "baseline":
         store = region_store(places, job.setup.regions)
@@ -139,7 +139,7 @@ def judged(record: BenchmarkRecord, outcomes: dict[str, Outcome]) -> dict[str, A
 
 def match(full: Setup, own: Setup, arm: str, fitted: bool, tolerance_frac: float, places: Places) -> dict[str, Any]:
     """Count full and a rival, and fit the rival where asked."""
-    catalog = checked(places, full)
+    catalog = checked(places, full.split, full.checks)
     splits = split_catalog(catalog, full.split)
     count = partial(count_parameters, catalog=catalog, splits=splits)
     target, width = count(full).count, None

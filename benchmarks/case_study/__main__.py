@@ -14,8 +14,7 @@ import numpy as np
 import typer
 
 from benchmarks.ablation.machine import commit
-from benchmarks.ablation.places import limits_of, take_in
-from benchmarks.ablation.protocol import PROJECT_ROOT
+from benchmarks.ablation.places import checked, limits_of, take_in
 from benchmarks.case_study.cases import held_out, study, vectors_of
 from benchmarks.case_study.page import Origin, write_page
 from benchmarks.case_study.pictures import draw_case, draw_neighbours, draw_space, plane, save_small
@@ -31,15 +30,15 @@ def main(
     model: Annotated[Path, typer.Option(help="Model folder.")],
     num: Annotated[int, typer.Option(min=1, max=24, help="Products to look at.")] = 6,
     work: Annotated[Path | None, typer.Option(help="Keep the drawn shop here for the next run.")] = None,
-    page: Annotated[Path, typer.Option(help="The page; pictures go into images/ beside it.")] = PROJECT_ROOT
-    / "docs/CASE_STUDY.md",
-    results: Annotated[Path, typer.Option(help="Where the pointing game's figures are.")] = PROJECT_ROOT
-    / "benchmarks/results",
+    page: Annotated[Path, typer.Option(help="The page; pictures go into images/ beside it.")] = Path(
+        "docs/CASE_STUDY.md"
+    ),
+    results: Annotated[Path, typer.Option(help="Where the pointing game's figures are.")] = Path("benchmarks/results"),
 ) -> None:
     """Six products looked at closely."""
     config = read_config(recipe)
     with kept_or_temporary(work) as folder:
-        catalog, _ = take_in(config, folder)
+        catalog = checked(take_in(config, folder)[1], config.catalog.split, config.checks)
         encoder = MoonEncoder.load(model, limits=limits_of(catalog))
         held = held_out(catalog, held_out_splits(encoder, catalog, config))
         cases = study(encoder, held, num, _say)

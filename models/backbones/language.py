@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from catalog import ModelError
-from models.backbones.pretrained import cut_layers, put_weights
+from models.backbones.pretrained import cut_layers, from_sizes, put_weights
 
 LAYER_LISTS = ("layers", "h", "blocks")
 """Names under which decoders of transformers keep their layers."""
@@ -46,10 +46,7 @@ def build_language(config: Mapping[str, Any], keep_layers: int | None) -> Any:
     """
     known = AutoConfig.for_model(causal_type(config), **{k: v for k, v in config.items() if k != "model_type"})
     cut_layers(known, keep_layers)
-    try:
-        model: Any = AutoModel.from_config(known, attn_implementation="sdpa")
-    except ValueError as error:  # of a model without attention, such as mamba
-        raise _unusable(known.model_type, str(error).split(". ")[0]) from None
+    model = from_sizes(_body, known, f"model.composed.language: {known.model_type}")
     asked = inspect.signature(model.forward).parameters
     lacking = [name for name in ("inputs_embeds", "attention_mask", "position_ids") if name not in asked]
     if lacking:
@@ -57,6 +54,13 @@ def build_language(config: Mapping[str, Any], keep_layers: int | None) -> Any:
     layers_of(model)
     ffn_of(model)
     return model
+
+
+def _body(known: Any) -> Any:
+    try:
+        return AutoModel.from_config(known, attn_implementation="sdpa")
+    except ValueError as error:  # of a model without attention, such as mamba
+        raise _unusable(known.model_type, str(error).split(". ")[0]) from None
 
 
 def layers_of(model: Any) -> tuple[str, nn.ModuleList]:

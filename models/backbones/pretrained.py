@@ -26,6 +26,29 @@ NOT_ARCHITECTURE = {
 }
 
 
+def from_sizes(build: Callable[[Any], Any], known: Any, where: str) -> Any:
+    """What `build` makes of a configuration that its class took, with an error of ours where the values do not go
+    together: a width that the heads do not divide, an activation nobody knows.
+
+    Args:
+        build: A model's class, or a function like one.
+        known: The configuration, of transformers' class.
+        where: The key that the weights are named under, or the weights themselves.
+
+    Raises:
+        ModelError: It cannot be built.
+    """
+    from models.weights import faults_told
+
+    with faults_told(
+        "no model can be built from the configuration of the weights",
+        f"config.json of {where}",
+        "fetch or copy the weights once more, or name others",
+        RuntimeError,
+    ):
+        return build(known)
+
+
 def read_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer.json of a weights folder; a text that spells a special token stays text.
 

@@ -24,6 +24,7 @@ from models.backbones.pretrained import (
     architecture,
     check_vocabulary,
     cut_layers,
+    from_sizes,
     load_checked,
     pixel_statistics,
     put_weights,
@@ -285,7 +286,7 @@ class QwenKind:
         known = self.config_class.from_dict(dict(spec["model"]))
         cut_layers(known.text_config, config.pretrained.keep_layers)
         known._attn_implementation = "sdpa"
-        model = self.model_class(known)
+        model = from_sizes(self.model_class, known, config.pretrained.weights)
         model.visual.patch_embed.__class__ = self.patch_embed
         for block in model.visual.blocks:
             block.attn.__class__ = self.attention

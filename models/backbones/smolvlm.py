@@ -23,6 +23,7 @@ from models.backbones.pretrained import (
     architecture,
     check_vocabulary,
     cut_layers,
+    from_sizes,
     load_checked,
     padding_id,
     pixel_statistics,
@@ -206,7 +207,7 @@ def _build(config: ModelConfig, spec: dict[str, Any]) -> SmolVLMBackbone:
     known = config_class.from_dict(dict(spec["model"]))
     cut_layers(known.text_config, config.pretrained.keep_layers)
     known._attn_implementation = "sdpa"
-    return SmolVLMBackbone(model_class(known), layout(config, spec))
+    return SmolVLMBackbone(from_sizes(model_class, known, config.pretrained.weights), layout(config, spec))
 
 
 def _spec_of(config: ModelConfig) -> dict[str, Any]:

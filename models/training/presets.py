@@ -43,7 +43,8 @@ def applied(train: TrainConfig) -> TrainConfig:
             }
         )
     if train.preset == "profile":
-        steps = min(train.steps, WAIT + WARMUP + ACTIVE)
+        # All of them, however short the training: with fewer nothing would be written down.
+        steps = WAIT + WARMUP + ACTIVE
         _log.warning("profile: %d steps instead of %d, the last %d of them written down", steps, train.steps, ACTIVE)
         return train.model_copy(update={"steps": steps})
     if train.preset == "overfit_one_batch":

@@ -23,8 +23,9 @@ from benchmarks.ablation.comparison import (
 )
 from benchmarks.ablation.figure import draw
 from benchmarks.ablation.planning import recipe_setup
-from benchmarks.ablation.report import BEGIN, END, HEAD, read_section, render, write_page
-from benchmarks.ablation.results import write_json
+from benchmarks.ablation.protocol import PROJECT_ROOT
+from benchmarks.ablation.report import BEGIN, END, HEAD, read_section, render, told_of, write_page
+from benchmarks.ablation.results import DEFAULT_RESULTS, write_json
 from catalog import ConfigError
 from tests.benchmarks.rows import BOTH, DEMO, IMAGE, TEXT, arm_rows, outcome, recipe, row, store
 from validation.benchmark import MAIN_METRICS, Outcome
@@ -252,6 +253,19 @@ def test_the_page_is_written_between_its_markers_and_nowhere_else(tmp_path: Path
     with pytest.raises(ConfigError, match="no place"):
         write_page(page, "new\n")
     assert page.read_text() == "no markers"
+
+
+def test_the_page_in_docs_was_written_from_the_rows_beside_it() -> None:
+    page = (PROJECT_ROOT / "docs" / "RESULTS.md").read_text(encoding="utf-8")
+    told = told_of(PROJECT_ROOT / DEFAULT_RESULTS)
+    assert told in page[page.find(BEGIN) : page.find(END)], "run: python -m benchmarks.ablation report"
+
+
+def test_another_row_is_another_page(tmp_path: Path) -> None:
+    before = told_of(results(tmp_path))
+    with (tmp_path / "demo.jsonl").open("a") as stream:
+        stream.write("\n")
+    assert told_of(tmp_path) != before
 
 
 def test_no_rows_make_a_page_that_says_so(tmp_path: Path) -> None:

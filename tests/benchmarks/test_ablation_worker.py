@@ -163,7 +163,7 @@ def test_a_count_that_the_training_contradicts_is_refused(places: Places, monkey
 def test_learning_rates_are_judged_on_the_validation_side(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "fit", FakeTraining())
     job = lr_jobs(origin(own=tiny()), [ARMS_BY_NAME["full"]], [2.0], no_match)[0]
-    catalog = worker.checked(places, job.setup)
+    catalog = worker.checked(places, job.setup.split, job.setup.checks)
     splits = split_catalog(catalog, job.setup.split)
     answer = worker.do(job, places, keep_model=False)
     asked = set(unpack(answer["outcomes"])[LEAF].ids)

@@ -121,6 +121,12 @@ def test_profile_writes_a_table_and_a_trace(catalog: Catalog, tmp_path: Path, ca
     assert "profile: starts anew" in caplog.text
 
 
+def test_a_profile_of_a_short_training_is_as_long_as_any(catalog: Catalog, tmp_path: Path) -> None:
+    record = _train(catalog, tmp_path, steps=2, preset="profile")
+    assert record.steps == WAIT + WARMUP + ACTIVE
+    assert "aten::" in (tmp_path / "work" / "profile" / "table.txt").read_text()
+
+
 def test_options_without_effect_are_told(catalog: Catalog, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bare = replace(catalog, products=tuple(one.model_copy(update={"category": ()}) for one in catalog.products))
     settings: dict[str, object] = {"steps": 1, "modality": {"enabled": True}, "hard_negatives_per_query": 2}

@@ -105,6 +105,19 @@ def test_a_configuration_that_its_class_does_not_take_names_the_file(
         assert got in caught.value.got
 
 
+def test_values_that_only_the_model_itself_refuses_name_the_weights(qwen: Path, parts: tuple[Path, Path]) -> None:
+    change = {"hidden_act": "gelly"}  # its class takes any name
+    stored = json.loads((qwen / "config.json").read_text())
+    edit(qwen / "config.json", text_config=stored["text_config"] | change)
+    edit(parts[0] / "config.json", **change)
+    for load in (lambda: load_qwen(qwen), lambda: load_composed(parts)):
+        with pytest.raises(ModelError) as caught:
+            load()
+        assert "config.json" in str(caught.value.where)
+        assert "gelly" in str(caught.value.got)
+        assert caught.value.fix
+
+
 def test_a_language_models_configuration_names_the_file(parts: tuple[Path, Path]) -> None:
     edit(parts[0] / "config.json", hidden_size="x")
     with pytest.raises(ModelError, match="configuration of the weights cannot be used") as caught:
