@@ -35,7 +35,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
 @pytest.fixture
 def places(tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> Places:
     write_catalog(catalog, str(tmp_path / "catalog"))
-    monkeypatch.setattr(worker, "checked", lambda places, setup: catalog)
+    monkeypatch.setattr(worker, "checked", lambda places, split, checks: catalog)
     # Nothing is detected beforehand: it would start processes.
     monkeypatch.setattr(worker, "region_store", lambda places, config: RegionStore(make_detector(config).digest))
     return Places(tmp_path / "work", tmp_path / "catalog")
