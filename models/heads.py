@@ -131,9 +131,6 @@ class PartsHead(nn.Module):
         super().__init__()
         self.dims = dims = config.embedding_dims
         self.is_late, self.has_slots = config.fusion == "late", config.slots
-        if self.is_late:
-            # All that it sees of a picture: without it this would be no dual encoder.
-            config = config.model_copy(update={"vision_residual": True})
         names = (WORD_STATES,) if self.is_late else (PICTURE_STATES, WORD_STATES, SLOT_STATES)
         self.states = nn.ModuleDict()
         for name in names:

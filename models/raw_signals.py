@@ -151,8 +151,13 @@ def code_width(config: ModelConfig) -> int:
 
 
 def names_of_raw(config: ModelConfig) -> list[str]:
+    """The residuals that are on, in a fixed order.
+
+    Under late fusion the pooled tower is all that the model sees of a picture: it is on whatever the configuration
+    says, or this would be no dual encoder.
+    """
     on = {
-        VISION: config.vision_residual,
+        VISION: config.vision_residual or config.fusion == "late",
         COLOURS: config.colour_residual,
         WORDS: config.word_residual,
         CODES: config.code_residual,

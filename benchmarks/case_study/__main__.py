@@ -68,6 +68,7 @@ def _pointing(path: Path, model_digest: str) -> str:
         return ""
     told = json.loads(path.read_text(encoding="utf-8"))
     if told["model"] != model_digest:
+        _say(f"{path} is of another model, {told['model'][:12]}: left out of the page")
         return ""
     one = told["scores"]["all"]
     return (

@@ -15,7 +15,7 @@ from models.inside.pairs import query_kind
 from models.inside.without import RESIDUALS, parts_of
 from models.regions import box_iou
 
-WITHOUT = (None, Left.CROPS, Left.GUIDED_EXPERTS, *RESIDUALS)
+WITHOUT = (None, Left.CROPS, Left.SLOTS, Left.GUIDED_EXPERTS, *RESIDUALS)
 """What neighbours are looked up without; None: nothing left out."""
 NUM_CASES, NUM_NEIGHBOURS = 6, 5
 

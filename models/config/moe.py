@@ -10,7 +10,14 @@ from catalog import Section
 
 
 class MoeConfig(Section):
-    """Guided mixture of experts in place of the FFN of chosen decoder layers."""
+    """Guided mixture of experts in place of the FFN of chosen decoder layers.
+
+    The paper tells neither the number of experts nor k, layers or weights of the side losses. Our choices: the last
+    layer of `nano`'s two, so that what is read before it is shared by all experts; four experts and two a token, the
+    fewest among which there is something to choose; low-rank ones, which a shop of some hundred products can fill;
+    0.01 and 0.001 as Switch Transformers (arXiv 2101.03961) and ST-MoE (2202.08906) weigh balance and z-loss. Larger
+    backbones name their own in configs/train_moon.
+    """
 
     kind: Literal["guided", "dense"] = Field(
         default="guided",

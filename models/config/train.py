@@ -126,7 +126,12 @@ class TrainConfig(Section):
     warmup_frac: Fraction = Field(default=0.08, description="Share of the steps that the learning rate rises for.")
     weight_decay: float = Field(default=0.05, ge=0, le=1, description="AdamW weight decay of matrices.")
     clip_norm: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
-    temperature: float = Field(default=0.05, gt=0, le=1, description="Start of the learnt temperature.")
+    temperature: float = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="Start of the learnt temperature. The paper tells none; 0.05 is SimCSE's.",
+    )
     min_temperature: float = Field(default=0.01, gt=0, le=1, description="The learnt temperature stays above it.")
     query_mix: QueryMix = QueryMix()
     pair_sources: tuple[Literal["purchases", "views", "texts"], ...] = Field(
@@ -142,7 +147,10 @@ class TrainConfig(Section):
     photos_per_product: int = Field(default=2, ge=1, le=16, description="Photographs of a product fed in one step.")
     dropout: DropoutConfig = DropoutConfig()
     augment: AugmentConfig = AugmentConfig()
-    symmetric: bool = Field(default=True, description="Train product -> query beside query -> product.")
+    symmetric: bool = Field(
+        default=True,
+        description="Train product -> query beside query -> product, as CLIP does; the paper does not say.",
+    )
     alignment_weight: float = Field(
         default=0.3, ge=0, le=100, description="Weight of image-text alignment inside a product; 0 turns it off."
     )

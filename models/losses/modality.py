@@ -18,7 +18,8 @@ class ModalityWeights(nn.Module):
         omega_m = (1/|B_m|) sum_{b in B_m} sum_z p_zm G~_zb
         weight  = M (1 - floor) omega_m / sum_m' omega_m' + floor
 
-    An objective is a view of the query (photo, words, both), or the alignment of a product's image with its text.
+    An objective is a kind of query: photo, words, both. Image-text alignment inside a product is none of them: it is
+    asked of products, and has a weight of its own (`train.alignment_weight`).
 
     Args:
         num_experts: Z, routed experts.

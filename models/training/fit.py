@@ -298,7 +298,6 @@ def run_trainer(
     for half in ("lightning.pytorch", "lightning.fabric"):
         for name in (half, f"{half}.utilities.rank_zero"):
             logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     trainer = Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         precision="bf16-mixed" if precision == "bf16" else "32-true",
@@ -314,7 +313,8 @@ def run_trainer(
         **trainer_settings(config, ranks),
     )
     module.train()
-    with stopper.watching():
+    with stopper.watching(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # of torch's own pytree, which Lightning calls
         trainer.fit(module, loader)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 
 from catalog import CatalogConfig, ImageError, ModelError
 from models.weights.folder import read_config, read_safetensors
+
+_log = logging.getLogger(__name__)
 
 # Suffixes: N photographs, C = 3 channels, H rows, W columns, K = 1000 classes of ImageNet-1k.
 IMAGENET_CLASSES: Mapping[str, tuple[int, ...]] = {
@@ -75,8 +78,8 @@ def labelled_photos(folder: Path) -> list[tuple[Image.Image, str]]:
                 continue
             try:
                 found.append((catalog.photo(query.image).load(), label))
-            except ImageError:
-                continue
+            except ImageError as error:
+                _log.warning("%s: a labelled photograph is left out: %s", folder, error)
     if not found:
         raise ModelError(
             "no labelled photographs there",

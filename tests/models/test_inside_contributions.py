@@ -32,6 +32,7 @@ CONFIGS: list[dict[str, object]] = [
     {"vision_residual": False, "word_residual": False},
     {"slots": False, "use_crops": False},
     {"fusion": "late"},
+    {"fusion": "late", "code_residual": True, "vision_residual": False, "head": "heads"},
     {"fusion": "late", "colour_residual": True, "word_residual": False},
     {"moe": {"layers": ()}},
 ]
