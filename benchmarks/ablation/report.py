@@ -27,6 +27,7 @@ from benchmarks.ablation.comparison import (
     paired_rows,
     score,
 )
+from benchmarks.ablation.hits import hits
 from benchmarks.ablation.protocol import Protocol, Setup, arm_setup
 from benchmarks.ablation.results import Row, Rows, read_outcomes
 from catalog import ConfigError, StorageError
@@ -198,7 +199,9 @@ def _section(section: Section) -> list[str]:
         else "the recipe's own split, the same for all seeds; scores are the mean over seeds"
     )
     text = [f"## {protocol.data}", "", f"`{some.recipe}`, recipe {some.recipe_digest}; {layout}.", ""]
-    text += [*_bars(section), *_scores(section), *_gaps(section), *_rates(section), *_earlier(section)]
+    text += [*_bars(section), *_scores(section), "### Exact product / any of its group (n)", ""]
+    text += [*_table(*hits([*section.trained, *section.baselines])), ""]
+    text += [*_gaps(section), *_rates(section), *_earlier(section)]
     return [*text, *_notes(section)]
 
 

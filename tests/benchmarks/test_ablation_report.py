@@ -14,7 +14,9 @@ from benchmarks.ablation.comparison import (
     ATTRIBUTES_SHOWN,
     LEAF_HIDDEN,
     LEAF_SHOWN,
+    Judged,
     Outcomes,
+    arm_of,
     by_pair,
     difference,
     main_mean,
@@ -22,6 +24,7 @@ from benchmarks.ablation.comparison import (
     score,
 )
 from benchmarks.ablation.figure import draw
+from benchmarks.ablation.hits import hits
 from benchmarks.ablation.planning import recipe_setup
 from benchmarks.ablation.protocol import PROJECT_ROOT
 from benchmarks.ablation.report import BEGIN, END, HEAD, read_section, render, told_of, write_page
@@ -259,6 +262,18 @@ def test_the_page_in_docs_was_written_from_the_rows_beside_it() -> None:
     page = (PROJECT_ROOT / "docs" / "RESULTS.md").read_text(encoding="utf-8")
     told = told_of(PROJECT_ROOT / DEFAULT_RESULTS)
     assert told in page[page.find(BEGIN) : page.find(END)], "run: python -m benchmarks.ablation report"
+
+
+def test_exact_and_group_hits_are_weighted_by_those_who_asked() -> None:
+    scores = {
+        1: {"image_to_product/recall@1": (0.5, 10), "image_to_product/recall_group@1": (0.6, 10)},
+        2: {"image_to_product/recall@1": (0.2, 30), "image_to_product/recall_group@1": (0.4, 30)},
+    }
+    judged = [Judged(row("full", seed, scores=own), five()) for seed, own in scores.items()]
+    head, rows = hits([arm_of("full", judged)])
+    assert head[:3] == ["arm", "image R@1", "image R@10"]
+    # 5 + 6 of 40 and 6 + 12 of 40; what was not asked is not zero.
+    assert rows[0][1:3] == ["27.5 / 45.0 (40)", "n/a"]
 
 
 def test_another_row_is_another_page(tmp_path: Path) -> None:
