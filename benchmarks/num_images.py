@@ -62,7 +62,7 @@ def main(
     recipe: Annotated[Path, typer.Option(help="Recipe that the model was trained with.")],
     model: Annotated[Path, typer.Option(help="Model folder.")],
     most: Annotated[int, typer.Option(min=1, max=16, help="Longest list of photographs.")] = 4,
-    results: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("benchmarks/results"),
+    out: Annotated[Path, typer.Option(help="Where the figures go, JSON.")] = Path("benchmarks/results/num_images.json"),
     picture: Annotated[Path, typer.Option(help="Where the curve goes.")] = Path("docs/images/num_images.png"),
 ) -> None:
     """Scores of one model by the number of photographs a product is shown with."""
@@ -91,7 +91,7 @@ def main(
         shares = [f"{100 * row['scores'][key][0]:.1f}" if key in row["scores"] else "n/a" for key in SHOWN]
         table.add_row(str(row["photos"]), str(row["products_with_as_many"]), f"{100 * row['main_score']:.1f}", *shares)
     Console(width=240).print(table)
-    results.mkdir(parents=True, exist_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
     told = {
         "model": encoder.digest,
         "num_products": len(photos),
@@ -99,7 +99,7 @@ def main(
         "machine": machine(),
         "rows": rows,
     }
-    (results / "num_images.json").write_text(json.dumps(told, indent=1) + "\n")
+    out.write_text(json.dumps(told, indent=1) + "\n")
     draw(rows, len(photos), picture, config.benchmark.confidence)
 
 

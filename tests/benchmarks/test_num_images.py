@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.num_images import SHOWN, draw
-from catalog import StorageError
+from benchmarks.num_images import SHOWN, FewPhotos, draw
+from catalog import Photo, Product, ProductItem, StorageError
+from tests.models import shop
 
 MISSING = SHOWN[2]
 
@@ -76,3 +79,30 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be drawn"):
         draw(_rows(), 50, tmp_path / "file" / "num_images.png")
+
+
+class Counting:
+    """Stands for an encoder that takes up to two photographs, and notes how many it was shown of each product."""
+
+    name, dims, digest = "counting", 4, "d"
+
+    def __init__(self) -> None:
+        self.processor = SimpleNamespace(config=shop.tiny_model(max_images=2))
+        self.shown: list[int] = []
+
+    def embed_products(self, items: Iterable[ProductItem], hide: frozenset[str] = frozenset()) -> np.ndarray:
+        own = [len(item.photos) for item in items]
+        self.shown = [min(number, self.processor.config.max_images) for number in own]
+        return np.zeros((len(own), self.dims), np.float32)
+
+
+def test_no_more_than_so_many_photographs_are_shown_and_the_models_own_limit_is_lifted() -> None:
+    encoder = Counting()
+    photo = Photo(ref="a.jpg")
+    items = [ProductItem(Product(product_id=f"p{n}", title="mug"), (photo,) * n) for n in (0, 1, 2, 4)]
+    for most, expected in ((1, [0, 1, 1, 1]), (2, [0, 1, 2, 2]), (3, [0, 1, 2, 3]), (4, [0, 1, 2, 4])):
+        few = FewPhotos(encoder, most)  # type: ignore[arg-type]
+        few.embed_products(items)
+        assert encoder.shown == expected
+        assert few.digest == f"d:{most}"
+    assert [len(item.photos) for item in items] == [0, 1, 2, 4]
