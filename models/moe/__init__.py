@@ -8,7 +8,7 @@ from models.moe.load_figure import draw_load
 from models.moe.recording import Fired, recording
 from models.moe.size import moe_parameters
 from models.moe.stats import RouterStats, aux_loss, load_balance_loss, router_z_loss
-from models.moe.upcycle import own_parameters, upcycle
+from models.moe.upcycle import upcycle
 
 __all__ = [
     "DenseTwin",
@@ -23,7 +23,6 @@ __all__ = [
     "load_balance_loss",
     "load_table",
     "moe_parameters",
-    "own_parameters",
     "plain_load",
     "recording",
     "router_z_loss",

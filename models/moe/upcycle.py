@@ -70,17 +70,6 @@ def chosen_layers(config: MoeConfig, num: int) -> list[int]:
     return sorted({layer % num for layer in config.layers})
 
 
-def own_parameters(decoder: nn.Module) -> list[nn.Parameter]:
-    """What came with guided experts or dense twins: all of them but the FFN that stays as a shared part."""
-    return [
-        parameter
-        for module in decoder.modules()
-        if isinstance(module, GuidedMoe | DenseTwin)
-        for name, parameter in module.named_parameters()
-        if not name.startswith("shared.")
-    ]
-
-
 def _check_output(ffn: nn.Module, width: int, index: int) -> None:
     """Refuse an FFN that hands on more than hidden states: nothing could be added to it."""
     tried = probe(ffn, width)

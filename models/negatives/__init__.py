@@ -1,7 +1,6 @@
 """Who may be a negative, and where negatives come from: the batch, past batches, the other ranks.
 
-One function, `not_negative`, decides for all three pools, on integer codes instead of strings. `sets` decides the same
-on strings: the slow and plain form that the tests hold the fast one to.
+One function, `not_negative`, decides for all three pools, on integer codes instead of strings.
 """
 
 from models.negatives.codes import (
@@ -15,9 +14,9 @@ from models.negatives.codes import (
     query_codes,
 )
 from models.negatives.gather import gather_codes, gather_with_grad, num_ranks, rank_of, rows_by_rank
-from models.negatives.masks import guarded, guarded_above, not_negative, related, same_category, same_code
+from models.negatives.masks import guarded_above, not_negative, related, same_category, same_code
 from models.negatives.queue import NegativeQueue
-from models.negatives.sets import answers, same_key, shares_photo
+from models.negatives.sets import answers
 
 __all__ = [
     "EMPTY",
@@ -31,7 +30,6 @@ __all__ = [
     "codes_of",
     "gather_codes",
     "gather_with_grad",
-    "guarded",
     "guarded_above",
     "not_negative",
     "num_ranks",
@@ -41,6 +39,4 @@ __all__ = [
     "rows_by_rank",
     "same_category",
     "same_code",
-    "same_key",
-    "shares_photo",
 ]

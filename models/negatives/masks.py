@@ -69,20 +69,14 @@ def _listed(lists_QA: torch.Tensor, codes_C: torch.Tensor) -> torch.Tensor:
     return listed_QU[:, number_C]
 
 
-def guarded(similarity_QC: torch.Tensor, positive_QC: torch.Tensor, margin: float) -> torch.Tensor:
+def guarded_above(similarity_QC: torch.Tensor, positive_Q: torch.Tensor, margin: float) -> torch.Tensor:
     """The candidate is more similar to the query than its positive is, by more than `margin`.
 
     Relative, not absolute: at the start all vectors lie close together, and an absolute bound would mask everything.
 
     Args:
         similarity_QC: Cosines; no gradient flows through the decision.
-        positive_QC: Where several are positive, the least similar one counts.
+        positive_Q: Of each query and its positive, which is perhaps not among the candidates.
         margin: In cosine, 0 to 2.
     """
-    lowest_Q = similarity_QC.detach().masked_fill(~positive_QC, torch.inf).amin(dim=1)
-    return guarded_above(similarity_QC, lowest_Q, margin) & ~positive_QC
-
-
-def guarded_above(similarity_QC: torch.Tensor, positive_Q: torch.Tensor, margin: float) -> torch.Tensor:
-    """As `guarded`, where the positive's own cosine is known and the positive is perhaps not among the candidates."""
     return similarity_QC.detach() > positive_Q.detach().unsqueeze(1) + margin

@@ -14,10 +14,10 @@ from models.negatives import (
     NegativeQueue,
     QueryCodes,
     candidate_codes,
-    guarded,
     not_negative,
     query_codes,
 )
+from tests.models.naive_masks import guarded
 
 NUM, DIMS = 6, 8
 SCALE = torch.tensor(7.0)

@@ -15,7 +15,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2MLP
 
 from catalog import ModelError
 from models.config import MoeConfig
-from models.moe import DenseTwin, GuidedMoe, TypesInView, moe_parameters, own_parameters, upcycle
+from models.moe import DenseTwin, GuidedMoe, TypesInView, moe_parameters, upcycle
 from models.tokens import TokenType
 from tests.models.moe_layers import FORMS, INNER, WIDTH, Ffn, make, name_of
 
@@ -27,6 +27,17 @@ def _layers(num: int = 3) -> nn.ModuleList:
         layer.mlp = Ffn()
         layers.append(layer)
     return layers
+
+
+def own_parameters(decoder: nn.Module) -> list[nn.Parameter]:
+    """What came with guided experts or dense twins: all of them but the FFN that stays as a shared part."""
+    return [
+        parameter
+        for module in decoder.modules()
+        if isinstance(module, GuidedMoe | DenseTwin)
+        for name, parameter in module.named_parameters()
+        if not name.startswith("shared.")
+    ]
 
 
 def _trainable(module: nn.Module, config: MoeConfig) -> int:

@@ -19,15 +19,13 @@ from models.negatives import (
     candidate_codes,
     code_of,
     codes_of,
-    guarded,
     guarded_above,
     not_negative,
     query_codes,
     related,
     same_category,
-    same_key,
-    shares_photo,
 )
+from tests.models.naive_masks import guarded, same_key, shares_photo
 
 KEYS = st.lists(st.sampled_from("abc"), min_size=1, max_size=6)
 
