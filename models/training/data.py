@@ -219,7 +219,7 @@ class TrainSet(Dataset[TrainBatch]):
         unseen = [draw_hidden_words(product, self.config.dropout, rng) for product in products]
         texts, text_rows, view_texts, labels = self._texts(number, products, hidden, unseen, rng)
         embedded = {View.QUERIES: queries.batch(), View.PRODUCTS: rows.batch()}
-        if image_views.items:
+        if image_views.items and (labels or self.config.alignment_weight):
             embedded[View.IMAGES] = image_views.batch()
         if labels:
             bare = (visible(product, hide) for product, hide in zip(products, unseen, strict=True))

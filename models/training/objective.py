@@ -89,7 +89,7 @@ class Objective(nn.Module):
             mask_same_group=self.config.mask_same_group,
             similarity_guard=self.config.similarity_guard,
             hard_negative_weight=negatives.hard_weight,
-            spatial=negatives.spatial and torch.distributed.is_initialized(),
+            spatial=negatives.spatial and torch.distributed.is_available() and torch.distributed.is_initialized(),
         )
 
     def pictures(self, batch: TrainBatch) -> PictureFeatures:

@@ -9,7 +9,6 @@ import copy
 import importlib
 import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -18,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from catalog import Product
@@ -35,23 +34,19 @@ from models.training.prepare import prepare
 from tests.models import shop
 from tests.models.test_wiring import PLAIN, Wired
 
-Vectors = dict[View, torch.Tensor]
+Vectors = dict[View, Tensor]
+Counts = Counter[tuple[int, int, int]]
+"""Choices by layer, token type and expert."""
 
 DIMS, OWN = (4, 12, 24), torch.eye(8, dtype=torch.bool)
-MODEL: dict[str, Any] = {
-    "matryoshka_dims": DIMS[:2],
-    "moe": {"layers": (0, 1), "num_experts": 3, "top_k": 2, "rank": 4},
-    "use_description": True,
-    "max_description_tokens": 6,
-}
 ROWS: dict[str, dict[str, Any]] = {
     "mug-red": {"title": "Lovely thing", "attributes": {"colour": "red", "use": "daily"}},
-    "mug-green": {"images": ()},
+    "mug-green": {"title": "Lovely thing", "images": ()},
     "mug-black": {"title": None, "category": (), "attributes": {}, "description": None},
     "box-red": {"title": "Lovely thing", "attributes": {"colour": "red", "use": "gift"}},
-    "box-blue": {"attributes": {"colour": "blue"}},
+    "box-blue": {"title": "Lovely thing", "attributes": {"colour": "blue"}},
 }
-"""One product has words alone, one pictures alone, two have one title, one is without a use."""
+"""One product has words alone, one pictures alone, four have one title, one is without a use."""
 NO_DROPOUT = dict.fromkeys(("title", "category", "attribute", "all_attributes", "images", "text"), 0.0)
 
 
@@ -67,14 +62,14 @@ def wired(tmp_path_factory: pytest.TempPathFactory) -> Wired:
     catalog = replace(catalog, products=tuple(products))
     (folder / "work").mkdir()
     splits, train = shop.all_train(catalog), shop.tiny_train(**PLAIN)
-    return Wired(catalog, prepare(catalog, splits, shop.tiny_model(**MODEL), train, shop.regions(), folder / "work"))
+    model = shop.tiny_model(matryoshka_dims=DIMS[:2], moe={"layers": (0, 1), "num_experts": 3, "top_k": 2, "rank": 4})
+    return Wired(catalog, prepare(catalog, splits, model, train, shop.regions(), folder / "work"))
 
 
 def _vectors(batch: TrainBatch, with_images: bool = True) -> Vectors:
-    generator, found = torch.Generator().manual_seed(7), {}
-    for name, view in batch.views.items():
-        found[name] = F.normalize(torch.randn(len(view), DIMS[-1], generator=generator), dim=1)
-    return {name: one for name, one in found.items() if with_images or name != View.IMAGES}
+    generator = torch.Generator().manual_seed(7)
+    views = {name: one for name, one in batch.views.items() if with_images or name != View.IMAGES}
+    return {name: F.normalize(torch.randn(len(one), 24, generator=generator), dim=1) for name, one in views.items()}
 
 
 def _report(objective: Objective, batch: TrainBatch, vectors: Vectors) -> dict[str, float]:
@@ -84,23 +79,28 @@ def _report(objective: Objective, batch: TrainBatch, vectors: Vectors) -> dict[s
     return {name: float(value) for name, value in report.items()} | {"loss": float(loss)}
 
 
+def _both(own: Tensor) -> Tensor:
+    """Rows of this process and of another one, whose numbers stand one place on."""
+    return torch.cat((own, own.roll(1, dims=1)))
+
+
 def _mean(
-    left: torch.Tensor,
-    right: torch.Tensor,
-    answers: torch.Tensor,
-    others: torch.Tensor,
-    scale: float = 2.0,
-    dims: Sequence[int] = DIMS,
+    left: Tensor, right: Tensor, answers: Tensor, others: Tensor, wide: bool = False, scale: float = 2.0
 ) -> float:
-    """Mean loss of the rows that have an answer, of each the mean over its answers and all prefixes."""
+    """Mean loss of the rows that have an answer, of each the mean over its answers and all prefixes.
+
+    With `wide` the other process's rows are negatives too.
+    """
+    if wide:
+        right, others = _both(right), F.pad(others, (0, len(right)), value=True)
     losses = []
     for i, one in enumerate(left):
         each = []
-        for length in dims:
+        for length in DIMS:
             cosines = [float(F.cosine_similarity(one[:length], other[:length], dim=0)) for other in right]
             near = [math.exp(scale * cosine) for cosine in cosines]
             rest = sum(near[j] for j in range(len(right)) if others[i, j])
-            each += [math.log(1.0 + rest / near[j]) for j in range(len(right)) if answers[i, j]]
+            each += [math.log(1.0 + rest / near[j]) for j in answers[i].nonzero()]
         losses += [fmean(each)] if each else []
     return fmean(losses)
 
@@ -109,18 +109,12 @@ def _products(wired: Wired, batch: TrainBatch) -> list[Product]:
     return [wired.catalog.by_id[key] for key in batch.product_ids]
 
 
-def _variants(products: Sequence[Product]) -> torch.Tensor:
-    return torch.tensor([[one.group_id == other.group_id for other in products] for one in products])
+def _same(keys: list[str]) -> Tensor:
+    return torch.tensor([[one == other != "" for other in keys] for one in keys])
 
 
-def _worded(products: Sequence[Product]) -> list[int]:
-    """Rows of the text views."""
-    return [row for row, one in enumerate(products) if one.title or one.category or one.attributes]
-
-
-def _pictured(products: Sequence[Product]) -> list[int]:
-    """Rows of the image views."""
-    return [row for row, one in enumerate(products) if one.images]
+def _rows_without(batch: TrainBatch, key: str) -> list[int]:
+    return [row for row, one in enumerate(batch.product_ids) if one != key]
 
 
 def _shown(wired: Wired, view: Batch, row: int, kind: TokenType = TokenType.TITLE) -> str:
@@ -134,8 +128,10 @@ def test_every_configured_prefix_counts_the_same_in_the_retrieval_loss(wired: Wi
     batch, plain = wired.dataset()[0], wired.objective()
     vectors = _vectors(batch)
     config = plain.model_config.model_copy(update={"matryoshka_dims": shorter})
-    queries, products = vectors[View.QUERIES], vectors[View.PRODUCTS]
-    losses = [_mean(queries, products, OWN, ~OWN, dims=(length,)) for length in (*shorter, 24)]
+    losses = []
+    for length in (*shorter, 24):
+        queries, products = (F.normalize(vectors[name][:, :length]) for name in (View.QUERIES, View.PRODUCTS))
+        losses.append(float(F.cross_entropy(2.0 * queries @ products.T, torch.arange(8))))
     assert len(losses) == 1 or max(losses) - min(losses) > 1e-2
     found = _report(Objective(plain.model, config, plain.config), batch, vectors)
     assert found["loss/retrieval"] == pytest.approx(fmean(losses), abs=1e-5)
@@ -143,16 +139,14 @@ def test_every_configured_prefix_counts_the_same_in_the_retrieval_loss(wired: Wi
 
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("mask_same_group", [False, True])
-def test_variants_are_masked_and_products_ask_too_where_configured(
-    wired: Wired, symmetric: bool, mask_same_group: bool
-) -> None:
+def test_variants_and_directions_count_as_configured(wired: Wired, symmetric: bool, mask_same_group: bool) -> None:
     batch = wired.dataset()[0]
     groups, vectors = [one.group_id for one in _products(wired, batch)], _vectors(batch)
     # One query accepts a second product, so that rows and columns of the mask differ.
     also = next(row for row in range(8) if groups[row] != groups[0])
     accepted = [frozenset((batch.product_ids[also],)), *[frozenset[str]()] * 7]
     batch = replace(batch, query_codes=query_codes(batch.product_ids, groups, [""] * 8, [""] * 8, accepted))
-    others = ~(_variants(_products(wired, batch)) if mask_same_group else OWN)
+    others = ~(_same(groups) if mask_same_group else OWN)
     others[0, also] = False
     forward = _mean(vectors[View.QUERIES], vectors[View.PRODUCTS], OWN, others)
     turned = _mean(vectors[View.PRODUCTS], vectors[View.QUERIES], OWN, others.T)
@@ -163,25 +157,16 @@ def test_variants_are_masked_and_products_ask_too_where_configured(
     assert report["negatives/per_query"] == pytest.approx((8 * (6 if mask_same_group else 7) - 1) / 8)
 
 
-def _both(own: torch.Tensor) -> torch.Tensor:
-    """Rows of this process and of another one, whose numbers stand one place on."""
-    return torch.cat((own, own.roll(1, dims=1)))
-
-
 def _add_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a second process trained on other products, its codes one higher than the codes here."""
 
-    def vectors(own: torch.Tensor, *args: Any) -> torch.Tensor:
+    def rows(own: Tensor, *args: Any) -> Tensor:
         return _both(own) if own.is_floating_point() else torch.cat((own, own + 1))
 
-    def codes(own: Any, *args: Any) -> Any:
-        return own.of_table(torch.cat((own.table(), own.table() + 1)))
-
-    for place in ("models.losses.retrieval", "models.losses.alignment"):
-        module = importlib.import_module(place)
+    for module in map(importlib.import_module, ("models.losses.retrieval", "models.losses.alignment")):
         monkeypatch.setattr(module, "rows_by_rank", lambda num, *args: [num, num])
-        monkeypatch.setattr(module, "gather_with_grad", vectors)
-        monkeypatch.setattr(module, "gather_codes", codes)
+        monkeypatch.setattr(module, "gather_with_grad", rows)
+        monkeypatch.setattr(module, "gather_codes", lambda own, *args: own.of_table(rows(own.table())))
     for name, value in {"is_initialized": True, "get_world_size": 1, "get_rank": 0}.items():
         monkeypatch.setattr(torch.distributed, name, lambda group=None, value=value: value)
 
@@ -197,9 +182,7 @@ def test_rows_of_other_processes_are_negatives_where_configured(
     if not alone:
         _add_process(monkeypatch)
     queries, products = vectors[View.QUERIES], vectors[View.PRODUCTS]
-    answers, others = (F.pad(OWN, (0, 8)), F.pad(~OWN, (0, 8), value=True)) if wide else (OWN, ~OWN)
-    forward = _mean(queries, _both(products) if wide else products, answers, others)
-    turned = _mean(products, _both(queries) if wide else queries, answers, others)
+    forward, turned = _mean(queries, products, OWN, ~OWN, wide), _mean(products, queries, OWN, ~OWN, wide)
     report = _report(wired.objective(negatives={"spatial": spatial}, **changes), batch, vectors)
     assert report["negatives/spatial"] == (8 if wide else 0)
     assert report["loss/retrieval"] == pytest.approx((forward + turned) / 2, abs=1e-5)
@@ -208,25 +191,19 @@ def test_rows_of_other_processes_are_negatives_where_configured(
 
 def _aligned(wired: Wired, batch: TrainBatch, vectors: Vectors, mask_same_group: bool, wide: bool = False) -> float:
     """Alignment by hand: words find their product, words and pictures each other."""
-    products = _products(wired, batch)
-    worded, pictured, words = _worded(products), _pictured(products), [""] * 8
+    words, worded, pictured = [""] * 8, _rows_without(batch, "mug-black"), _rows_without(batch, "mug-green")
     for place, row in enumerate(worded):
         words[row] = _shown(wired, batch.views[View.TEXTS], place)
-    answers = OWN | torch.tensor([[one == other != "" for other in words] for one in words])
-    others = ~(answers | _variants(products)) if mask_same_group else ~answers
+    groups, answers = [one.group_id for one in _products(wired, batch)], OWN | _same(words)
+    others = ~(answers | _same(groups)) if mask_same_group else ~answers
 
-    def mean(left: torch.Tensor, rows: list[int], right: torch.Tensor, columns: list[int]) -> float:
-        mine, rest = answers[rows][:, columns], others[rows][:, columns]
-        if wide:
-            more = (0, len(columns))
-            return _mean(left, _both(right), F.pad(mine, more), F.pad(rest, more, value=True))
-        return _mean(left, right, mine, rest)
+    def mean(left: Tensor, rows: list[int], right: Tensor, columns: list[int]) -> float:
+        return _mean(left, right, answers[rows][:, columns], others[rows][:, columns], wide)
 
-    texts = vectors[View.TEXTS][: len(worded)]
+    texts, images = vectors[View.TEXTS][:7], vectors.get(View.IMAGES)
     to_product = mean(texts, worded, vectors[View.PRODUCTS], list(range(8)))
-    if View.IMAGES not in vectors:
+    if images is None:
         return to_product
-    images = vectors[View.IMAGES]
     crossed = mean(texts, worded, images, pictured) + mean(images, pictured, texts, worded)
     return 0.5 * (to_product + 0.5 * crossed)
 
@@ -234,7 +211,7 @@ def _aligned(wired: Wired, batch: TrainBatch, vectors: Vectors, mask_same_group:
 def _labelled(wired: Wired, batch: TrainBatch, vectors: Vectors, asked: Counter[View]) -> float:
     """Label loss by hand at a temperature of 1/3; counts the rows asked by view."""
     products, texts, questions = _products(wired, batch), batch.views[View.TEXTS], dict[str, list[int]]()
-    for place in range(len(_worded(products)), len(texts)):
+    for place in range(7, len(texts)):
         label = _shown(wired, texts, place)
         questions.setdefault(label.split(":")[0] if ":" in label else str(label.count(">")), []).append(place)
     assert set(questions) == {"0", "1", "colour", "use"}
@@ -242,9 +219,11 @@ def _labelled(wired: Wired, batch: TrainBatch, vectors: Vectors, asked: Counter[
     for name, places in questions.items():
         labels = [_shown(wired, texts, place) for place in places]
         right = torch.tensor([[label in _right(product, name) for label in labels] for product in products])
-        anchors = [(View.IMAGES, place, row) for place, row in enumerate(_pictured(products))]
+        anchors = [(View.IMAGES, place, row) for place, row in enumerate(_rows_without(batch, "mug-green"))]
+        sign, kind = (">", TokenType.CATEGORY) if name.isdigit() else (f"{name}:", TokenType.ATTRIBUTE)
         for view in (View.PRODUCTS, View.WORDS):
-            anchors += [(view, row, row) for row in range(8) if not _shows(wired, batch.views[view], row, name)]
+            hidden = [row for row in range(8) if sign not in _shown(wired, batch.views[view], row, kind)]
+            anchors += [(view, row, row) for row in hidden]
         anchors = [one for one in anchors if one[0] in vectors and right[one[2]].any()]
         asked.update(view for view, _, _ in anchors)
         answers = right[[row for _, _, row in anchors]]
@@ -260,17 +239,9 @@ def _right(product: Product, question: str) -> set[str]:
     return {f"{question}: {value}" for value in ((values,) if isinstance(values, str) else values)}
 
 
-def _shows(wired: Wired, view: Batch, row: int, question: str) -> bool:
-    if question.isdigit():
-        return bool(_shown(wired, view, row, TokenType.CATEGORY))
-    return f"{question}:" in _shown(wired, view, row, TokenType.ATTRIBUTE)
-
-
 @pytest.mark.parametrize("mask_same_group", [False, True])
 @pytest.mark.parametrize("with_images", [False, True])
-def test_words_pictures_and_labels_are_aligned_as_configured(
-    wired: Wired, mask_same_group: bool, with_images: bool
-) -> None:
+def test_words_pictures_and_labels_count_as_configured(wired: Wired, mask_same_group: bool, with_images: bool) -> None:
     changes = {"alignment_weight": 0.4, "label_weight": 0.7, "max_labels": 3, "mask_same_group": mask_same_group}
     dataset, objective, twins, asked = wired.dataset(**changes), wired.objective(**changes), 0, Counter[View]()
     # Labels have a temperature of their own.
@@ -283,24 +254,11 @@ def test_words_pictures_and_labels_are_aligned_as_configured(
         labelled = _labelled(wired, batch, vectors, asked)
         assert report["loss/alignment"] == pytest.approx(0.4 * aligned, abs=1e-5)
         assert report["loss/labels"] == pytest.approx(0.7 * labelled, abs=1e-5)
-        total = report["loss/retrieval"] + 0.4 * aligned + 0.7 * labelled
-        assert report["loss"] == pytest.approx(total, abs=1e-5)
+        assert report["loss"] - report["loss/retrieval"] == pytest.approx(0.4 * aligned + 0.7 * labelled, abs=1e-5)
         twins += 7 - len({_shown(wired, batch.views[View.TEXTS], place) for place in range(7)})
     # Some words read the same; of 24 questions to each row some are hidden from it and some are not.
     assert twins > 0
     assert all(24 < asked[view] < 24 * 6 for view in (View.PRODUCTS, View.WORDS))
-
-
-def test_a_weight_of_zero_takes_the_loss_and_its_views_away(wired: Wired) -> None:
-    for changes, part, views in (
-        ({}, set(), set()),
-        ({"alignment_weight": 0.1}, {"loss/alignment"}, {View.TEXTS}),
-        ({"label_weight": 0.1}, {"loss/labels"}, {View.TEXTS, View.WORDS}),
-    ):
-        batch = wired.dataset(**changes)[0]
-        report = _report(wired.objective(**changes), batch, _vectors(batch))
-        assert set(batch.views) - {View.IMAGES} == {View.QUERIES, View.PRODUCTS, *views}
-        assert {name for name in report if "loss/" in name} == {"loss/retrieval", "loss/experts", *part}
 
 
 @pytest.mark.parametrize("sparsity_weight", [0.0, 0.3])
@@ -331,28 +289,24 @@ def test_a_description_is_fed_up_to_its_budget(wired: Wired, reads: bool, budget
         assert fed == (whole[:budget] if reads and product.description else [])
 
 
-def test_a_logged_row_tells_the_load_by_type_and_both_temperatures(
+def test_a_logged_row_tells_load_and_temperatures(
     wired: Wired, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = {"steps": 3, "log_every_steps": 2, "label_weight": 1.0}
     # A copy, so that the choices counted are this test's alone.
     objective, dataset = copy.deepcopy(wired.objective(**changes)), wired.dataset(**changes)
     module = MoonModule(objective, objective.config, tmp_path, "fingerprint")
-    logged, chosen = (
-        list[tuple[int, dict[str, float], Counter[tuple[int, int, int]]]](),
-        Counter[tuple[int, int, int]](),
-    )
+    logged, chosen = list[tuple[int, dict[str, float], Counts]](), Counts()
 
     def told(row: dict[str, float], step: int) -> None:
         logged.append((step, row, chosen.copy()))
         chosen.clear()
 
-    def count(layer: int, types: torch.Tensor, choice: Choice) -> None:
+    def count(layer: int, types: Tensor, choice: Choice) -> None:
         for kind, experts in zip(types.tolist(), choice.expert_TK.tolist(), strict=True):
             chosen.update((layer, kind, expert) for expert in experts)
 
-    optimizer = module.configure_optimizers()
-    monkeypatch.setattr(module, "optimizers", lambda: optimizer)
+    monkeypatch.setattr(module, "optimizers", lambda: SimpleNamespace(param_groups=[]))
     monkeypatch.setattr(module, "checkpoint", lambda: None)
     monkeypatch.setattr(MoonModule, "logger", SimpleNamespace(log_metrics=told))
     for layer, moe in enumerate(objective.model.moes):
