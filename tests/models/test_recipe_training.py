@@ -1,12 +1,11 @@
-"""Recipes that no test machine has room for, trained on tiny weights: their own `train` section, cut to a few steps.
-
-What stays and what learns, that a training which was cut off ends where another does, and what is written in the end.
-"""
+"""Recipes too large for a test machine, trained on tiny weights: their own `train` section, cut to four steps."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -31,163 +30,120 @@ from models.training.module import MoonModule
 from models.training.prepare import Prepared, prepare
 from models.training.schedule import lr_factor
 from tests.models import composed_models, qwen_models, shop
+from tests.models.joined_steps import of_both
 from tests.models.test_backbone_composed_weights import write_folders
 from tests.models.test_backbone_qwen_weights import write_folder
+from tests.models.test_resume import _Cut
 
 RECIPES = Path(__file__).parents[2] / "configs" / "train_moon"
-FROZEN_TOWER = ("laptop", "qwen2_5_vl_3b", "qwen3_vl_2b")
-STEPS, CUT_AT, EVERY = 4, 3, 2
-SHORT: dict[str, Any] = {
-    "steps": STEPS,
-    "batch_size": 6,
-    "precision": "bf16",
-    "log_every_steps": 1,
-    "checkpoint_every_steps": EVERY,
-    "num_workers": 0,
-    "stop": {"eval_every_steps": STEPS},
-}
-"""For all; `precision` is the recipe's own where the CPU has bf16 and the decoder is wide."""
-QUEUE: dict[str, Any] = {"queue_size": 16, "queue_warmup_steps": 1}
-CHUNKS: dict[str, Any] = {"chunk_tokens": 160, "negatives": QUEUE}
-SHORTER: dict[str, dict[str, Any]] = {"laptop": {}, "qwen2_5_vl_3b": CHUNKS, "qwen3_vl_2b": CHUNKS}
-STILL: dict[str, Any] = {
-    "augment": {"min_area_frac": 1.0, "flip": 0.0, "brightness": 0.0, "contrast": 0.0},
-    "single_photo_crops": False,
-}
-"""Every variant of a picture is the picture."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums are taken in the same order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+QWEN = ("qwen2_5_vl_3b", "qwen3_vl_2b")
+STEPS, CUT_AT, EVERY, BATCH = 4, 3, 2, 4
+SHORT: dict[str, Any] = {"steps": STEPS, "batch_size": BATCH, "precision": "bf16", "log_every_steps": 1}
+SHORT |= {"num_workers": 0, "checkpoint_every_steps": EVERY, "stop": {"eval_every_steps": STEPS}}
+LEARN = ("lora_?", "router", "experts", "guided", "projector")
+"""Of a backbone that is frozen but for LoRA and experts; the projector, as tower and decoder have never met."""
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("recipes")
-
-
-def _section(recipe: str, name: str) -> dict[str, Any]:
-    config = yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8"))["parameters"]["config"]
-    section: dict[str, Any] = config[name]
-    return section
-
-
-def _train_config(recipe: str, **changes: Any) -> TrainConfig:
-    return TrainConfig.model_validate(_section(recipe, "train") | SHORT | SHORTER.get(recipe, {}) | changes)
-
-
-def _model_config(place: Path, recipe: str) -> ModelConfig:
-    """The recipe's model on tiny random weights."""
-    asked, folder = _section(recipe, "model"), place / "weights" / recipe
-    moe = asked["moe"] | {"rank": 4, "layers": [layer for layer in asked["moe"]["layers"] if layer >= -4]}
-    small = {"moe": moe, "max_images": 2, "embedding_dims": 48, "late_hidden_size": 8}
-    if asked["backbone"] == "composed":
-        if not folder.exists():
-            write_folders(folder)
-            _learn_words(folder / "language", _catalog(place))
-        weights = {"vision": str(folder / "vision"), "language": str(folder / "language"), "keep_layers": None}
-        small |= {"image_side_px": composed_models.SIDE, "composed": asked["composed"] | weights}
-    else:
-        if not folder.exists():
-            write_folder(folder, asked["backbone"])
-            _learn_words(folder, _catalog(place))
-        small |= {"image_side_px": qwen_models.SIDE, "pretrained": {"weights": str(folder)}, "matryoshka_dims": [8, 24]}
-    return ModelConfig.model_validate(asked | small)
-
-
-def _learn_words(folder: Path, catalog: Catalog) -> None:
-    """Words of the shop in place of the tokenizer's own: texts that are all unknown teach nothing."""
-    path = folder / "tokenizer.json"
-    told = json.loads(path.read_text(encoding="utf-8"))
-    texts = catalog_texts(catalog, shop.all_train(catalog))
-    vocabulary = told["model"]["vocab"]
-    for number, word in enumerate(sorted({word for text in texts for word in re.findall(r"\w+|[^\w\s]+", text)}), 1):
-        vocabulary[word] = vocabulary.pop(f"w{number}")
-    path.write_text(json.dumps(told), encoding="utf-8")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """For all files; meanwhile sums are taken in the same order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield tmp_path_factory.mktemp("recipes")
+    torch.set_num_threads(before)
 
 
 def _catalog(place: Path) -> Catalog:
     """Two of the products have a single photograph, which a strong crop of it asks for."""
     catalog = shop.make_shop(place / "data")
-    alone = {
-        key: one.model_copy(update={"images": one.images[:1]}) for key, one in catalog.by_id.items() if "black" in key
-    }
-    return replace(catalog, products=tuple(alone.get(one.product_id, one) for one in catalog.products))
+    shown = {key: one.images[: 1 if "black" in key else 3] for key, one in catalog.by_id.items()}
+    products = [one.model_copy(update={"images": shown[one.product_id]}) for one in catalog.products]
+    return replace(catalog, products=tuple(products))
 
 
-class Judge:
-    """Keeps the vectors that it was shown; the score is of no account."""
+def _section(recipe: str, name: str) -> dict[str, Any]:
+    return yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8"))["parameters"]["config"][name]
 
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog, self.shown = catalog, list[np.ndarray]()
 
-    def __call__(self, embedder: Embedder) -> float:
-        queries = embedder.embed_queries(self.catalog.query_item(query) for query in self.catalog.queries)
-        labels = embedder.embed_labels(["Home > Mug", "colour: red"])
-        self.shown.append(np.concatenate([embedder.embed_products(self.catalog.items()), queries, labels]))
-        return float(queries[0] @ self.shown[-1][0])
+def _train_config(recipe: str, **changes: Any) -> TrainConfig:
+    asked = _section(recipe, "train") | SHORT
+    queue = asked.get("negatives", {}) | {"queue_size": 16, "queue_warmup_steps": 1}
+    asked |= {name: one for name, one in (("chunk_tokens", 96), ("negatives", queue)) if name in asked}
+    return TrainConfig.model_validate(asked | changes)
+
+
+def _model_config(place: Path, recipe: str) -> ModelConfig:
+    """The recipe's model on tiny random weights that know the shop's words: unknown ones would all be one."""
+    asked, folder = _section(recipe, "model"), place / f"weights-{recipe}"
+    is_qwen, language = asked["backbone"] in qwen_models.KINDS, folder / "language"
+    if not folder.exists():
+        if is_qwen:
+            write_folder(language, asked["backbone"])
+        else:
+            write_folders(folder)
+        catalog, path = _catalog(place), language / "tokenizer.json"
+        texts, told = " ".join(catalog_texts(catalog, shop.all_train(catalog))), json.loads(path.read_text())
+        for number, word in enumerate(sorted(set(re.findall(r"\w+|[^\w\s]+", texts))), 1):
+            told["model"]["vocab"][word] = told["model"]["vocab"].pop(f"w{number}")
+        path.write_text(json.dumps(told), encoding="utf-8")
+    moe = asked["moe"] | {"rank": 4, "layers": [layer for layer in asked["moe"]["layers"] if layer >= -2]}
+    small = asked | {"moe": moe, "max_images": 2, "embedding_dims": 48, "late_hidden_size": 8}
+    if is_qwen:
+        small |= {"image_side_px": qwen_models.SIDE, "matryoshka_dims": [8, 24]}
+        small |= {"pretrained": {"weights": str(language), "keep_layers": 2}}
+    else:
+        own = {"vision": str(folder / "vision"), "language": str(language), "keep_layers": None}
+        small |= {"image_side_px": composed_models.SIDE, "composed": asked["composed"] | own}
+    return ModelConfig.model_validate(small)
+
+
+def _vectors(embedder: Embedder, catalog: Catalog) -> np.ndarray:
+    queries = embedder.embed_queries(catalog.query_item(query) for query in catalog.queries)
+    labels = embedder.embed_labels(["Home > Mug", "colour: red"])
+    return np.concatenate([embedder.embed_products(catalog.items()), queries, labels])
 
 
 @dataclass
 class Ran:
-    """A training and what was seen of it."""
+    """A training and what was seen of it: whether the tower ran for each step, batches that this process assembled,
+    passes of the first decoder layer while training, warnings, vectors, model and losses before the first step."""
 
-    place: Path
-    name: str
+    work: Path
+    out: Path
     config: TrainConfig
-    judge: Judge
-    record: TrainingRecord | None = None
-    dataset: TrainSet | None = None
-    start: dict[str, torch.Tensor] = field(default_factory=dict)
-    """Weights and losses before the first step."""
+    catalog: Catalog
+    record: TrainingRecord = field(init=False)
+    dataset: TrainSet = field(init=False)
+    start: dict[str, torch.Tensor] = field(init=False)
     from_tower: list[bool] = field(default_factory=list)
-    """Of each step: whether the tower runs for it."""
     assembled: int = 0
-    """Batches that this process assembled."""
     attended: int = 0
-    """Passes of the first decoder layer while training."""
     warned: list[str] = field(default_factory=list)
-
-    @property
-    def written(self) -> dict[str, torch.Tensor]:
-        return load_file(self.place / self.name / "model.safetensors")
-
-    @property
-    def checkpoint(self) -> dict[str, Any]:
-        kept: dict[str, Any] = torch.load(self.place / f"work-{self.name}" / "checkpoint.pt", weights_only=True)
-        return kept
+    judged: list[np.ndarray] = field(default_factory=list)
 
     @property
     def curves(self) -> list[dict[str, float]]:
         """Without what a clock decides."""
-        assert self.record is not None
         return [{name: one for name, one in row.items() if "per_s" not in name} for row in self.record.history]
 
-
-class _Cut(BaseException):
-    """Ends a training between two checkpoints, as a kill does."""
+    @property
+    def kept(self) -> dict[str, torch.Tensor]:
+        """Model and losses in the last checkpoint."""
+        return torch.load(self.work / "checkpoint.pt", weights_only=True)["objective"]
 
 
 def _run(place: Path, name: str, model: ModelConfig, config: TrainConfig, cut_at: int | None = None) -> Ran:
     """Train, watched; `cut_at`: the step at which it is cut off."""
     catalog = _catalog(place)
-    ran = Ran(place, name, config, Judge(catalog))
+    ran = Ran(place / f"work-{name}", place / name, config, catalog)
     start, batch_of = MoonModule.on_train_batch_start, TrainSet._batch
-
-    def count(module: torch.nn.Module, *_: object) -> None:
-        ran.attended += module.training
 
     def preparing(*args: Any, **kwargs: Any) -> Prepared:
         made = prepare(*args, **kwargs)
         ran.dataset = made.dataset
         ran.start = {key: one.detach().clone() for key, one in made.objective.state_dict().items()}
-        backbone: Any = made.model.backbone
-        backbone.decoder_layers()[0].self_attn.register_forward_pre_hook(count)
+        attention: Any = made.model.backbone.decoder_layers()[0].self_attn
+        attention.register_forward_pre_hook(lambda one, _: setattr(ran, "attended", ran.attended + one.training))
         return made
 
     def starting(self: MoonModule, batch: TrainBatch, batch_idx: int) -> None:
@@ -200,187 +156,184 @@ def _run(place: Path, name: str, model: ModelConfig, config: TrainConfig, cut_at
         ran.assembled += 1
         return batch_of(self, number)
 
+    def judging(embedder: Embedder) -> float:
+        ran.judged.append(_vectors(embedder, catalog))
+        return 0.0
+
+    # As in a process of its own, whatever was drawn in this one before.
+    torch.manual_seed(0)
+    asked: dict[str, Any] = {"regions": shop.regions(), "regions_config": shop.REGIONS, "score": judging}
+    asked |= {"model": model, "train": config, "work_dir": ran.work, "out_dir": ran.out}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.training.fit.prepare", preparing)
         patch.setattr(MoonModule, "on_train_batch_start", starting)
         patch.setattr(TrainSet, "_batch", assembling)
         patch.setattr("models.training.module._log.warning", lambda text, *args: ran.warned.append(text % args))
         with nullcontext() if cut_at is None else pytest.raises(_Cut):
-            ran.record = train(
-                catalog,
-                shop.all_train(catalog),
-                model=model,
-                train=config,
-                regions=shop.regions(),
-                regions_config=shop.REGIONS,
-                work_dir=place / f"work-{name}",
-                out_dir=place / name,
-                score=ran.judge,
-            )
-    assert (place / name).exists() == (cut_at is None)
+            ran.record = train(catalog, shop.all_train(catalog), **asked)
+    assert ran.out.exists() == (cut_at is None)
     return ran
 
 
-def _resumed(of: Ran, model: ModelConfig) -> Ran:
-    """The same training, cut off after a step that no checkpoint holds, and gone on with."""
-    name = f"{of.name}-cut"
-    _run(of.place, name, model, of.config, cut_at=CUT_AT)
-    # Another process would not know this state of the global generator either.
-    torch.manual_seed(99)
-    return _run(of.place, name, model, of.config)
-
-
 def _is_the_same(one: Ran, other: Ran, resumed_from: int = 0) -> None:
-    """To the last bit: curves, weights, losses' state, optimiser and vectors."""
-    assert one.record is not None
-    assert other.record is not None
+    """To the last bit: curves, vectors, model folder, and what a checkpoint holds beside."""
     assert other.record.resumed_from_step == resumed_from
-    assert other.record.digest == one.record.digest
-    assert other.record.final == one.record.final
+    for name in ("digest", "final", "expert_choices"):
+        assert getattr(other.record, name) == getattr(one.record, name), name
     assert other.curves == one.curves
-    assert other.record.expert_choices == one.record.expert_choices != []
-    assert np.array_equal(one.judge.shown, other.judge.shown)
-    kept, again = one.checkpoint, other.checkpoint
-    assert all(torch.equal(value, again["objective"][name]) for name, value in kept["objective"].items())
-    for number, moments in kept["optimizer"]["state"].items():
-        assert all(torch.equal(value, again["optimizer"]["state"][number][name]) for name, value in moments.items())
-
-
-def _learns(name: str, config: TrainConfig) -> bool:
-    """As the recipes' words have it: frozen but for LoRA and the experts; what joins tower and decoder learns."""
-    if config.parameters.train == "full" or ".backbone." not in name:
-        return True
-    return any(fnmatchcase(name, f"*.{part}.*") for part in ("lora_?", "router", "experts", "guided", "projector"))
+    assert np.array_equal(one.judged, other.judged)
+    again = other.kept
+    assert all(torch.equal(value, again[name]) for name, value in one.kept.items())
 
 
 def _learnt_as_asked(config: TrainConfig, start: dict[str, torch.Tensor], end: dict[str, torch.Tensor]) -> None:
-    """What stays is what it was; what learns went as far as its learning rate brings it.
+    """What stays is what it was; what learns went as far as its own learning rate brings it.
 
-    A step of AdamW moves a weight by its rate at most, and moves one whose gradient keeps its sign by just that.
+    Beside its decay AdamW moves a weight by its rate at most, and one whose gradient stays the same by just that.
     """
-    asked = config.parameters.lr_multipliers
-    way = sum(lr_factor(step / STEPS, config.warmup_frac) for step in range(STEPS))
-    assert start.keys() == end.keys()
+    asked, is_full = config.parameters.lr_multipliers, config.parameters.train == "full"
+    factors = [lr_factor(step / STEPS, config.warmup_frac) for step in range(STEPS)]
+    farthest: defaultdict[str, dict[str, float]] = defaultdict(dict)
     for name, before in start.items():
-        after = end[name]
+        after, is_vision = end[name], ".visual." in name
         if name == "model.token_weights" or name.startswith("queue."):
             continue
-        if not _learns(name, config):
+        if ".backbone." in name and not is_full and not any(fnmatchcase(name, f"*.{one}.*") for one in LEARN):
             # The decoder's frozen weights are of 16 bits while it learns.
-            is_low = after.dtype == torch.bfloat16
-            assert is_low == (".layers." in name or ".embed_tokens." in name), name
-            assert torch.equal(after, before.to(after.dtype)), name
+            is_low = ".layers." in name or ".embed_tokens." in name
+            assert torch.equal(after, before.bfloat16() if is_low else before), name
             continue
-        factor = next((one for pattern, one in asked.items() if fnmatchcase(name, pattern)), 1.0)
-        rate = way * factor * (config.lr_vision if ".visual." in name else config.lr_text)
         assert after.dtype == torch.float32, name
-        moved = float((after - before).abs().max()) / rate
-        assert 0.25 < moved < 1.2, (name, moved)
+        pattern = next((one for one in asked if fnmatchcase(name, one)), ".visual." if is_vision else "")
+        rate = asked.get(pattern, 1.0) * (config.lr_vision if is_vision else config.lr_text)
+        decayed = math.prod(1.0 - rate * factor * config.weight_decay for factor in factors) if before.ndim > 1 else 1.0
+        farthest[pattern][name] = float((after - decayed * before).abs().max()) / (rate * sum(factors))
+    assert farthest.keys() >= asked.keys()
+    for moved in farthest.values():
+        assert min(moved.values()) > 0.01, moved
+        assert 0.8 < max(moved.values()) < 1.1, moved
 
 
-@pytest.fixture(scope="module", params=FROZEN_TOWER)
+@pytest.fixture(scope="module", params=["laptop", *QWEN])
 def whole(request: pytest.FixtureRequest, place: Path) -> Ran:
     """A recipe's training that nothing interrupted."""
     return _run(place, request.param, _model_config(place, request.param), _train_config(request.param))
 
 
 def test_what_the_recipe_names_learns_and_the_rest_stays(whole: Ran) -> None:
-    assert whole.record is not None
     assert whole.record.precision == "bf16"
-    assert whole.record.shipped == f"best of 1 judged, step {STEPS}"
-    _learnt_as_asked(whole.config, whole.start, whole.checkpoint["objective"])
+    _learnt_as_asked(whole.config, whole.start, whole.kept)
+    assert [row["train/negatives/queue"] > 0 for row in whole.curves] == [False] + [whole.out.name in QWEN] * 3
     # No second pass over a chunk differed from the first.
     assert whole.warned == []
-    if whole.config.negatives.queue_size:
-        assert [row["train/negatives/queue"] > 0 for row in whole.curves] == [False, True, True, True]
-
-
-def test_the_tower_runs_before_the_training_alone(whole: Ran) -> None:
+    # The tower saw all before: plain pictures with their variants, and strong crops of single photographs.
     assert whole.from_tower == [False] * STEPS
-    folder = whole.place / f"work-{whole.name}" / "features"
-    shapes = [np.load(path).shape for path in folder.rglob("grid.npy")]
-    # Plain pictures with their variants, and strong crops of those that stand in for a second photograph.
-    assert {shape[1] for shape in shapes} == {_section(whole.name, "train")["feature_variants"]}
-    assert len(shapes) == 2
+    shapes = [np.load(path).shape for path in whole.work.rglob("grid.npy")]
+    assert [shape[1] for shape in shapes] == [_section(whole.out.name, "train")["feature_variants"]] * 2
 
 
 def test_cut_off_and_resumed_equals_uninterrupted(whole: Ran) -> None:
-    model = _model_config(whole.place, whole.name)
-    rest = _resumed(whole, model)
+    model = _model_config(whole.out.parent, whole.out.name)
+    asked = whole.out.parent, f"{whole.out.name}-cut", model, whole.config
+    _run(*asked, CUT_AT)
+    rest = _run(*asked)
     _is_the_same(whole, rest, EVERY)
     assert len(rest.from_tower) == STEPS - EVERY
     # Asked again it trains nothing and writes the same.
-    again = _run(whole.place, rest.name, model, whole.config)
-    assert again.from_tower == []
-    assert again.record is not None
-    assert rest.record is not None
-    assert again.record.digest == rest.record.digest
+    again = _run(*asked)
+    assert (again.from_tower, again.record.digest) == ([], whole.record.digest)
 
 
 def test_what_is_written_is_the_merged_model_and_embeds_as_it_was_judged(whole: Ran) -> None:
-    kept, lora = whole.checkpoint["objective"], whole.config.parameters.lora
-    expected = {}
-    for name, value in kept.items():
-        if name.startswith("model.") and ".lora_" not in name:
-            merged = value.float() if value.is_floating_point() else value
-            if ".base_layer." in name:
-                low, high = (kept[name.replace("base_layer", f"lora_{one}.default")] for one in "AB")
-                merged = merged + lora.alpha / lora.rank * high @ low
-            expected[name.removeprefix("model.").replace(".base_layer.", ".")] = merged
-    written = whole.written
-    assert written.keys() == expected.keys()
-    for name, value in expected.items():
-        assert written[name].dtype == value.dtype, name
-        assert torch.allclose(written[name], value, atol=1e-6), name
-    loaded = Judge(whole.judge.catalog)
-    encoder = MoonEncoder.load(whole.place / whole.name)
-    loaded(encoder)
-    assert whole.record is not None
+    kept, lora, written = whole.kept, whole.config.parameters.lora, load_file(whole.out / "model.safetensors")
+    for name in (name for name in kept if name.startswith("model.") and ".lora_" not in name):
+        value = kept[name].float() if kept[name].is_floating_point() else kept[name]
+        if name.endswith(".base_layer.weight"):
+            low, high = (kept[name.replace("base_layer", f"lora_{one}.default")] for one in "AB")
+            value = value + lora.alpha / lora.rank * high @ low
+        ours = written.pop(name.removeprefix("model.").replace(".base_layer.", "."))
+        assert ours.dtype == value.dtype, name
+        assert torch.allclose(ours, value, atol=1e-6), name
+    assert not written
+    encoder = MoonEncoder.load(whole.out)
     assert encoder.digest == whole.record.digest
     # Judged with its adapters at the end of the training, then merged in memory.
-    assert len(whole.judge.shown) == 2
-    for vectors in whole.judge.shown:
-        assert np.allclose(vectors, loaded.shown[0], atol=1e-5)
+    assert len(whole.judged) == 2
+    assert np.allclose(whole.judged, [_vectors(encoder, whole.catalog)] * 2, atol=1e-5)
 
 
-@pytest.mark.parametrize("recipe", ["qwen2_5_vl_3b", "qwen3_vl_2b"])
+@pytest.mark.parametrize("recipe", QWEN)
 def test_chunks_and_recomputed_layers_train_as_the_whole_batch(place: Path, recipe: str) -> None:
     model, plain = _model_config(place, recipe), {"chunk_tokens": None, "gradient_checkpointing": False}
-    whole = _run(place, f"{recipe}-at-once", model, _train_config(recipe, precision="fp32", **plain))
+    at_once = _run(place, f"{recipe}-at-once", model, _train_config(recipe, precision="fp32", **plain))
     parts = _run(place, f"{recipe}-parts", model, _train_config(recipe, precision="fp32"))
-    for ours, theirs in zip(parts.curves, whole.curves, strict=True):
+    for ours, theirs in zip(parts.curves, at_once.curves, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5)
     assert parts.warned == []
-    assert parts.dataset is not None
-    plans = [plans_of(parts.dataset[step], parts.config.chunk_tokens).values() for step in range(STEPS)]
-    num_chunks = sum(len(plan.chunks) for views in plans for plan in views)
-    assert num_chunks >= 2 * sum(len(views) for views in plans)
+    plans = [plans_of(parts.dataset[step], parts.config.chunk_tokens) for step in range(STEPS)]
+    num_chunks = sum(len(plan.chunks) for views in plans for plan in views.values())
+    assert num_chunks > 1.5 * sum(len(views) for views in plans)
     # For the loss, for the graph, and once more when the gradient is due.
     assert parts.attended == 3 * num_chunks
 
 
 @pytest.mark.parametrize("recipe", ["laptop", "qwen3_vl_2b"])
 def test_kept_features_train_as_the_tower_that_runs_every_time(place: Path, recipe: str) -> None:
-    model, still = _model_config(place, recipe), {"precision": "fp32", **STILL}
-    seen = _run(place, f"{recipe}-seen", model, _train_config(recipe, feature_variants=0, **still))
-    kept = _run(place, f"{recipe}-kept", model, _train_config(recipe, **still))
-    assert seen.from_tower == [True] * STEPS
-    assert kept.from_tower == [False] * STEPS
+    # Principal components of so few pictures, and counts of colours, jump where a number is rounded.
+    model = _model_config(place, recipe).model_copy(update={"residual_start": "zero", "colour_residual": False})
+    # Every variant of a picture is the picture; and small steps, which do not widen what rounding changes.
+    still = {"min_area_frac": 1.0, "flip": 0.0, "brightness": 0.0, "contrast": 0.0}
+    calm: dict[str, Any] = {"augment": still, "single_photo_crops": False, "precision": "fp32", "lr_text": 1e-5}
+    seen = _run(place, f"{recipe}-seen", model, _train_config(recipe, **calm, feature_variants=0))
+    kept = _run(place, f"{recipe}-kept", model, _train_config(recipe, **calm))
+    assert (seen.from_tower, kept.from_tower) == ([True] * STEPS, [False] * STEPS)
     for ours, theirs in zip(kept.curves, seen.curves, strict=True):
         # What is kept is rounded to 16 bits.
         assert ours == pytest.approx(theirs, rel=2e-3, abs=1e-3)
 
 
-@pytest.mark.parametrize("kept", [False, True])
-def test_data_workers_change_nothing(place: Path, kept: bool) -> None:
-    name = "kept" if kept else "pixels"
+@pytest.mark.parametrize("name", ["pixels", "features"])
+def test_data_workers_change_nothing(place: Path, name: str) -> None:
+    # Router noise draws from the generator that the loader must leave alone.
     model = shop.default_model(moe={"layers": [-1], "num_experts": 3, "top_k": 2, "rank": 4, "router_noise_std": 1.0})
-    changes: dict[str, Any] = {"parameters": {"freeze": ["*.visual.*"]}, "feature_variants": 3} if kept else {}
-    settings = {key: value for key, value in SHORT.items() if key != "precision"} | changes
-    alone = _run(place, f"{name}-alone", model, shop.tiny_train(**settings))
-    helped = _run(place, f"{name}-helped", model, shop.tiny_train(**settings | {"num_workers": 2}))
-    assert alone.from_tower == helped.from_tower == [not kept] * STEPS
+    frozen = {"parameters": {"freeze": ["*.visual.*"]}, "feature_variants": 3}
+    settings = SHORT | {"precision": "fp32"} | (frozen if name == "features" else {})
+    alone = _run(place, f"{name}-alone", model, TrainConfig.model_validate(settings))
+    helped = _run(place, f"{name}-helped", model, TrainConfig.model_validate(settings | {"num_workers": 2}))
+    assert alone.from_tower == helped.from_tower == [name == "pixels"] * STEPS
     # What is left to this process is the batch that the estimate looks at.
     assert alone.assembled - helped.assembled == STEPS
     _is_the_same(alone, helped)
-    _is_the_same(alone, _resumed(helped, model), EVERY)
+    _run(place, f"{name}-cut", model, helped.config, CUT_AT)
+    _is_the_same(alone, _run(place, f"{name}-cut", model, helped.config), EVERY)
+
+
+def test_two_processes_train_the_cluster_recipe_as_one(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything learns, in shards and bf16, with layers computed again, moving average and a data worker each."""
+    model, one_machine = _model_config(place, "cluster"), {"num_nodes": 1, "num_processes": 2, "num_workers": 1}
+    two = _run(place, "two", model, _train_config("cluster", **one_machine))
+    monkeypatch.setattr(TrainSet, "__getitem__", lambda self, step: of_both(self, step, BATCH))
+    alone = {"num_nodes": 1, "num_processes": 1, "strategy": "auto", "batch_size": 2 * BATCH}
+    one = _run(place, "one", model, _train_config("cluster", **alone))
+    assert (two.record.num_processes, two.record.precision) == (2, "bf16")
+    for ours, theirs in zip(two.curves, one.curves, strict=True):
+        # Counted in each process alone.
+        same = ours.keys() - {"train/negatives/spatial", "train/batch/recall@1"}
+        assert {key: ours[key] for key in same} == pytest.approx({key: theirs[key] for key in same}, rel=1e-2, abs=1e-4)
+    _learnt_as_asked(two.config, one.start, two.kept)
+    assert load_file(two.out / "model.safetensors").keys() == load_file(one.out / "model.safetensors").keys()
+    vectors = _vectors(MoonEncoder.load(two.out), two.catalog)
+    assert np.allclose(two.judged, [vectors] * 2, atol=1e-5)
+    assert np.allclose(one.judged, [vectors] * 2, atol=1e-3)
+
+
+@pytest.mark.xfail(strict=True, reason="load_backbone draws the projector of `composed` outside the seeded scope")
+def test_the_seed_alone_decides_how_a_composed_model_starts(place: Path) -> None:
+    catalog, model, starts = _catalog(place), _model_config(place, "laptop"), []
+    for seed, drawn_before in ((1, 0), (1, 1), (2, 0)):
+        torch.manual_seed(drawn_before)
+        config, work = _train_config("laptop", seed=seed), place / "work-laptop"
+        made = prepare(catalog, shop.all_train(catalog), model, config, shop.regions(), work)
+        starts.append(made.model.state_dict()["backbone.projector.1.weight"])
+    assert torch.equal(starts[0], starts[1])
+    assert not torch.equal(starts[0], starts[2])
