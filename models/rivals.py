@@ -27,7 +27,7 @@ def untrained_encoder(folder: str | Path, *, seed: int = UNTRAINED_SEED, device:
         device: `auto`, `cpu` or `cuda`.
     """
     trained = MoonEncoder.load(folder, device=device)
-    loaded = load_backbone(trained.config)
+    loaded = load_backbone(trained.config, seed)
     # A pretrained backbone is where this one's training began: what training is worth is measured from there.
     backbone = loaded[0] if loaded is not None else None
     vocab_size = trained.processor.tokenizer.get_vocab_size()

@@ -123,7 +123,7 @@ def count_parameters(setup: Setup, catalog: Catalog, splits: Splits, *, lacks_pa
         ModelError: Weights are not there, or a pattern of the training's section matches nothing.
     """
     model, train = setup.model, setup.train
-    loaded = load_backbone(model)
+    loaded = load_backbone(model, train.seed)
     tokenizer = loaded[1] if loaded else train_tokenizer(catalog_texts(catalog, splits), model.nano.vocab_size)
     assert tokenizer is not None
     moon = MoonModel.seeded(model, tokenizer.get_vocab_size(), train.seed, loaded[0] if loaded else None)

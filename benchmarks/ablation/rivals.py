@@ -68,7 +68,7 @@ def untrained_encoder(
     so belong to what training is worth.
     """
     model = setup.model
-    loaded = load_backbone(model)
+    loaded = load_backbone(model, UNTRAINED_SEED + seed)
     tokenizer = loaded[1] if loaded else train_tokenizer(catalog_texts(catalog, splits), model.nano.vocab_size)
     assert tokenizer is not None
     pictures = PictureMaker(picture_layout(model).side_px, regions if model.use_crops else None, limits)

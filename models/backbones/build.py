@@ -6,6 +6,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer
 from torch import nn
 
@@ -25,13 +26,23 @@ def build_backbone(config: ModelConfig, vocab_size: int, spec: dict[str, Any] | 
     return _kind(config).fresh(config, vocab_size, spec)
 
 
-def load_backbone(config: ModelConfig) -> tuple[nn.Module, Tokenizer] | None:
+def load_backbone(config: ModelConfig, seed: int) -> tuple[nn.Module, Tokenizer] | None:
     """The backbone with its pretrained weights and tokenizer; None for `nano`, which has neither.
+
+    Args:
+        config: The model's section.
+        seed: Of what no weights are published for, such as the projector of `composed`; the global generator is left
+            as it was.
 
     Raises:
         ModelError: The weights are not at hand, incomplete, or of another model.
     """
-    return None if config.backbone == "nano" else _kind(config).load(config)
+    if config.backbone == "nano":
+        return None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        loaded: tuple[nn.Module, Tokenizer] = _kind(config).load(config)
+    return loaded
 
 
 def picture_layout(config: ModelConfig, spec: dict[str, Any] | None = None) -> PictureLayout:

@@ -78,7 +78,7 @@ def prepare(
         ranks: This process among those that train together.
         device: Where a frozen tower looks at the pictures.
     """
-    loaded = load_backbone(model)
+    loaded = load_backbone(model, train.seed)
     texts = catalog_texts(catalog, splits)
     tokenizer = loaded[1] if loaded else train_tokenizer(texts, model.nano.vocab_size)
     check_experts_fit(model, loaded[0] if loaded else None, device, train.num_processes)

@@ -327,7 +327,6 @@ def test_two_processes_train_the_cluster_recipe_as_one(place: Path, monkeypatch:
     assert np.allclose(one.judged, [vectors] * 2, atol=1e-3)
 
 
-@pytest.mark.xfail(strict=True, reason="load_backbone draws the projector of `composed` outside the seeded scope")
 def test_the_seed_alone_decides_how_a_composed_model_starts(place: Path) -> None:
     catalog, model, starts = _catalog(place), _model_config(place, "laptop"), []
     for seed, drawn_before in ((1, 0), (1, 1), (2, 0)):
