@@ -160,8 +160,6 @@ def _run(place: Path, name: str, model: ModelConfig, config: TrainConfig, cut_at
         ran.judged.append(_vectors(embedder, catalog))
         return 0.0
 
-    # As in a process of its own, whatever was drawn in this one before.
-    torch.manual_seed(0)
     asked: dict[str, Any] = {"regions": shop.regions(), "regions_config": shop.REGIONS, "score": judging}
     asked |= {"model": model, "train": config, "work_dir": ran.work, "out_dir": ran.out}
     with pytest.MonkeyPatch.context() as patch:
