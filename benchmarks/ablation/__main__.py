@@ -48,7 +48,7 @@ app = typer.Typer(
     "  baselines  rivals that learn nothing, on the same folds\n\n"
     "  report     tables and bars to docs/RESULTS.md, a figure to docs/images\n\n"
     "`arms` lists what there is. Each finished run is a row in benchmarks/results/ablation, to be committed; a row is "
-    "never made twice while its configuration and data stay the same.",
+    "never made twice while its configuration and data stay the same, but with --again.",
 )
 
 Data = Annotated[str, typer.Option(help="demo, or luma: real photographs, five folds by group.")]
@@ -65,6 +65,9 @@ Work = Annotated[
     Path | None, typer.Option(help="For caches and checkpoints; below MOON_WORK, or .moon/work, where empty.")
 ]
 Results = Annotated[Path, typer.Option(help="Where rows stand.")]
+Again = Annotated[
+    bool, typer.Option("--again", help="Rows of other commits do not count: for code that was mended since.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")]
 RESULTS = Path("benchmarks/results/ablation")
 
@@ -108,6 +111,7 @@ def run(
     ] = None,
     budget_minutes: Budget = None,
     keep_models: Annotated[bool, typer.Option(help="Leave each model folder in the working folder.")] = False,
+    again: Again = False,
     dry_run: DryRun = False,
     work: Work = None,
     results: Results = RESULTS,
@@ -141,7 +145,7 @@ def run(
             named=named,
             say=typer.echo,
         )
-        harness.go(jobs, results / f"{data}.jsonl", budget_minutes, dry_run)
+        harness.go(jobs, results / f"{data}.jsonl", budget_minutes, dry_run, again)
 
 
 @app.command()
@@ -231,16 +235,18 @@ class _Harness:
     known: Mapping[str, Mapping[str, Any]]
     """Recipes that rows stand under, by digest."""
 
-    def go(self, jobs: Sequence[Job], file: Path, budget_minutes: float | None, dry_run: bool) -> None:
+    def go(
+        self, jobs: Sequence[Job], file: Path, budget_minutes: float | None, dry_run: bool, again: bool = False
+    ) -> None:
         from benchmarks.ablation.results import Rows
-        from benchmarks.ablation.runs import changed, missing, run_jobs
+        from benchmarks.ablation.runs import changed, missing, run_jobs, standing
 
         rows = Rows(file)
         there = rows.read()
         for line in changed(jobs, there, {digest: one["setup"] for digest, one in self.known.items()}):
             typer.echo(line)
         if dry_run:
-            todo = missing(jobs, there)
+            todo = missing(jobs, standing(there, again))
             for job in jobs:
                 fold = "" if job.fold is None else f"fold {job.fold}"
                 typer.echo(f"{'to do' if job in todo else 'done':<6} {job.name:<32} {fold:<7} {job.config_digest}")
@@ -249,7 +255,7 @@ class _Harness:
         self._write_down()
         budget_s = None if budget_minutes is None else 60 * budget_minutes
         try:
-            summary = run_jobs(jobs, rows, self.results, self.children, budget_s=budget_s, say=typer.echo)
+            summary = run_jobs(jobs, rows, self.results, self.children, budget_s=budget_s, again=again, say=typer.echo)
         except KeyboardInterrupt:
             typer.echo("stopped; the same command goes on, the run under way from its checkpoint", err=True)
             raise typer.Exit(130) from None

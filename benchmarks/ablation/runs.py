@@ -99,6 +99,11 @@ class Summary:
     out_of_budget: bool = False
 
 
+def standing(rows: Sequence[Row], again: bool) -> list[Row]:
+    """Rows that count as done: all of them or, where runs are wanted again, those of the code as it is."""
+    return [row for row in rows if row.commit == commit()] if again else list(rows)
+
+
 def missing(jobs: Iterable[Job], rows: Sequence[Row]) -> list[Job]:
     """Jobs without a row, in their order."""
     return [job for job in jobs if not any(job.is_done_by(row) for row in rows)]
@@ -140,6 +145,7 @@ def run_jobs(
     run: Run,
     *,
     budget_s: float | None = None,
+    again: bool = False,
     say: Callable[[str], None] = print,
     clock: Callable[[], float] = time.monotonic,
 ) -> Summary:
@@ -153,11 +159,12 @@ def run_jobs(
         results: Folder for results by item.
         run: Does one.
         budget_s: No run is begun that would end later than this, by the mean time of the finished ones.
+        again: Rows of other commits do not count as done. They stay, but the last row of an arm and seed is compared.
         say: Told how it goes.
         clock: Seconds.
     """
     there = rows.read()
-    todo = missing(jobs, there)
+    todo = missing(jobs, standing(there, again))
     summary = Summary(skipped=len(jobs) - len(todo))
     started, times = clock(), _times(jobs, there)
     say(f"{len(jobs)} runs, {summary.skipped} of them done before, {len(todo)} to do{_hours(times, len(todo))}")
@@ -183,7 +190,8 @@ def run_jobs(
             summary.failed[job.arm] = error
             say(f"{job.name} failed; later seeds of {job.arm} are left out\n{error}")
             continue
-        row = _row(job, measured, at, clock() - begun)
+        earlier = sum(job.is_done_by(row) for row in there)
+        row = _row(job, measured, at, clock() - begun, earlier)
         write_json(results / row.outcomes, pack(measured.outcomes))
         rows.append(row)
         summary.done.append(row)
@@ -193,7 +201,8 @@ def run_jobs(
     return summary
 
 
-def _row(job: Job, measured: Measured, at_commit: str, seconds: float) -> Row:
+def _row(job: Job, measured: Measured, at_commit: str, seconds: float, earlier: int) -> Row:
+    run = f"-{earlier}" if earlier else ""
     return Row(
         kind=job.kind,
         data=job.data,
@@ -223,7 +232,7 @@ def _row(job: Job, measured: Measured, at_commit: str, seconds: float) -> Row:
         main_score=measured.main_score,
         scores=measured.scores,
         final=measured.final,
-        outcomes=f"outcomes/{job.data}/{job.kind}-{job.name}-{job.config_digest}.json",
+        outcomes=f"outcomes/{job.data}/{job.kind}-{job.name}-{job.config_digest}{run}.json",
     )
 
 

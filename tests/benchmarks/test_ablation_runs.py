@@ -12,7 +12,7 @@ from benchmarks.ablation.machine import machine
 from benchmarks.ablation.results import Rows, read_outcomes
 from benchmarks.ablation.runs import Job, Measured, changed, missing, run_jobs
 from catalog import ModelError
-from tests.benchmarks.rows import DEMO, IMAGE, jobs, measured, recipe
+from tests.benchmarks.rows import DEMO, IMAGE, jobs, measured, outcome, recipe
 
 ARMS = ["full", "dual", "minus_crop"]
 
@@ -63,6 +63,25 @@ def test_what_is_there_is_not_done_again(rows: Rows) -> None:
     assert fake.asked == [(2, arm) for arm in ARMS]
     assert summary.skipped == 3
     assert "6 runs, 3 of them done before, 3 to do" in said[0]
+
+
+def test_again_runs_what_other_code_made_and_keeps_its_rows(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = jobs(ARMS, [1])
+    monkeypatch.setattr("benchmarks.ablation.runs.commit", lambda: "before")
+    first = go(wanted, rows, Fake())[0].done[0]
+    monkeypatch.setattr("benchmarks.ablation.runs.commit", lambda: "mended")
+    go(wanted[:1], rows, Fake(answer=lambda job: measured(**{IMAGE: outcome([0, 0])})), again=True)
+    fake = Fake()
+    summary, _ = go(wanted, rows, fake, again=True)
+    # What the mended code has made counts: a series that was cut off goes on.
+    assert fake.asked == [(1, arm) for arm in ARMS[1:]]
+    assert summary.skipped == 1
+    found = rows.read()
+    assert [(row.commit, row.arm) for row in found] == [(at, arm) for at in ("before", "mended") for arm in ARMS]
+    assert len({row.outcomes for row in found}) == 6
+    folder = rows.path.parent
+    assert read_outcomes(folder, first)[IMAGE].values.tolist() == [1.0, 0.0]
+    assert read_outcomes(folder, found[3])[IMAGE].values.tolist() == [0.0, 0.0]
 
 
 class Kill(BaseException):
