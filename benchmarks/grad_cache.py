@@ -51,7 +51,7 @@ class Subject:
     """Of a number of pairs: forward and backward of that many, which returns the loss."""
 
 
-def llama(how: str, chunk: int) -> Subject:
+def llama(how: str, chunk: int, _work: Path) -> Subject:
     """Six layers of width 256 with a mean pool, and InfoNCE.
 
     Args:
@@ -97,14 +97,15 @@ def llama(how: str, chunk: int) -> Subject:
     return Subject(list(module.parameters()), step)
 
 
-def moon(how: str, chunk: int) -> Subject:
+def moon(how: str, chunk: int, work: Path) -> Subject:
     """The demo recipe's step: queries, products and their hard negatives, alignment, label texts, guided experts.
 
     Args:
         how: `plain` or `cached`.
         chunk: Pairs a chunk: as many tokens as a step of so many pairs has.
+        work: Folder for the shop; found there by the next arm.
     """
-    shop = make_shop(PRODUCTS, Path(tempfile.gettempdir()) / "moon-grad-cache")
+    shop = make_shop(PRODUCTS, work)
 
     def prepared(rows: int) -> Prepared:
         train = TrainConfig(batch_size=rows, feature_variants=0, num_workers=0)
@@ -196,9 +197,9 @@ def measure(subject: Subject, rows: int, threads: int) -> dict[str, float]:
     }
 
 
-def _arm(subject: str, how: str, rows: int, chunk: int, threads: int) -> dict[str, float]:
+def _arm(subject: str, how: str, rows: int, chunk: int, threads: int, work: str) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.grad_cache", "--subjects", subject, "--arm", how]
-    command += ["--pairs", str(rows), "--chunk", str(chunk), "--threads", str(threads)]
+    command += ["--pairs", str(rows), "--chunk", str(chunk), "--threads", str(threads), "--work", work]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -216,11 +217,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="default: benchmarks/results/grad_cache.json")
     parser.add_argument("--chunk", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--arm", choices=STEPS, help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     if asked.arm:
-        subject = SUBJECTS[asked.subjects[0]](asked.arm, asked.chunk)
+        subject = SUBJECTS[asked.subjects[0]](asked.arm, asked.chunk, asked.work)
         print(json.dumps(measure(subject, asked.pairs, asked.threads)))
         return
+    with tempfile.TemporaryDirectory() as work:
+        result = _compare(asked, work)
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    asked.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"written: {asked.out}")
+
+
+def _compare(asked: argparse.Namespace, work: str) -> dict[str, object]:
     many = FACTOR * asked.pairs
     arms = {
         f"plain, {asked.pairs} pairs": ("plain", asked.pairs),
@@ -235,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         rows: dict[str, dict[str, float]] = {}
         for name, (how, pairs) in arms.items():
-            found = rows[name] = _arm(subject, how, pairs, asked.pairs, asked.threads)
+            found = rows[name] = _arm(subject, how, pairs, asked.pairs, asked.threads, work)
             base = next(iter(rows.values()))
             for key in ("allocated", "resident"):
                 found[f"{key}_ratio"] = round(found[f"{key}_mib"] / base[f"{key}_mib"], 3)
@@ -246,9 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
         print(f"of which gradients: {base['gradients_mib']:.1f} MiB in every arm")
         result[subject] = rows
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"written: {asked.out}")
+    return result
 
 
 if __name__ == "__main__":

@@ -155,9 +155,9 @@ class InTurns(MoonModule):
         self.started = clock()
 
 
-def lightning(shop: Shop, train: TrainConfig) -> dict[str, float]:
+def lightning(shop: Shop, train: TrainConfig, model: ModelConfig = NANO) -> dict[str, float]:
     """The Lightning step over the bare one."""
-    ours, theirs = shop.prepared(train, "work"), shop.prepared(train, "work")
+    ours, theirs = shop.prepared(train, "work", model), shop.prepared(train, "work", model)
     module = InTurns(ours.objective, train, shop.folder / "work", "")
     bare = MoonModule(theirs.objective, train, shop.folder / "work", "")
     module.bare = BareLoop(theirs.objective.train(), theirs.dataset, bare.configure_optimizers())
@@ -204,13 +204,13 @@ def _encode(objective: Objective, rows: Batch, pictures: PictureFeatures, plan: 
     total.backward()
 
 
-def features(shop: Shop, train: TrainConfig, rounds: int) -> dict[str, float]:
+def features(shop: Shop, train: TrainConfig, rounds: int, model: ModelConfig = NANO) -> dict[str, float]:
     """Steps that run a frozen tower over steps that read what it saw."""
     frozen = train.parameters.model_copy(update={"freeze": (TOWER,)})
     turns, loops = Turns(), {}
     for arm, variants in (("tower", 0), ("features", train.feature_variants)):
         changed = train.model_copy(update={"parameters": frozen, "feature_variants": variants})
-        prepared = shop.prepared(changed, "features")
+        prepared = shop.prepared(changed, "features", model)
         bare = MoonModule(prepared.objective, changed, shop.folder / "features", "")
         loops[arm] = BareLoop(prepared.objective.train(), prepared.dataset, bare.configure_optimizers())
     for number in range(rounds + SKIPPED):
