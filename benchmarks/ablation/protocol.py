@@ -65,7 +65,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "demo": Protocol(
         "demo",
         "demo",
-        "benchmarks/ablation/demo_seed9.yaml",
+        "benchmarks/ablation/demo_seed11.yaml",
         arms=tuple(arm.name for arm in ARMS),
         seeds=(1, 2, 3),
         num_folds=1,

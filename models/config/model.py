@@ -68,10 +68,10 @@ class ModelConfig(Section):
         "read the same with and without pictures, and they in its light; pictures_first: as most chat templates.",
     )
     pooling: Literal["mean", "balanced", "last"] = Field(
-        default="balanced",
-        description="mean: over tokens, each the same; balanced: over the means of the token types present; last: the "
-        "last token. All of it over the whole sequence, but with head parts within words, within pictures and within "
-        "slots, each apart; without slots the whole sequence stands for them.",
+        default="mean",
+        description="mean: over tokens, each the same, as the paper has it; balanced: over the means of the token "
+        "types present; last: the last token. All of it over the whole sequence, but with head parts within words, "
+        "within pictures and within slots, each apart; without slots the whole sequence stands for them.",
     )
     vision_residual: bool = Field(
         default=False,
