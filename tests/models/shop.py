@@ -19,6 +19,7 @@ REGIONS = RegionsConfig()
 
 PINNED: dict[str, object] = {
     "head": "sum",
+    "pooling": "balanced",
     "colour_residual": False,
     "code_residual": False,
     "order": "pictures_first",
