@@ -68,6 +68,7 @@ ARMS: tuple[Arm, ...] = (
     Arm("minus_vision_residual", "minus vision residual", {"model": {"vision_residual": False}}),
     Arm("plus_vision_residual", "plus vision residual", {"model": {"vision_residual": True}}),
     Arm("minus_word_residual", "minus word residual", {"model": {"word_residual": False}}),
+    Arm("plus_word_residual", "plus word residual", {"model": {"word_residual": True}}),
     Arm("minus_code_residual", "minus code residual", {"model": {"code_residual": False}}),
     Arm("minus_colour_residual", "minus colour residual", {"model": {"colour_residual": False}}),
     Arm("minus_slots", "minus slots", {"model": {"slots": False}}),

@@ -82,7 +82,11 @@ class ModelConfig(Section):
     colour_residual: bool = Field(
         default=True, description="Add the colours of the pictures to the embedding: they tell variants apart."
     )
-    word_residual: bool = Field(default=True, description="Add the pooled token embeddings to the embedding.")
+    word_residual: bool = Field(
+        default=False,
+        description="Add the pooled token embeddings to the embedding, past the decoder. For embeddings that come with "
+        "weights: those that learn from nothing cost more there than they bring (docs/EXPERIMENTS.md).",
+    )
     code_residual: bool = Field(
         default=True,
         description="Add a fixed random code of each token, pooled: which words stand in a text, whatever they mean.",

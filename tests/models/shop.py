@@ -26,6 +26,7 @@ PINNED: dict[str, object] = {
     "word_weights": "equal",
     "residual_start": "zero",
     "vision_residual": True,
+    "word_residual": True,
 }
 """What most tests were written on; the defaults are younger, and have tests of their own."""
 
