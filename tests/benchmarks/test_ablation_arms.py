@@ -33,7 +33,13 @@ def test_every_arm_fits_the_recipe_and_changes_only_what_it_names(arm) -> None: 
     base = base_setup(recipe(**QUEUE), DEMO, 1)
     found = differences(base.plain(), arm_setup(base, arm).plain())
     assert set(found) <= set(flat(arm.changes))
-    has_already = {"plus_vision_residual", "balanced_pooling", "additive", "plus_hard_negatives"}
+    has_already = {
+        "plus_vision_residual",
+        "plus_word_residual",
+        "balanced_pooling",
+        "additive",
+        "plus_hard_negatives",
+    }
     assert bool(found) == (arm.name not in has_already | {FULL})
 
 

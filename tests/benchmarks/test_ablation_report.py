@@ -212,7 +212,8 @@ def test_only_arms_that_change_the_recipe_are_asked_for(tmp_path: Path) -> None:
     write_json(folder / "recipes" / f"{digest}.json", {"data": "demo", "setup": setup})
     section = read_section(folder, DEMO)
     assert section is not None
-    own_already = {"minus_queue", "plus_hard_negatives", "plus_vision_residual", "balanced_pooling", "additive"}
+    own_already = {"minus_queue", "plus_hard_negatives", "plus_vision_residual", "plus_word_residual"}
+    own_already |= {"balanced_pooling", "additive"}
     assert {"full", "plus_queue", "plain_pooling", "switch"} <= set(section.wanted)
     assert not own_already & set(section.wanted)
 

@@ -187,7 +187,9 @@ def test_a_whitened_start_gives_uncorrelated_dimensions_of_unit_variance() -> No
 @pytest.mark.parametrize("dims", [8, 24, 256])
 @pytest.mark.parametrize("shares", [{}, {"vision": 0.01}, {"fused": 0.01, "colours": 0.01, "codes": 100}])
 def test_heads_fill_the_embedding_whatever_their_shares(dims: int, shares: dict[str, float]) -> None:
-    config = shop.default_model(head="heads", vision_residual=True, embedding_dims=dims, head_shares=shares)
+    config = shop.default_model(
+        head="heads", vision_residual=True, word_residual=True, embedding_dims=dims, head_shares=shares
+    )
     widths = head_widths(config, names_of_raw(config))
     assert len(widths) == 5
     assert min(widths) >= 1

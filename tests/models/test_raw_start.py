@@ -30,7 +30,7 @@ def test_a_shop_without_telling_words_trains(
         result = train(
             catalog,
             shop.all_train(catalog),
-            model=shop.default_model(),
+            model=shop.default_model(word_residual=True),
             train=shop.tiny_train(steps=2, batch_size=4),
             regions=shop.regions(),
             regions_config=shop.REGIONS,
