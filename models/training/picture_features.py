@@ -2,7 +2,9 @@
 
 A frozen tower gives the same features at every step, so each picture is encoded in a handful of variants before the
 training starts: variant 0 plain, the others augmented by a draw that depends on seed, picture and variant alone. The
-folder is shared by all trainings whose plan is the same; pictures are added to it, and never encoded twice.
+folder is shared by all trainings whose plan is the same; pictures are added to it, and never encoded twice. A tower
+answers in other last digits when its batch has another size, so every batch is filled up to the same one: what is kept
+of a picture does not hang on what else was missing when it was seen.
 
     <folder>/<digest of the plan>/000000/   keys.json, grid.npy, pooled.npy, deep0.npy, ...
                                   000001/   one folder a shard; renamed into place when it is whole
@@ -31,7 +33,7 @@ from models.backbones.base import PictureLayout, SeenPictures
 from models.config.train import AugmentConfig
 from models.training.augment import augment
 
-FORMAT = 1
+FORMAT = 2
 _KEYS, _LOCK, _PARTIAL = "keys.json", "lock", "partial"
 
 
@@ -116,7 +118,7 @@ class FeatureStore:
             squares: (side, side, 3) uint8 of a key.
             see: The frozen tower in evaluation mode, on as many normalised pixels as it is given.
             normalised: Pixels in [0, 1] to what the tower expects.
-            batch: Squares a call of `see`.
+            batch: Squares a call of `see`, and never fewer: the same for all who share the folder.
             shard_pictures: Pictures written together; as many are lost at most when the run is killed.
             progress: Called with (done, all) of the pictures to encode.
             named: What a person calls the picture of a key.
@@ -205,9 +207,11 @@ class FeatureStore:
         for start in range(0, len(keys), step):
             names = keys[start : start + step]
             pixels = normalised(torch.cat([self.pixels(key, squares(key)) for key in names]))
+            count = len(pixels)
+            short = step * self.plan.variants - count
             with torch.no_grad():
-                seen = see(pixels)
-            columns = [one.float().cpu().numpy() for one in (seen.grid_NKV, seen.pooled_NP, *seen.deep)]
+                seen = see(torch.cat([pixels, pixels[:1].expand(short, -1, -1, -1)]) if short else pixels)
+            columns = [one[:count].float().cpu().numpy() for one in (seen.grid_NKV, seen.pooled_NP, *seen.deep)]
             parts.append([self._rounded(one, names, named) for one in columns])
             tell(start + len(names))
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
