@@ -1,4 +1,4 @@
-"""Which of our files a step stands on, and one digest over them.
+"""Which of our files a step stands on, one digest over them, and what else decides whether a result is served again.
 
 ZenML's cache key covers a step's own function. What it calls in the rooms is added here: every file that the step's
 module imports, and what those import, and the lock of the environment. Imports are read from the source, so nothing is
@@ -11,15 +11,21 @@ import ast
 import hashlib
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
+from zenml.client import Client
 from zenml.config.cache_policy import CachePolicy
+
+from catalog import StorageError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("catalog", "validation", "models", "serving", "steps")
 """Packages whose code can change what a step returns; `moon` gives values only, which are parameters of the step."""
 LOCK_FILE = "requirements.lock"
+MARK_FILE = ".moon_store"
 
 
 def code_digest(module: str) -> str:
@@ -37,13 +43,45 @@ def code_digest(module: str) -> str:
     return total.hexdigest()
 
 
-def cached_by(code: Callable[[], str]) -> CachePolicy:
-    """ZenML's default cache key, and the code that the step stands on.
+def cache_key(module: str) -> str:
+    """What a step's result hangs on beside its inputs: the code it stands on, and the store that keeps results."""
+    return f"{code_digest(module)} {store_mark()}"
+
+
+def store_mark() -> str:
+    """Random, and of this very folder of artifacts; written on first use. Empty where the store is not a local folder.
+
+    ZenML remembers what it has run in a database of the user. A folder that was emptied, or a project cloned anew into
+    the same place, would be served results from there whose files are gone.
+
+    Raises:
+        StorageError: The folder of artifacts cannot be written.
+    """
+    place = Client().active_stack.artifact_store.path
+    if "://" in place:
+        return ""
+    file = Path(place) / MARK_FILE
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), file.open("x", encoding="utf-8") as stream:
+            stream.write(uuid4().hex)
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            "the folder of artifacts cannot be written",
+            where=str(file),
+            got=str(error),
+            fix="free some space, or see to its permissions",
+        ) from None
+
+
+def cached_by(key: Callable[[], str]) -> CachePolicy:
+    """ZenML's default cache key, and one of our own.
 
     Args:
-        code: A function of the step's module, because ZenML calls it by name and without arguments.
+        key: `cache_key` in a function of the step's module, because ZenML calls it by name and without arguments.
     """
-    return CachePolicy(cache_func=code)  # type: ignore[arg-type]  # ZenML resolves functions itself
+    return CachePolicy(cache_func=key)  # type: ignore[arg-type]  # ZenML resolves functions itself
 
 
 def code_files(module: str) -> frozenset[Path]:

@@ -22,7 +22,7 @@ from models.regions import (
     render_gallery,
 )
 from models.regions.store import FILE_NAME
-from steps.code import cached_by, code_digest
+from steps.code import cache_key, cached_by
 from steps.limits import ingested_limits
 from steps.materializers import RegionStoreMaterializer
 from steps.progress import log_progress
@@ -31,13 +31,13 @@ from steps.workdir import work_folder
 logger = logging.getLogger(__name__)
 
 
-def code() -> str:
-    """Digest of the code this step stands on."""
-    return code_digest(__name__)
+def key() -> str:
+    """What the cache goes by, beside the inputs."""
+    return cache_key(__name__)
 
 
 @step(
-    cache_policy=cached_by(code),
+    cache_policy=cached_by(key),
     output_materializers={ArtifactName.REGIONS.value: RegionStoreMaterializer},
 )
 def detect_regions(

@@ -11,7 +11,7 @@ from catalog import ArtifactName, Catalog, SplitConfig, split_catalog
 from models.encoder import MoonEncoder
 from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser, make_detector
 from models.rivals import FrozenVision, untrained_encoder
-from steps.code import cached_by, code_digest, commit
+from steps.code import cache_key, cached_by, commit
 from steps.limits import ingested_limits
 from steps.materializers import RecordMaterializer
 from steps.records import Benchmark, ModelFolder
@@ -31,12 +31,12 @@ from validation.config import BenchmarkConfig
 logger = logging.getLogger(__name__)
 
 
-def code() -> str:
-    """Digest of the code this step stands on."""
-    return code_digest(__name__)
+def key() -> str:
+    """What the cache goes by, beside the inputs."""
+    return cache_key(__name__)
 
 
-@step(cache_policy=cached_by(code), output_materializers=RecordMaterializer)
+@step(cache_policy=cached_by(key), output_materializers=RecordMaterializer)
 def evaluate_mbe(
     catalog: Catalog,
     regions: RegionStore,

@@ -14,7 +14,7 @@ from models.config import ModelConfig, TrainConfig
 from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser, make_detector
 from models.training import train as fit
 from models.training.presets import TINY_EVALUATION
-from steps.code import cached_by, code_digest, commit
+from steps.code import cache_key, cached_by, code_digest, commit
 from steps.curves import CurveLogger
 from steps.limits import ingested_limits
 from steps.materializers import DigestedFolderMaterializer, RecordMaterializer
@@ -26,13 +26,18 @@ from validation.config import BenchmarkConfig
 logger = logging.getLogger(__name__)
 
 
+def key() -> str:
+    """What the cache goes by, beside the inputs."""
+    return cache_key(__name__)
+
+
 def code() -> str:
     """Digest of the code this step stands on."""
     return code_digest(__name__)
 
 
 @step(
-    cache_policy=cached_by(code),
+    cache_policy=cached_by(key),
     experiment_tracker=True,
     output_materializers={
         ArtifactName.MODEL.value: DigestedFolderMaterializer,

@@ -10,7 +10,7 @@ from zenml import step
 from zenml.types import HTMLString
 
 from catalog import ArtifactName, Catalog, CatalogConfig, ImageLimits, split_catalog
-from steps.code import cached_by, code_digest
+from steps.code import cache_key, cached_by
 from steps.materializers import CatalogMaterializer
 from steps.tracking import log_page
 from steps.workdir import work_root
@@ -20,13 +20,13 @@ from validation.data import check_catalog, write_quarantine
 logger = logging.getLogger(__name__)
 
 
-def code() -> str:
-    """Digest of the code this step stands on."""
-    return code_digest(__name__)
+def key() -> str:
+    """What the cache goes by, beside the inputs."""
+    return cache_key(__name__)
 
 
 @step(
-    cache_policy=cached_by(code),
+    cache_policy=cached_by(key),
     experiment_tracker=True,
     output_materializers={ArtifactName.VALIDATED_CATALOG.value: CatalogMaterializer},
 )
