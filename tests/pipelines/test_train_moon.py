@@ -272,7 +272,13 @@ def test_moon_runs_shows_every_run_with_its_answer(workplace: Workplace, one_pho
     assert result.exit_code == 0, result.output
     assert result.output.count("finished") == 4
     assert "refuse" in result.output
-    assert "1 (challenger, champion)" in result.output.replace("champion, challenger", "challenger, champion")
+    # Which of the later models the gate lets through is a question of their scores, not of this table.
+    held = aliases(workplace)
+    assert held[Alias.CHAMPION] == "1"
+    shown = result.output.replace("champion, challenger", "challenger, champion")
+    for version in set(held.values()):
+        names = sorted(alias for alias, its in held.items() if its == version)
+        assert f"{version} ({', '.join(names)})" in shown
     assert "4 steps" in result.output
 
 
