@@ -15,12 +15,14 @@ import torch
 
 from catalog import ImageError, ImageLimits, ModelError, MoonError, ProductItem, QueryItem, check_vectors
 from models.backbones import PictureFeatures, SeenPictures, picture_layout
+from models.backbones.places import places
 from models.batch import collate
 from models.bucketing import bucket
 from models.config import ModelConfig
 from models.devices import choose_device
 from models.folder import read_model_folder
 from models.heads import matryoshka
+from models.lengths import check_length
 from models.moon import MoonModel
 from models.pictures import CoreFinder, PictureMaker
 from models.prefix import check_dims, prefix_digest
@@ -74,6 +76,7 @@ class MoonEncoder:
         self.dims = check_dims(self.config, dims)
         self.digest = prefix_digest(digest, self.config, self.dims)
         self._seen = _SeenCache(CACHE_BYTES)
+        self._places = places(model.backbone)  # type: ignore[arg-type]
 
     @classmethod
     def load(
@@ -122,7 +125,8 @@ class MoonEncoder:
             (N, dims) float32, L2-normalised, in the order given.
 
         Raises:
-            ModelError, ImageError: Names the product.
+            ModelError, ImageError: Names the product: its fields or photographs cannot be used, or a table of positions
+                cannot hold it.
         """
         return self._embed(self._named(item.product.product_id, self.processor.product, item, hide) for item in items)
 
@@ -148,6 +152,8 @@ class MoonEncoder:
         parts, names = [], []
         for chunk in _chunks(items, self.batch_size):
             names += [name for name, _ in chunk]
+            for name, encoded in chunk:
+                check_length(encoded.sequence, self._places, name)
             parts.append(self._forward([encoded for _, encoded in chunk]))
         vectors = np.concatenate(parts) if parts else np.zeros((0, self.dims), np.float32)
         return check_vectors(vectors, names, self.dims, self.name)

@@ -111,6 +111,23 @@ class Processor:
             self._add_text(parts, Mark.TEXT, text, TokenType.TITLE, self.config.max_text_tokens)
         return self._ended(parts, num_photos)
 
+    def longest_product(self) -> TokenSequence:
+        """A product that fills every budget, its words padding."""
+        cfg = self.config
+        parts = self._begun(cfg.max_images)
+        self._add_ids(parts, Mark.TITLE, self._filler(cfg.max_title_tokens), TokenType.TITLE)
+        if cfg.use_description:
+            self._add_ids(parts, Mark.DESCRIPTION, self._filler(cfg.max_description_tokens), TokenType.OTHER)
+        self._add_ids(parts, Mark.CATEGORY, self._filler(cfg.max_field_tokens), TokenType.CATEGORY)
+        self._add_ids(parts, Mark.ATTRIBUTE, self._filler(cfg.max_field_tokens), TokenType.ATTRIBUTE)
+        return self._ended(parts, cfg.max_images)
+
+    def longest_query(self) -> TokenSequence:
+        """A query with a photograph and as many words as its budget, its words padding."""
+        parts = self._begun(1)
+        self._add_ids(parts, Mark.TEXT, self._filler(self.config.max_text_tokens), TokenType.TITLE)
+        return self._ended(parts, 1)
+
     def collate(self, items: Sequence[Encoded]) -> Batch:
         """Pad and stack; every square is a picture of its own."""
         squares = [square for item in items for square in item.squares]
@@ -159,10 +176,15 @@ class Processor:
                 parts.text(self.template.after_picture, TokenType.OTHER)
 
     def _add_text(self, parts: _Parts, mark: Mark, text: str, kind: TokenType, max_tokens: int) -> None:
-        ids = text_ids(self.tokenizer, text, max_tokens)
+        self._add_ids(parts, mark, text_ids(self.tokenizer, text, max_tokens), kind)
+
+    def _add_ids(self, parts: _Parts, mark: Mark, ids: Sequence[int], kind: TokenType) -> None:
         if ids:
             parts.text(self.template.marks[mark], TokenType.OTHER)
             parts.text(ids, kind)
+
+    def _filler(self, num: int) -> list[int]:
+        return [self.template.pad_id] * num
 
     def _ended(self, parts: _Parts, num_photos: int) -> TokenSequence:
         if self.config.order == "words_first":

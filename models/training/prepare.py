@@ -17,6 +17,7 @@ from catalog import Catalog, ImageLimits, Side, Splits
 from models.backbones import load_backbone, picture_layout
 from models.colours import code_digest
 from models.config import ModelConfig, TrainConfig
+from models.lengths import check_longest
 from models.moon import MoonModel
 from models.pairs import PairTable, build_pairs, usable_photos
 from models.pictures import PictureMaker
@@ -86,6 +87,7 @@ def prepare(
     finder = regions if model.use_crops else None
     processor = Processor.of(tokenizer, model, PictureMaker(layout.side_px, finder, limits))
     moon = MoonModel.seeded(model, tokenizer.get_vocab_size(), train.seed, loaded[0] if loaded else None)
+    check_longest(processor, moon.backbone)  # type: ignore[arg-type]
     if model.word_weights == "rare":
         moon.token_weights.copy_(_token_weights(tokenizer, texts))
     table = build_pairs(catalog, splits, train)
