@@ -20,6 +20,7 @@ from catalog import MoonError
 from moon.recipes import RECIPES_FOLDER, RecipeSchema, check_recipe
 from moon.stack import tracking_uri
 from moon.yaml_lines import read_yaml
+from steps.store import check_store
 
 _FAILURE_LOGGERS = ("zenml.orchestrators.local.local_orchestrator", "zenml.orchestrators.step_launcher")
 
@@ -84,7 +85,9 @@ class MoonPipeline(Pipeline):
             MoonError: Whatever a user can cause, from any step. Inside a command it ends the command with its text.
         """
         with _short_failures():
-            tracking_uri()  # refuses a stack without an MLflow tracker before anything runs
+            # What is amiss with the stack is told before anything runs, and not wrapped in an error of ZenML's.
+            tracking_uri()
+            check_store(self.recipe_schema().steps)
             run = super().__call__(*args, **kwargs)
             if run is not None:
                 run = Client().get_pipeline_run(run.id)

@@ -11,21 +11,17 @@ import ast
 import hashlib
 import subprocess
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from uuid import uuid4
 
-from zenml.client import Client
 from zenml.config.cache_policy import CachePolicy
 
-from catalog import StorageError
+from steps.store import store_mark
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("catalog", "validation", "models", "serving", "steps")
 """Packages whose code can change what a step returns; `moon` gives values only, which are parameters of the step."""
 LOCK_FILE = "requirements.lock"
-MARK_FILE = ".moon_store"
 
 
 def code_digest(module: str) -> str:
@@ -44,35 +40,15 @@ def code_digest(module: str) -> str:
 
 
 def cache_key(module: str) -> str:
-    """What a step's result hangs on beside its inputs: the code it stands on, and the store that keeps results."""
-    return f"{code_digest(module)} {store_mark()}"
+    """What a step's result hangs on beside its inputs: the code it stands on, and the folder that keeps its results.
 
-
-def store_mark() -> str:
-    """Random, and of this very folder of artifacts; written on first use. Empty where the store is not a local folder.
-
-    ZenML remembers what it has run in a database of the user. A folder that was emptied, or a project cloned anew into
-    the same place, would be served results from there whose files are gone.
+    Args:
+        module: Dotted name that ends with the step's own.
 
     Raises:
-        StorageError: The folder of artifacts cannot be written.
+        StorageError: The folder cannot be written.
     """
-    place = Client().active_stack.artifact_store.path
-    if "://" in place:
-        return ""
-    file = Path(place) / MARK_FILE
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError), file.open("x", encoding="utf-8") as stream:
-            stream.write(uuid4().hex)
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise StorageError(
-            "the folder of artifacts cannot be written",
-            where=str(file),
-            got=str(error),
-            fix="free some space, or see to its permissions",
-        ) from None
+    return f"{code_digest(module)} {store_mark(module.rpartition('.')[2])}"
 
 
 def cached_by(key: Callable[[], str]) -> CachePolicy:

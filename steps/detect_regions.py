@@ -31,13 +31,13 @@ from steps.workdir import work_folder
 logger = logging.getLogger(__name__)
 
 
-def key() -> str:
+def cached_under() -> str:
     """What the cache goes by, beside the inputs."""
     return cache_key(__name__)
 
 
 @step(
-    cache_policy=cached_by(key),
+    cache_policy=cached_by(cached_under),
     output_materializers={ArtifactName.REGIONS.value: RegionStoreMaterializer},
 )
 def detect_regions(

@@ -31,12 +31,12 @@ from validation.config import BenchmarkConfig
 logger = logging.getLogger(__name__)
 
 
-def key() -> str:
+def cached_under() -> str:
     """What the cache goes by, beside the inputs."""
     return cache_key(__name__)
 
 
-@step(cache_policy=cached_by(key), output_materializers=RecordMaterializer)
+@step(cache_policy=cached_by(cached_under), output_materializers=RecordMaterializer)
 def evaluate_mbe(
     catalog: Catalog,
     regions: RegionStore,

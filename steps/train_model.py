@@ -26,18 +26,13 @@ from validation.config import BenchmarkConfig
 logger = logging.getLogger(__name__)
 
 
-def key() -> str:
+def cached_under() -> str:
     """What the cache goes by, beside the inputs."""
     return cache_key(__name__)
 
 
-def code() -> str:
-    """Digest of the code this step stands on."""
-    return code_digest(__name__)
-
-
 @step(
-    cache_policy=cached_by(key),
+    cache_policy=cached_by(cached_under),
     experiment_tracker=True,
     output_materializers={
         ArtifactName.MODEL.value: DigestedFolderMaterializer,
@@ -66,7 +61,7 @@ def train_model(
         TrainingStoppedError: SIGTERM came; run again, the training goes on from the checkpoint it wrote.
     """
     splits = split_catalog(catalog, split)
-    code_sha = code()
+    code_sha = code_digest(__name__)
     sections = (split, regions_config, model, benchmark)
     texts = (*(section.model_dump_json() for section in sections), train.deciding_json())
     key = work_key(*texts, catalog.digest, code_sha, weights_digest)

@@ -20,13 +20,13 @@ from validation.data import check_catalog, write_quarantine
 logger = logging.getLogger(__name__)
 
 
-def key() -> str:
+def cached_under() -> str:
     """What the cache goes by, beside the inputs."""
     return cache_key(__name__)
 
 
 @step(
-    cache_policy=cached_by(key),
+    cache_policy=cached_by(cached_under),
     experiment_tracker=True,
     output_materializers={ArtifactName.VALIDATED_CATALOG.value: CatalogMaterializer},
 )

@@ -10,6 +10,7 @@ from zenml.materializers.base_materializer import BaseMaterializer
 
 from catalog import Catalog, read_catalog, write_catalog
 from catalog.catalog import EMBEDDED_ROOT
+from steps.store import remembered
 
 
 class CatalogMaterializer(BaseMaterializer):
@@ -19,7 +20,8 @@ class CatalogMaterializer(BaseMaterializer):
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
 
     def load(self, data_type: type[Any]) -> Catalog:
-        return read_catalog(self.uri)
+        with remembered(self.artifact_store, self.uri):
+            return read_catalog(self.uri)
 
     def save(self, data: Catalog) -> None:
         if data.image_root == EMBEDDED_ROOT:

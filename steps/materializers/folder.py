@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from zenml.materializers.base_materializer import BaseMaterializer
 
 from models.regions import RegionStore
 from steps.records import IndexFolder, ModelFolder
+from steps.store import is_local, remembered
 
 
 class _FolderMaterializer(BaseMaterializer):
@@ -25,7 +25,7 @@ class _FolderMaterializer(BaseMaterializer):
 
     @contextmanager
     def _folder_to_write(self) -> Iterator[str]:
-        if _is_local(self.uri):
+        if is_local(self.uri):
             yield self.uri
             return
         with self.get_temporary_directory(delete_at_exit=True) as folder:
@@ -34,7 +34,7 @@ class _FolderMaterializer(BaseMaterializer):
             fs.put(f"{folder}/", base, recursive=True)
 
     def _folder_to_read(self) -> str:
-        if _is_local(self.uri):
+        if is_local(self.uri):
             return self.uri
         with self.get_temporary_directory(delete_at_exit=False) as folder:
             fs, base = fsspec.url_to_fs(self.uri)
@@ -49,8 +49,9 @@ class DigestedFolderMaterializer(_FolderMaterializer):
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.MODEL
 
     def load(self, data_type: type[Any]) -> ModelFolder | IndexFolder:
-        folder = Path(self._folder_to_read())
-        return data_type(str(folder / _FILES), (folder / _DIGEST_FILE).read_text(encoding="utf-8"))
+        with remembered(self.artifact_store, self.uri):
+            folder = Path(self._folder_to_read())
+            return data_type(str(folder / _FILES), (folder / _DIGEST_FILE).read_text(encoding="utf-8"))
 
     def save(self, data: ModelFolder | IndexFolder) -> None:
         with self._folder_to_write() as folder:
@@ -71,7 +72,8 @@ class RegionStoreMaterializer(_FolderMaterializer):
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
 
     def load(self, data_type: type[Any]) -> RegionStore:
-        return RegionStore.read(self._folder_to_read())
+        with remembered(self.artifact_store, self.uri):
+            return RegionStore.read(self._folder_to_read())
 
     def save(self, data: RegionStore) -> None:
         with self._folder_to_write() as folder:
@@ -89,7 +91,3 @@ class RegionStoreMaterializer(_FolderMaterializer):
 
 _FILES = "files"
 _DIGEST_FILE = "digest.txt"
-
-
-def _is_local(uri: str) -> bool:
-    return "://" not in uri and os.path.isabs(uri)

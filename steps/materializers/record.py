@@ -12,6 +12,7 @@ from zenml.materializers.base_materializer import BaseMaterializer
 
 from catalog import StorageError
 from steps.records import SCHEMA_VERSION, Record
+from steps.store import remembered
 
 _FILE = "record.json"
 
@@ -23,17 +24,17 @@ class RecordMaterializer(BaseMaterializer):
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA_ANALYSIS
 
     def load(self, data_type: type[Any]) -> Record:
-        with self.artifact_store.open(os.path.join(self.uri, _FILE), "r") as stream:
-            data = json.load(stream)
-        if data["schema_version"] != SCHEMA_VERSION:
-            raise StorageError(
-                "record has another schema version",
-                where=self.uri,
-                got=str(data["schema_version"]),
-                allowed=str(SCHEMA_VERSION),
-                fix="run the pipeline again",
-            )
-        return data_type.from_dict(data["record"])
+        with remembered(self.artifact_store, self.uri):
+            with self.artifact_store.open(os.path.join(self.uri, _FILE), "r") as stream:
+                data = json.load(stream)
+            if data["schema_version"] != SCHEMA_VERSION:
+                raise StorageError(
+                    "record has another schema version",
+                    where=self.uri,
+                    got=str(data["schema_version"]),
+                    allowed=str(SCHEMA_VERSION),
+                )
+            return data_type.from_dict(data["record"])
 
     def save(self, data: Record) -> None:
         with self.artifact_store.open(os.path.join(self.uri, _FILE), "w") as stream:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import importlib
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 import steps.code
-from catalog import StorageError
 from steps.code import LOCK_FILE, PROJECT_ROOT, ROOMS, cache_key, code_digest, code_files
 
 CACHED = ("steps.validate_catalog", "steps.detect_regions", "steps.train_model", "steps.evaluate_mbe")
@@ -85,36 +83,11 @@ def test_regions_do_not_stand_on_the_networks() -> None:
     assert "models/losses/contrastive.py" in names("steps.train_model")
 
 
-def stored_in(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = SimpleNamespace(active_stack=SimpleNamespace(artifact_store=SimpleNamespace(path=place)))
-    monkeypatch.setattr(steps.code, "Client", lambda: client)
-
-
-def test_cached_steps_name_their_own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stored_in(str(tmp_path), monkeypatch)
+@pytest.mark.usefixtures("workplace")
+def test_cached_steps_name_their_own_module() -> None:
     for module in CACHED:
         loaded = importlib.import_module(module)
-        assert loaded.key() == cache_key(module)
-        assert loaded.key().startswith(code_digest(module))
+        assert loaded.cached_under() == cache_key(module)
+        assert loaded.cached_under().startswith(code_digest(module))
         step = getattr(loaded, module.rpartition(".")[2])
-        assert step.configuration.cache_policy.cache_func.import_path == f"{module}.key"
-
-
-def test_an_emptied_store_serves_nothing_it_no_longer_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = tmp_path / "artifacts"
-    stored_in(str(store), monkeypatch)
-    before = cache_key("steps.validate_catalog")
-    assert cache_key("steps.validate_catalog") == before
-    shutil.rmtree(store)
-    after = cache_key("steps.validate_catalog")
-    assert after != before
-    assert after.split()[0] == before.split()[0]
-    stored_in("s3://bucket/artifacts", monkeypatch)
-    assert cache_key("steps.validate_catalog") == f"{before.split()[0]} "
-
-
-def test_a_store_that_cannot_be_marked_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("no folder", encoding="utf-8")
-    stored_in(str(tmp_path / "file"), monkeypatch)
-    with pytest.raises(StorageError, match="the folder of artifacts cannot be written"):
-        cache_key("steps.validate_catalog")
+        assert step.configuration.cache_policy.cache_func.import_path == f"{module}.cached_under"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from catalog import CatalogConfig, CatalogError, DemoConfig, ImageError, StorageError
+from catalog import CatalogConfig, DemoConfig, ImageError, StorageError
 from catalog.catalog import EMBEDDED_ROOT
 from catalog.sources import load_catalog
 from models.regions import Candidate, RegionStore
@@ -59,7 +59,7 @@ def test_an_image_that_changed_since_ingestion_is_not_copied(tmp_path: Path) -> 
     Image.new("RGB", (9, 9)).save(tmp_path / "shop" / "images" / "p0-0.png")
     with pytest.raises(ImageError, match="changed since"):
         CatalogMaterializer(str(tmp_path / "artifact")).save(catalog)
-    with pytest.raises(CatalogError, match="cut off"):
+    with pytest.raises(StorageError, match="cut off"):
         CatalogMaterializer(str(tmp_path / "artifact")).load(type(catalog))
 
 
