@@ -48,7 +48,7 @@ app = typer.Typer(
     "  baselines  rivals that learn nothing, on the same folds\n\n"
     "  report     tables and bars to docs/RESULTS.md, a figure to docs/images\n\n"
     "`arms` lists what there is. Each finished run is a row in benchmarks/results/ablation, to be committed; a row is "
-    "never made twice while its configuration and data stay the same, but with --again.",
+    "never made twice while its configuration and data stay the same, but with `run --again`.",
 )
 
 Data = Annotated[str, typer.Option(help="demo, or luma: real photographs, five folds by group.")]
@@ -66,7 +66,8 @@ Work = Annotated[
 ]
 Results = Annotated[Path, typer.Option(help="Where rows stand.")]
 Again = Annotated[
-    bool, typer.Option("--again", help="Rows of other commits do not count: for code that was mended since.")
+    bool,
+    typer.Option("--again", help="Rows of other code do not count: for code mended and committed since."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")]
 RESULTS = Path("benchmarks/results/ablation")

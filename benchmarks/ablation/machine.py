@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks.ablation.protocol import PROJECT_ROOT
 
-_NOT_CODE = (":!benchmarks/results", ":!docs")
-"""What a run writes itself must not make its own code look changed."""
+_NOT_CODE = (":!benchmarks/results", ":!docs", ":!tests", ":!*.md")
+"""What a run writes itself, and what it does not read, must not make its own code look changed."""
 
 
 @cache
@@ -29,20 +29,31 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit the code stands on, with `+` where tracked files differ from it; empty outside a git checkout."""
-    answers = []
-    for arguments in (
-        ("rev-parse", "--short=12", "HEAD"),
-        ("status", "--porcelain", "--untracked-files=no", "--", ".", *_NOT_CODE),
-    ):
-        try:
-            done = subprocess.run(("git", *arguments), cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
-        except FileNotFoundError:
-            return ""
-        if done.returncode:
-            return ""
-        answers.append(done.stdout.strip())
-    return answers[0] + ("+" if answers[1] else "")
+    """The commit the code stands on, with `+` where tracked code differs from it; empty outside a git checkout."""
+    head = _git("rev-parse", "--short=12", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *_NOT_CODE)
+    return "" if head is None or changes is None else head + ("+" if changes else "")
+
+
+def same_code(made_at: str) -> bool:
+    """Whether the code as it is now is that of a commit.
+
+    Commits that hold rows, pages or tests alone make no other code. What was made where code differed from its commit
+    (`+`) is never known to be the same.
+
+    Args:
+        made_at: As `commit` gave it.
+    """
+    return bool(made_at) and not made_at.endswith("+") and _git("diff", "--quiet", made_at, "--", ".", *_NOT_CODE) == ""
+
+
+def _git(*arguments: str) -> str | None:
+    """What git prints; None where it fails, is not there, or has no checkout to look at."""
+    try:
+        done = subprocess.run(("git", *arguments), cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return None if done.returncode else done.stdout.strip()
 
 
 def _cpu() -> str:

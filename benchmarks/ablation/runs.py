@@ -5,6 +5,7 @@ Seed by seed, every arm once: whenever the work is cut off, no arm has more than
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,10 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmarks.ablation.machine import commit, machine
+from benchmarks.ablation.machine import commit, machine, same_code
 from benchmarks.ablation.protocol import Setup, differences, flat, is_default
 from benchmarks.ablation.results import Row, Rows, pack, write_json
-from catalog import MoonError
+from catalog import ModelError, MoonError
 from validation.benchmark import Outcome
 
 
@@ -100,8 +101,21 @@ class Summary:
 
 
 def standing(rows: Sequence[Row], again: bool) -> list[Row]:
-    """Rows that count as done: all of them or, where runs are wanted again, those of the code as it is."""
-    return [row for row in rows if row.commit == commit()] if again else list(rows)
+    """Rows that count as done: all of them or, where runs are wanted again, those of the code as it is.
+
+    Raises:
+        ModelError: Runs are wanted again of code that is in no commit: their rows could not be told from others.
+    """
+    if not again:
+        return list(rows)
+    if not (at := commit()) or at.endswith("+"):
+        raise ModelError(
+            "runs are wanted again of code that no commit holds",
+            got=at.removesuffix("+") + " and changes" if at else "no git checkout",
+            fix="commit first: rows of other code are told apart by their commit",
+        )
+    same = {made_at: same_code(made_at) for made_at in {row.commit for row in rows}}
+    return [row for row in rows if same[row.commit]]
 
 
 def missing(jobs: Iterable[Job], rows: Sequence[Row]) -> list[Job]:
@@ -159,7 +173,7 @@ def run_jobs(
         results: Folder for results by item.
         run: Does one.
         budget_s: No run is begun that would end later than this, by the mean time of the finished ones.
-        again: Rows of other commits do not count as done. They stay, but the last row of an arm and seed is compared.
+        again: Rows of other code do not count as done. They stay, but the last row of an arm and seed is compared.
         say: Told how it goes.
         clock: Seconds.
     """
@@ -190,8 +204,7 @@ def run_jobs(
             summary.failed[job.arm] = error
             say(f"{job.name} failed; later seeds of {job.arm} are left out\n{error}")
             continue
-        earlier = sum(job.is_done_by(row) for row in there)
-        row = _row(job, measured, at, clock() - begun, earlier)
+        row = _row(job, measured, at, clock() - begun, _free_name(job, rows))
         write_json(results / row.outcomes, pack(measured.outcomes))
         rows.append(row)
         summary.done.append(row)
@@ -201,8 +214,15 @@ def run_jobs(
     return summary
 
 
-def _row(job: Job, measured: Measured, at_commit: str, seconds: float, earlier: int) -> Row:
-    run = f"-{earlier}" if earlier else ""
+def _free_name(job: Job, rows: Rows) -> str:
+    """For the file of results by item: one that no row which stands has. Rows are taken out by hand, so no count."""
+    taken = {row.outcomes for row in rows.read()}
+    stem = f"outcomes/{job.data}/{job.kind}-{job.name}-{job.config_digest}"
+    names = (f"{stem}{f'-{number}' if number else ''}.json" for number in itertools.count())
+    return next(name for name in names if name not in taken)
+
+
+def _row(job: Job, measured: Measured, at_commit: str, seconds: float, outcomes: str) -> Row:
     return Row(
         kind=job.kind,
         data=job.data,
@@ -232,7 +252,7 @@ def _row(job: Job, measured: Measured, at_commit: str, seconds: float, earlier: 
         main_score=measured.main_score,
         scores=measured.scores,
         final=measured.final,
-        outcomes=f"outcomes/{job.data}/{job.kind}-{job.name}-{job.config_digest}{run}.json",
+        outcomes=outcomes,
     )
 
 

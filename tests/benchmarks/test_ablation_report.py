@@ -28,7 +28,7 @@ from benchmarks.ablation.hits import hits
 from benchmarks.ablation.planning import recipe_setup
 from benchmarks.ablation.protocol import PROJECT_ROOT
 from benchmarks.ablation.report import BEGIN, END, HEAD, read_section, render, told_of, write_page
-from benchmarks.ablation.results import DEFAULT_RESULTS, write_json
+from benchmarks.ablation.results import DEFAULT_RESULTS, Rows, write_json
 from catalog import ConfigError
 from tests.benchmarks.rows import BOTH, DEMO, IMAGE, TEXT, arm_rows, outcome, recipe, row, store
 from validation.benchmark import MAIN_METRICS, Outcome
@@ -275,6 +275,13 @@ def test_exact_and_group_hits_are_weighted_by_those_who_asked() -> None:
     assert head[:3] == ["arm", "image R@1", "image R@10"]
     # 5 + 6 of 40 and 6 + 12 of 40; what was not asked is not zero.
     assert rows[0][1:3] == ["27.5 / 45.0 (40)", "n/a"]
+
+
+def test_results_by_item_are_those_of_the_rows_and_no_others() -> None:
+    folder = PROJECT_ROOT / DEFAULT_RESULTS
+    named = [found.outcomes for path in folder.glob("*.jsonl") for found in Rows(path).read()]
+    assert len(named) == len(set(named))
+    assert {path.relative_to(folder).as_posix() for path in (folder / "outcomes").rglob("*.json")} == set(named)
 
 
 def test_another_row_is_another_page(tmp_path: Path) -> None:

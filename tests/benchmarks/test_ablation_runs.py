@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchmarks.ablation.machine import machine
+from benchmarks.ablation import machine as machine_module
+from benchmarks.ablation.machine import commit, machine, same_code
 from benchmarks.ablation.results import Rows, read_outcomes
 from benchmarks.ablation.runs import Job, Measured, changed, missing, run_jobs
 from catalog import ModelError
@@ -65,11 +67,16 @@ def test_what_is_there_is_not_done_again(rows: Rows) -> None:
     assert "6 runs, 3 of them done before, 3 to do" in said[0]
 
 
+def code_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.ablation.runs.commit", lambda: name)
+    monkeypatch.setattr("benchmarks.ablation.runs.same_code", lambda made_at: made_at == name)
+
+
 def test_again_runs_what_other_code_made_and_keeps_its_rows(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = jobs(ARMS, [1])
-    monkeypatch.setattr("benchmarks.ablation.runs.commit", lambda: "before")
+    code_is("before", monkeypatch)
     first = go(wanted, rows, Fake())[0].done[0]
-    monkeypatch.setattr("benchmarks.ablation.runs.commit", lambda: "mended")
+    code_is("mended", monkeypatch)
     go(wanted[:1], rows, Fake(answer=lambda job: measured(**{IMAGE: outcome([0, 0])})), again=True)
     fake = Fake()
     summary, _ = go(wanted, rows, fake, again=True)
@@ -82,6 +89,63 @@ def test_again_runs_what_other_code_made_and_keeps_its_rows(rows: Rows, monkeypa
     folder = rows.path.parent
     assert read_outcomes(folder, first)[IMAGE].values.tolist() == [1.0, 0.0]
     assert read_outcomes(folder, found[3])[IMAGE].values.tolist() == [0.0, 0.0]
+
+
+def test_a_row_taken_out_leaves_the_results_of_the_others(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = jobs(["full"], [1])
+    for number in range(3):
+        code_is(f"code {number}", monkeypatch)
+        go(wanted, rows, Fake(), again=True)
+    _, *others = rows.path.read_text(encoding="utf-8").splitlines(keepends=True)
+    rows.path.write_text("".join(others), encoding="utf-8")
+    code_is("code 3", monkeypatch)
+    go(wanted, rows, Fake(answer=lambda job: measured(**{IMAGE: outcome([0, 0])})), again=True)
+    found = rows.read()
+    assert len({row.outcomes for row in found}) == 3
+    judged = [read_outcomes(rows.path.parent, row)[IMAGE].values.tolist() for row in found]
+    assert judged == [[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize("at", ["", "0123456789ab+"])
+def test_again_wants_code_that_can_be_told_from_other_code(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    code_is(at, monkeypatch)
+    with pytest.raises(ModelError, match="no commit holds"):
+        go(jobs(ARMS, [1]), rows, Fake(), again=True)
+
+
+def test_commits_of_rows_and_pages_are_no_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(("git", *words), cwd=tmp_path, check=True, capture_output=True)
+
+    def write(name: str, text: str) -> None:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        git("add", ".")
+
+    monkeypatch.setattr(machine_module, "PROJECT_ROOT", tmp_path)
+    assert commit() == ""
+    git("init", "-q")
+    git("config", "user.email", "moon@example.org")
+    git("config", "user.name", "moon")
+    write("models/moon.py", "one = 1\n")
+    git("commit", "-qm", "code")
+    first = commit()
+    assert same_code(first)
+    for name in ("benchmarks/results/ablation/demo.jsonl", "docs/RESULTS.md", "README.md", "tests/test_moon.py"):
+        write(name, "a row\n")
+        assert commit() == first
+    git("commit", "-qm", "rows")
+    assert commit() != first
+    assert same_code(first)
+    write("models/moon.py", "one = 2\n")
+    assert commit().endswith("+")
+    assert not same_code(first)
+    git("commit", "-qm", "mended")
+    assert not same_code(first)
+    assert same_code(commit())
+    assert not any(same_code(at) for at in ("", commit() + "+", "0123456789ab"))
 
 
 class Kill(BaseException):
