@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -19,10 +20,10 @@ from models.negatives import CandidateCodes, QueryCodes, answers, candidate_code
 from models.pairs import KINDS, Pair, PairKind, PairTable, usable_photos
 from models.pictures import photo_key
 from models.processor import Processor
-from models.training.augment import augment
-from models.training.picture_store import PictureStore, Shot
+from models.training.picture_store import Shot
 from models.training.ranks import Ranks
 from models.training.sampler import BatchSampler
+from models.training.slots import Features, Picture, Slots, Squares, pixels_of, shots_of
 from models.training.views import (
     LabelField,
     draw_fields,
@@ -108,34 +109,6 @@ class TrainBatch:
         return replace(self, **moved, labels=labels)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One square of a shot."""
-
-    shot: Shot
-    view: int
-    """0: the original, 1: the core crop."""
-    strong: bool
-    """A crop of it stands in for a second photograph."""
-
-
-class _Slots:
-    """Collects the pictures of a step."""
-
-    def __init__(self, views: int) -> None:
-        self.views = views
-        self.pictures: list[Picture] = []
-
-    def add(self, shots: Iterable[Shot], strong: bool = False) -> list[int]:
-        """Pictures of the shots, originals first; returns their numbers."""
-        listed, numbers = list(shots), []
-        for view in range(self.views):
-            for shot in listed:
-                numbers.append(len(self.pictures))
-                self.pictures.append(Picture(shot, view, strong))
-        return numbers
-
-
 @dataclass
 class _Sequences:
     """Sequences of one forward pass with the pictures in their slots."""
@@ -148,9 +121,6 @@ class _Sequences:
         return collate(self.items, self.pictures, pad_id=self.pad_id)
 
 
-Features = Callable[[Sequence[Picture], np.ndarray], SeenPictures]
-
-
 class TrainSet(Dataset[TrainBatch]):
     """Batch after batch; a pure function of its number and the rank, so that workers and resumed runs agree.
 
@@ -160,7 +130,7 @@ class TrainSet(Dataset[TrainBatch]):
         fields: Closed questions with their label texts.
         sampler: Which products meet.
         processor: The one preprocessing path.
-        store: Squares of every shot.
+        store: Squares of every shot; None as long as only outlines of batches are asked for.
         config: The training's section.
         features: What a frozen tower made of pictures, by picture and a number that picks the variant.
         ranks: This process among those that train together; each has products of its own.
@@ -173,7 +143,7 @@ class TrainSet(Dataset[TrainBatch]):
         fields: Sequence[LabelField],
         sampler: BatchSampler,
         processor: Processor,
-        store: PictureStore,
+        store: Squares | None,
         config: TrainConfig,
         features: Features | None = None,
         ranks: Ranks = Ranks(),
@@ -200,7 +170,7 @@ class TrainSet(Dataset[TrainBatch]):
         shown = [self._draw_photos(product, pair, rng) for product, pair in zip(products, pairs, strict=True)]
         reads = self.processor.config
         views, pad_id = 2 if reads.use_crops else 1, self.processor.template.pad_id
-        slots = _Slots(views)
+        slots = Slots(views)
         queries, rows, image_views = (_Sequences(pad_id) for _ in range(3))
         view_rows, hidden = [], []
         for row, (product, pair, photos) in enumerate(zip(products, pairs, shown, strict=True)):
@@ -227,7 +197,7 @@ class TrainSet(Dataset[TrainBatch]):
             embedded[View.WORDS] = _Sequences(pad_id, words).batch()
         if texts is not None:
             embedded[View.TEXTS] = texts
-        pixels, seen = self._pictures(slots, number)
+        pixels, seen = self._pictures(slots.pictures, number)
         groups = [product.group_id for product in products]
         categories = [self.sampler.category_of[key] for key in ids]
         digests = {key: frozenset(photo_key(photo) for photo in self.photos[key]) for key in ids}
@@ -313,35 +283,33 @@ class TrainSet(Dataset[TrainBatch]):
         sequences = [self.processor.query_sequence(text, 0) for text in texts]
         return _Sequences(self.processor.template.pad_id, sequences).batch(), rows, view_texts, labels
 
-    def _pictures(self, slots: _Slots, number: int) -> tuple[torch.Tensor, SeenPictures | None]:
-        pictures = slots.pictures
-        draw = np.random.SeedSequence((self.config.seed, number, 2, *self.ranks.entropy)).generate_state(1)[0]
+    def _pictures(self, pictures: Sequence[Picture], number: int) -> tuple[torch.Tensor, SeenPictures | None]:
+        draw = int(np.random.SeedSequence((self.config.seed, number, 2, *self.ranks.entropy)).generate_state(1)[0])
         if self.features is not None:
             picks = np.random.default_rng(draw).integers(0, 1 << 30, len(pictures))
             return self.processor.pixels([]), self.features(pictures, picks)
         if not pictures:
             return self.processor.pixels([]), None
-        squares = [self.store.squares(one.shot)[one.view] for one in pictures]
-        pixels = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
-        strong = torch.tensor([one.strong for one in pictures])
-        changed = augment(pixels, strong, self.config.augment, torch.Generator().manual_seed(int(draw)))
-        return self.processor.normalised(changed.add_(1.0).div_(2.0)), None
+        if self.store is None:
+            side = self.processor.layout.side_px
+            return torch.empty((len(pictures), 3, side, side), device="meta"), None
+        return pixels_of(pictures, self.store, self.processor, self.config.augment, draw), None
+
+    def outline(self, number: int, with_pixels: bool = True) -> TrainBatch:
+        """A batch of which no photograph is decoded.
+
+        Args:
+            number: Of the batch.
+            with_pixels: Pixels have their shape, on the device `meta`; else there are none, as where features are kept.
+        """
+        bare = copy.copy(self)
+        bare.store, bare.features = None, None
+        drawn = bare[number]
+        return drawn if with_pixels else replace(drawn, pixels_NCHW=self.processor.pixels([]))
 
     def shots(self) -> list[Shot]:
         """Every photograph that some step may ask for."""
         return shots_of(self.products.values(), self.photos, self.table)
-
-
-def shots_of(products: Iterable[Product], photos: Mapping[str, Sequence[Photo]], table: PairTable) -> list[Shot]:
-    """Photographs of products, then those of queries.
-
-    Args:
-        products: With a training pair.
-        photos: Usable ones, by product.
-        table: All pairs.
-    """
-    own = [Shot(photo, one.title, one.category) for one in products for photo in photos[one.product_id]]
-    return own + [Shot(pair.photo, pair.text) for pair in table.pairs() if pair.photo]
 
 
 def query_mix(table: PairTable, config: TrainConfig) -> Mapping[PairKind, float]:

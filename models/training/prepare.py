@@ -26,7 +26,7 @@ from models.processor import Processor
 from models.regions import CoreRegions
 from models.tokenizer import catalog_texts, text_ids, train_tokenizer
 from models.training.costs import check_experts_fit
-from models.training.data import TrainSet, shots_of
+from models.training.data import TrainSet
 from models.training.objective import Objective
 from models.training.parameters import ParameterReport, add_lora, choose_trainable
 from models.training.picture_features import FeaturePlan, FeatureStore, StoredFeatures, picture_key, tower_digest
@@ -35,6 +35,7 @@ from models.training.ranks import Ranks
 from models.training.raw_start import start_residuals
 from models.training.recompute import recompute_activations
 from models.training.sampler import BatchSampler, category_key
+from models.training.slots import shots_of
 from models.training.views import label_fields
 
 _log = logging.getLogger(__name__)
@@ -156,6 +157,7 @@ def keep_features(
     squares: dict[str, np.ndarray] = {}
     refs: dict[str, str] = {}
     keys: dict[str, str] = {}
+    assert dataset.store is not None
     for shot in dataset.shots():
         for view in views:
             square = dataset.store.squares(shot)[view]

@@ -11,7 +11,8 @@ import torch
 from models.batch import collate
 from models.moon import MoonModel
 from models.raw_signals import CODES, COLOURS, VISION, WORDS, RawSignal
-from models.training.data import Picture, TrainSet
+from models.training.data import TrainSet
+from models.training.slots import Picture
 
 _log = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -61,6 +62,7 @@ def _pooled_pictures(moon: MoonModel, dataset: TrainSet, device: torch.device) -
             # The plain picture is variant 0 of every store.
             parts.append(dataset.features(some, np.zeros(len(some), dtype=np.int64)).pooled_NP)
             continue
+        assert dataset.store is not None
         squares = [dataset.store.squares(one.shot)[one.view] for one in some]
         pixels_NCHW = dataset.processor.pixels(squares).to(device)
         parts.append(moon.to(device).see(pixels_NCHW).pooled_NP.cpu())
