@@ -11,32 +11,31 @@ from torch import nn
 from catalog import Side, Splits
 from models.config import TrainConfig
 from models.pairs import PairTable
-from models.training.module import MoonModule
 from models.training.prepare import Prepared
 
 _log = logging.getLogger(__name__)
 
 
 def announce(
-    module: MoonModule,
     prepared: Prepared,
     splits: Splits,
     device: tuple[torch.device, str],
     precision: tuple[str, str],
+    is_judged: bool,
 ) -> None:
     """Device and number format with their reasons, sizes, batch arithmetic, and what was left out.
 
     Args:
-        module: Before the first step of this run.
-        prepared: What it stands on.
+        prepared: What the training stands on.
         splits: Sides of products and queries.
         device: With the reason for it.
         precision: With the reason for it.
+        is_judged: There is a score to stop on.
     """
     dataset, table, processor = prepared.dataset, prepared.table, prepared.processor
     train, world = dataset.config, dataset.ranks.world
-    parameters = sum(parameter.numel() for parameter in module.objective.model.parameters())
-    vision = sum(parameter.numel() for parameter in module.objective.model.backbone.vision_parameters())
+    parameters = sum(parameter.numel() for parameter in prepared.objective.model.parameters())
+    vision = sum(parameter.numel() for parameter in prepared.objective.model.backbone.vision_parameters())
     _log.info("device %s (%s), %s (%s)", *device, *precision)
     _log.info(
         "%s parameters, %s of them vision; a picture of %d px is %d tokens",
@@ -58,15 +57,15 @@ def announce(
         if share and kind not in kinds:
             _log.warning("the query mix asks for %s queries and there are none", kind)
     say_whose_weights_count(table, train)
-    if train.modality.enabled and module.objective.modality is None:
+    if train.modality.enabled and prepared.objective.modality is None:
         _log.warning("train.modality has no effect: the model has no guided experts (model.moe.layers, model.moe.kind)")
     if train.hard_negatives_per_query and not any(dataset.sampler.category_of.values()):
         _log.warning("train.hard_negatives_per_query has no effect: no product of the training has a category")
     if train.strategy != "auto" and world == 1:
         _log.warning("train.strategy %s has no effect: one process trains", train.strategy)
-    if train.stop.eval_every_steps is not None and module.early_stop is None:
+    if train.stop.eval_every_steps is not None and not is_judged:
         _log.warning("train.stop has no effect: there is no score to stop on")
-    if train.chunk_tokens is not None and _follows_batches(module.objective):
+    if train.chunk_tokens is not None and _follows_batches(prepared.objective):
         _log.warning("train.chunk_tokens: batch norms that learn see a chunk, not the batch; freeze them to be exact")
 
 

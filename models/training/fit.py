@@ -163,7 +163,7 @@ def fit(
         prepared.objective, prepared.dataset, config, min(module.step, config.steps - 1), device, precision
     )
     if ranks.is_first:
-        announce(module, prepared, task.splits, (device, device_reason), (precision, precision_reason))
+        announce(prepared, task.splits, (device, device_reason), (precision, precision_reason), score is not None)
         for line in estimate.lines(available_bytes(estimate, config, device)):
             _log.info(line)
     check_memory(estimate, config, device)
