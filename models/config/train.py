@@ -176,6 +176,11 @@ class TrainConfig(Section):
     mask_accepted: bool = Field(
         default=True, description="Another product bought for the same query is not its negative."
     )
+    mask_described: bool = Field(
+        default=False,
+        description="A product of which the words that stand for another are true as well is not their negative, in "
+        "the alignment of words with products and pictures.",
+    )
     similarity_guard: float | None = Field(
         default=0.3, ge=0, le=2, description="A negative this much more similar than the positive is left out (cosine)."
     )

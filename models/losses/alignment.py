@@ -1,6 +1,7 @@
 """Alignment inside a product: its words, its pictures and the fused product name one thing.
 
-Shape suffixes: V word views, N rows of the other side, T rows of all ranks, E embedding dimensions.
+Shape suffixes: V word views, N rows of the other side, T rows of all ranks, E embedding dimensions, S facts of a text,
+F facts of a product.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from torch.distributed import ProcessGroup
 from models.losses.contrastive import each_info_nce, over_dims, similarities
 from models.losses.means import mean_over_ranks
 from models.negatives.codes import CandidateCodes
-from models.negatives.gather import gather_codes, gather_with_grad, rows_by_rank
-from models.negatives.masks import related, same_code
+from models.negatives.gather import gather_codes, gather_lists, gather_with_grad, rows_by_rank
+from models.negatives.masks import described, related, same_code
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Views:
     codes: CandidateCodes
     texts_N: torch.Tensor
     """Code of the words that the product's word view shows in this batch; `EMPTY` where it has none."""
+    says_NS: torch.Tensor
+    """Codes of the facts that a word view names; padded with `EMPTY`. No columns for what is no word view."""
+    facts_NF: torch.Tensor
+    """Codes of the facts that are true of the product; padded likewise. No columns where nobody asks."""
 
     def of_all_ranks(self, group: ProcessGroup | None = None) -> Views:
         """The views of all ranks, in the order of ranks; differentiable."""
@@ -33,6 +38,8 @@ class Views:
             gather_with_grad(self.vectors_NE, group, rows),
             gather_codes(self.codes, group),
             gather_with_grad(self.texts_N, group, rows),
+            gather_lists(self.says_NS, group, rows),
+            gather_lists(self.facts_NF, group, rows),
         )
 
 
@@ -46,10 +53,11 @@ def alignment_sets(left: Views, right: Views, mask_same_group: bool = True) -> t
 
     Returns:
         (V, N) bool twice: the same product, or one whose words read the same; and all that are neither that nor
-        variants.
+        variants, and of which the words of the other are not true as well.
     """
     positive = same_code(left.codes.product_N, right.codes.product_N) | same_code(left.texts_N, right.texts_N)
-    return positive, ~(positive | related(left.codes, right.codes, mask_same_group))
+    true_as_well = described(left.says_NS, right.facts_NF) | described(right.says_NS, left.facts_NF).T
+    return positive, ~(positive | related(left.codes, right.codes, mask_same_group) | true_as_well)
 
 
 def alignment(
@@ -85,6 +93,8 @@ def alignment(
 
     Pitfalls:
         Titles that read the same are positives of one another: a catalogue of identical titles teaches nothing here.
+        A word view such as "red Mugs" is true of every red mug. Unless views carry what they say and what is true
+        (`train.mask_described`), those stand among its negatives.
 
     Source: MOON2.0, arXiv 2511.12449, dual-level alignment; the first term is our choice.
     """

@@ -11,10 +11,11 @@ from models.negatives.codes import (
     candidate_codes,
     code_of,
     codes_of,
+    padded_codes,
     query_codes,
 )
-from models.negatives.gather import gather_codes, gather_with_grad, num_ranks, rank_of, rows_by_rank
-from models.negatives.masks import guarded_above, not_negative, related, same_category, same_code
+from models.negatives.gather import gather_codes, gather_lists, gather_with_grad, num_ranks, rank_of, rows_by_rank
+from models.negatives.masks import described, guarded_above, not_negative, related, same_category, same_code
 from models.negatives.queue import NegativeQueue
 from models.negatives.sets import answers
 
@@ -28,11 +29,14 @@ __all__ = [
     "candidate_codes",
     "code_of",
     "codes_of",
+    "described",
     "gather_codes",
+    "gather_lists",
     "gather_with_grad",
     "guarded_above",
     "not_negative",
     "num_ranks",
+    "padded_codes",
     "query_codes",
     "rank_of",
     "related",

@@ -36,7 +36,8 @@ def codes_of(texts: Iterable[str]) -> torch.Tensor:
     return torch.tensor([code_of(text) for text in texts], dtype=torch.int64)
 
 
-def _padded(sets: Sequence[AbstractSet[str]]) -> torch.Tensor:
+def padded_codes(sets: Sequence[AbstractSet[str]]) -> torch.Tensor:
+    """Codes of what each row lists, padded with `EMPTY`; (rows, length of the longest) int64."""
     rows = [sorted(code_of(text) for text in texts if text) for texts in sets]
     width = max((len(row) for row in rows), default=0)
     return torch.tensor([row + [EMPTY] * (width - len(row)) for row in rows], dtype=torch.int64).view(len(rows), width)
@@ -126,7 +127,7 @@ def query_codes(
         accepted: All products that answer the query.
     """
     return QueryCodes(
-        codes_of(product_ids), codes_of(groups), codes_of(categories), codes_of(photos), _padded(accepted)
+        codes_of(product_ids), codes_of(groups), codes_of(categories), codes_of(photos), padded_codes(accepted)
     )
 
 
@@ -141,4 +142,4 @@ def candidate_codes(
         categories: Its category key.
         photos: Digests of all its photographs.
     """
-    return CandidateCodes(codes_of(product_ids), codes_of(groups), codes_of(categories), _padded(photos))
+    return CandidateCodes(codes_of(product_ids), codes_of(groups), codes_of(categories), padded_codes(photos))

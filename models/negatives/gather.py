@@ -87,6 +87,23 @@ def gather_codes(codes: Codes, group: ProcessGroup | None = None) -> Codes:
     return codes.of_table(_gather_rows(table, [num for num, _ in shapes], group))
 
 
+def gather_lists(
+    codes_NF: torch.Tensor, group: ProcessGroup | None = None, rows: Sequence[int] | None = None
+) -> torch.Tensor:
+    """Lists of codes of all ranks, in the order of ranks, padded to the longest of any rank.
+
+    Args:
+        codes_NF: A list for each row of this rank, padded with `EMPTY`.
+        group: Ranks to gather over; all by default.
+        rows: What `rows_by_rank` said of them, where already asked.
+    """
+    if num_ranks(group) == 1:
+        return codes_NF
+    rows = rows_by_rank(len(codes_NF), codes_NF.device, group) if rows is None else rows
+    width = max(rows_by_rank(codes_NF.shape[1], codes_NF.device, group))
+    return _gather_rows(widened(codes_NF, width), rows, group)
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_NE: torch.Tensor, rows: tuple[int, ...], group: ProcessGroup | None) -> torch.Tensor:

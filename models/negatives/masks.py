@@ -2,7 +2,8 @@
 
 All functions return (Q, C) bool and hold no loop over queries, candidates, or what a row lists.
 
-Shape suffixes: Q queries, C candidates, U distinct codes, A accepted products, F photographs.
+Shape suffixes: Q queries, C candidates, U distinct codes, A accepted products, F photographs or facts, S facts of a
+text.
 """
 
 from __future__ import annotations
@@ -67,6 +68,24 @@ def _listed(lists_QA: torch.Tensor, codes_C: torch.Tensor) -> torch.Tensor:
     # What was not found is written into a column of its own, which is thrown away.
     listed_QU.scatter_(1, torch.where(found_QA, place_QA, num), True)
     return listed_QU[:, number_C]
+
+
+def described(facts_QS: torch.Tensor, facts_CF: torch.Tensor) -> torch.Tensor:
+    """Everything that a text says of its own product is true of the candidate too.
+
+    Args:
+        facts_QS: Codes of the S facts that each text names; padded with `EMPTY`. A text of no known fact describes
+            nothing.
+        facts_CF: Codes of all facts that are true of each candidate; padded likewise.
+
+    Source: our choice. A text view such as "red Mugs" would push away every other red mug of the batch.
+    """
+    distinct_U, place_QS = facts_QS.unique(return_inverse=True)
+    said_QU = torch.zeros((len(facts_QS), len(distinct_U)), device=facts_QS.device).scatter_(1, place_QS, 1.0)
+    said_QU[:, distinct_U == EMPTY] = 0.0
+    untrue_UC = (~_listed(facts_CF, distinct_U)).T.to(said_QU.dtype)
+    # A product of matrices counts the facts that are not true: no Q x C x S is held.
+    return (said_QU @ untrue_UC == 0) & (said_QU.sum(dim=1, keepdim=True) > 0)
 
 
 def guarded_above(similarity_QC: torch.Tensor, positive_Q: torch.Tensor, margin: float) -> torch.Tensor:

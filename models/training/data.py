@@ -16,7 +16,7 @@ from models.backbones import SeenPictures
 from models.batch import Batch, TokenSequence, collate
 from models.config import TrainConfig
 from models.losses import query_weight
-from models.negatives import CandidateCodes, QueryCodes, answers, candidate_codes, codes_of, query_codes
+from models.negatives import CandidateCodes, QueryCodes, answers, candidate_codes, codes_of, padded_codes, query_codes
 from models.pairs import KINDS, Pair, PairKind, PairTable, usable_photos
 from models.pictures import photo_key
 from models.processor import Processor
@@ -26,11 +26,13 @@ from models.training.sampler import BatchSampler
 from models.training.slots import Features, Picture, Slots, Squares, pixels_of, shots_of
 from models.training.views import (
     LabelField,
+    TextView,
     draw_fields,
     draw_hidden,
     draw_hidden_words,
     draw_labels,
     draw_text_view,
+    facts_of,
     visible,
 )
 
@@ -81,6 +83,10 @@ class TrainBatch:
     """Product of each text view."""
     view_texts_B: torch.Tensor
     """Code of the words of each product's text view; `EMPTY` where it has none."""
+    view_says_BS: torch.Tensor
+    """Codes of what those words say; padded with `EMPTY`, no columns where `mask_described` is off."""
+    facts_BF: torch.Tensor
+    """Codes of what is true of each product; likewise."""
     query_codes: QueryCodes
     product_codes: CandidateCodes
     kind_B: torch.Tensor
@@ -187,7 +193,9 @@ class TrainSet(Dataset[TrainBatch]):
                 image_views.pictures += pictures
                 image_views.items.append(self.processor.query_sequence(None, len(photos)))
         unseen = [draw_hidden_words(product, self.config.dropout, rng) for product in products]
-        texts, text_rows, view_texts, labels = self._texts(number, products, hidden, unseen, rng)
+        shown_texts = self._text_views(products, rng)
+        view_texts, view_says, facts = self._codes_of_texts(shown_texts, products)
+        texts, labels = self._texts(number, list(shown_texts.values()), products, hidden, unseen, rng)
         embedded = {View.QUERIES: queries.batch(), View.PRODUCTS: rows.batch()}
         if image_views.items and (labels or self.config.alignment_weight):
             embedded[View.IMAGES] = image_views.batch()
@@ -212,8 +220,10 @@ class TrainSet(Dataset[TrainBatch]):
             seen=seen,
             views=embedded,
             image_view_rows=torch.tensor(view_rows, dtype=torch.long),
-            text_view_rows=torch.tensor(text_rows, dtype=torch.long),
+            text_view_rows=torch.tensor(list(shown_texts), dtype=torch.long),
             view_texts_B=view_texts,
+            view_says_BS=view_says,
+            facts_BF=facts,
             query_codes=query_codes(ids, groups, categories, asked_photos, accepted),
             product_codes=candidate_codes(ids, groups, categories, [digests[key] for key in ids]),
             kind_B=torch.tensor([KINDS.index(pair.kind) for pair in pairs]),
@@ -242,24 +252,34 @@ class TrainSet(Dataset[TrainBatch]):
         num = int(rng.integers(1, most + 1))
         return [photos[index] for index in sorted(rng.permutation(len(photos))[:num])]
 
+    def _text_views(self, products: Sequence[Product], rng: np.random.Generator) -> dict[int, TextView]:
+        """By row of the batch, in its order."""
+        if not self.config.alignment_weight:
+            return {}
+        drawn = {row: draw_text_view(product, rng) for row, product in enumerate(products)}
+        return {row: view for row, view in drawn.items() if view is not None and view.text}
+
+    def _codes_of_texts(
+        self, shown: Mapping[int, TextView], products: Sequence[Product]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        nothing, asked = TextView(""), self.config.mask_described
+        views = [shown.get(row, nothing) for row in range(len(products))]
+        return (
+            codes_of(view.text for view in views),
+            padded_codes([view.facts if asked else frozenset() for view in views]),
+            padded_codes([facts_of(product) if asked else frozenset() for product in products]),
+        )
+
     def _texts(
         self,
         number: int,
+        shown: Sequence[TextView],
         products: Sequence[Product],
         hidden: Sequence[frozenset[str]],
         unseen: Sequence[frozenset[str]],
         rng: np.random.Generator,
-    ) -> tuple[Batch | None, list[int], torch.Tensor, list[LabelTargets]]:
-        texts: list[str] = []
-        rows: list[int] = []
-        if self.config.alignment_weight:
-            for row, product in enumerate(products):
-                text = draw_text_view(product, rng)
-                if text:
-                    rows.append(row)
-                    texts.append(text)
-        shown = dict(zip(rows, texts, strict=True))
-        view_texts = codes_of(shown.get(row, "") for row in range(len(products)))
+    ) -> tuple[Batch | None, list[LabelTargets]]:
+        texts = [view.text for view in shown]
         labels: list[LabelTargets] = []
         if self.config.label_weight and self.fields:
             rank, world = self.ranks.rank, self.ranks.world
@@ -279,9 +299,9 @@ class TrainSet(Dataset[TrainBatch]):
                 names += drawn
             texts += names[len(names) * rank // world : len(names) * (rank + 1) // world]
         if not texts:
-            return None, rows, view_texts, labels
+            return None, labels
         sequences = [self.processor.query_sequence(text, 0) for text in texts]
-        return _Sequences(self.processor.template.pad_id, sequences).batch(), rows, view_texts, labels
+        return _Sequences(self.processor.template.pad_id, sequences).batch(), labels
 
     def _pictures(self, pictures: Sequence[Picture], number: int) -> tuple[torch.Tensor, SeenPictures | None]:
         draw = int(np.random.SeedSequence((self.config.seed, number, 2, *self.ranks.entropy)).generate_state(1)[0])

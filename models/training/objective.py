@@ -175,12 +175,14 @@ class Objective(nn.Module):
         rows = batch.text_view_rows
         none = products[:0]
 
-        def views(vectors: torch.Tensor, of: torch.Tensor) -> Views:
-            return Views(vectors, batch.product_codes.rows(of), batch.view_texts_B[of])
+        silent_B0 = batch.view_says_BS[:, :0]
+
+        def views(vectors: torch.Tensor, of: torch.Tensor, says_BS: torch.Tensor = silent_B0) -> Views:
+            return Views(vectors, batch.product_codes.rows(of), batch.view_texts_B[of], says_BS[of], batch.facts_BF[of])
 
         everyone = torch.arange(len(products), device=rows.device)
         return alignment(
-            views(none if texts is None else texts[: len(rows)], rows),
+            views(none if texts is None else texts[: len(rows)], rows, batch.view_says_BS),
             views(products, everyone),
             views(none if images is None else images, batch.image_view_rows if images is not None else everyone[:0]),
             self.temperature.scale,

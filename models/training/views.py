@@ -77,28 +77,57 @@ def draw_hidden_words(product: Product, config: DropoutConfig, rng: np.random.Ge
     return frozenset(("images", CATEGORY_FIELD, "description", *title, *dropped))
 
 
-def draw_text_view(product: Product, rng: np.random.Generator) -> str | None:
+@dataclass(frozen=True)
+class TextView:
+    """A product in words."""
+
+    text: str
+    facts: frozenset[str] = frozenset()
+    """What the words say, in the words of `facts_of`; none where that is not known, as of a title."""
+
+
+def draw_text_view(product: Product, rng: np.random.Generator) -> TextView | None:
     """The product in words, as a title, as a shopper would ask, or as label texts; None when it has no words."""
     values = [
         value if isinstance(value, str) else str(rng.choice(list(value)))
         for value in product.attributes.values()
         if value
     ]
-    forms: list[str] = []
+    forms: list[TextView] = []
     if product.title:
-        forms += [product.title] * 2
+        forms += [TextView(product.title)] * 2
     if values or product.category:
         kept = [value for value in values if rng.random() < 0.5]
         leaf = [product.category[-1]] if product.category and (not kept or rng.random() < 0.8) else []
         words = [*kept, *leaf]
         if words:
-            forms += [" ".join(words)] * 2
+            facts = frozenset((*map(_has, kept), *map(_is_a, leaf)))
+            forms += [TextView(" ".join(words), facts)] * 2
     if product.attributes and product.category:
         names = sorted(product.attributes)
         chosen = [name for name in names if rng.random() < 0.5]
         labels = [category_label(product.category), *(one_label(product, name, rng) for name in chosen)]
-        forms.append("; ".join(labels))
-    return str(forms[int(rng.integers(len(forms)))]) if forms else None
+        forms.append(TextView("; ".join(labels), frozenset(labels)))
+    return forms[int(rng.integers(len(forms)))] if forms else None
+
+
+def facts_of(product: Product) -> frozenset[str]:
+    """All that a text view of any product may say and that is true of this one."""
+    facts: set[str] = set()
+    if product.category:
+        facts |= {_is_a(product.category[-1]), category_label(product.category)}
+    for name, value in product.attributes.items():
+        for one in (value,) if isinstance(value, str) else value:
+            facts |= {_has(one), attribute_label(name, one)}
+    return frozenset(facts)
+
+
+def _has(value: str) -> str:
+    return f"has {value}"
+
+
+def _is_a(leaf: str) -> str:
+    return f"is a {leaf}"
 
 
 def one_label(product: Product, name: str, rng: np.random.Generator) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from models.losses import (
     retrieval,
 )
 from models.negatives import (
+    EMPTY,
     CandidateCodes,
     NegativeQueue,
     QueryCodes,
@@ -34,6 +35,7 @@ from models.negatives import (
     codes_of,
     gather_codes,
     gather_with_grad,
+    padded_codes,
     query_codes,
     rows_by_rank,
 )
@@ -85,13 +87,21 @@ class Rows:
     views: torch.Tensor
     words: torch.Tensor
     texts: torch.Tensor
+    says: torch.Tensor
+    facts: torch.Tensor
     has_image: torch.Tensor
 
     def part(self, rows: slice) -> Rows:
         def cut(value: Any) -> Any:
             return value[rows] if isinstance(value, torch.Tensor) else value.rows(rows)
 
-        return Rows(**{name: cut(value) for name, value in vars(self).items()})
+        part = Rows(**{name: cut(value) for name, value in vars(self).items()})
+        # As wide as this rank's own longest list: the ranks differ.
+        return replace(part, says=_as_wide_as_needed(part.says), facts=_as_wide_as_needed(part.facts))
+
+
+def _as_wide_as_needed(codes: torch.Tensor) -> torch.Tensor:
+    return codes[:, : int((codes != EMPTY).sum(dim=1).amax()) if len(codes) else 0]
 
 
 def _batch(step: int) -> Rows:
@@ -117,6 +127,9 @@ def _batch(step: int) -> Rows:
         torch.tensor([0, 0, 1, 0, 0, 1, 2, 1]),
         drawn(),
         codes_of(["same words" if n in (2, 7) else f"words {n}" for n in range(NUM)]),
+        # Facts are shared across the ranks, and the second rank's lists are longer than the first's.
+        padded_codes([{f"fact {fact}" for fact in range(n % 4)} if n > 3 else {f"fact {n}"} for n in range(NUM)]),
+        padded_codes([{f"fact {fact}" for fact in range(n)} for n in range(NUM)]),
         torch.tensor([True, True, True, True, True, True, False, False]),
     )
 
@@ -151,9 +164,15 @@ class Net(nn.Module):
         if case.aligned:
             words, with_image = self.embed(rows.words), rows.has_image
             loss = loss + alignment(
-                Views(words, rows.product_codes, rows.texts),
-                Views(products, rows.product_codes, rows.texts),
-                Views(products[with_image].flip(-1), rows.product_codes.rows(with_image), rows.texts[with_image]),
+                Views(words, rows.product_codes, rows.texts, rows.says, rows.facts),
+                Views(products, rows.product_codes, rows.texts, rows.says[:, :0], rows.facts),
+                Views(
+                    products[with_image].flip(-1),
+                    rows.product_codes.rows(with_image),
+                    rows.texts[with_image],
+                    rows.says[with_image, :0],
+                    rows.facts[with_image],
+                ),
                 scale,
                 options.dims,
                 spatial=spatial,

@@ -23,7 +23,7 @@ from models.tokens import TokenType
 from models.training.data import TrainBatch, TrainSet, View
 from models.training.picture_store import PictureStore, fill_picture_store
 from models.training.sampler import BatchSampler, category_key
-from models.training.views import draw_hidden, draw_labels, draw_text_view, label_fields
+from models.training.views import draw_hidden, draw_labels, draw_text_view, facts_of, label_fields
 from tests.models import shop
 
 
@@ -311,10 +311,18 @@ def test_no_training_product_is_empty(tmp_path: Path) -> None:
 def test_text_views_are_sometimes_a_title_and_sometimes_a_shoppers_words(tmp_path: Path) -> None:
     product = shop.make_shop(tmp_path).by_id["mug-red"]
     rng = np.random.default_rng(0)
-    views = Counter(draw_text_view(product, rng) for _ in range(200))
+    drawn = [view for _ in range(200) if (view := draw_text_view(product, rng)) is not None]
+    views = Counter(view.text for view in drawn)
     assert views["Lovely mug number 0"] > 20
     assert views["red Mug"] > 2
-    assert any(view is not None and view.startswith("Home > Mug; ") for view in views)
+    assert any(view.startswith("Home > Mug; ") for view in views)
+    # What a view says is true of its own product, and a title says nothing that is known.
+    assert all(view.facts <= facts_of(product) for view in drawn)
+    assert {view.text for view in drawn if not view.facts} == {"Lovely mug number 0"}
+    red = {view.facts for view in drawn if view.text == "red Mug"}
+    other = product.model_copy(update={"attributes": {"tint": "red"}})
+    assert all(facts <= facts_of(other) for facts in red)
+    assert not any(facts <= facts_of(product.model_copy(update={"category": ("Home", "Cup")})) for facts in red)
     bare = product.model_copy(update={"title": None, "category": (), "attributes": {}})
     assert draw_text_view(bare, rng) is None
 

@@ -167,6 +167,8 @@ def _add_process(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "rows_by_rank", lambda num, *args: [num, num])
         monkeypatch.setattr(module, "gather_with_grad", rows)
         monkeypatch.setattr(module, "gather_codes", lambda own, *args: own.of_table(rows(own.table())))
+    alignment = importlib.import_module("models.losses.alignment")
+    monkeypatch.setattr(alignment, "gather_lists", lambda own, *args: torch.cat((own, own)))
     for name, value in {"is_initialized": True, "get_world_size": 1, "get_rank": 0}.items():
         monkeypatch.setattr(torch.distributed, name, lambda group=None, value=value: value)
 
@@ -189,23 +191,45 @@ def test_rows_of_other_processes_are_negatives_where_configured(
     assert report["loss/alignment"] == pytest.approx(_aligned(wired, batch, vectors, False, wide), abs=1e-5)
 
 
-def _aligned(wired: Wired, batch: TrainBatch, vectors: Vectors, mask_same_group: bool, wide: bool = False) -> float:
+def _aligned(
+    wired: Wired,
+    batch: TrainBatch,
+    vectors: Vectors,
+    mask_same_group: bool,
+    wide: bool = False,
+    mask_described: bool = False,
+) -> float:
     """Alignment by hand: words find their product, words and pictures each other."""
     words, worded, pictured = [""] * 8, _rows_without(batch, "mug-black"), _rows_without(batch, "mug-green")
     for place, row in enumerate(worded):
         words[row] = _shown(wired, batch.views[View.TEXTS], place)
     groups, answers = [one.group_id for one in _products(wired, batch)], OWN | _same(words)
     others = ~(answers | _same(groups)) if mask_same_group else ~answers
+    titles = [(one.title or "").lower() for one in _products(wired, batch)]
+    said = [text if mask_described and text != title else "" for text, title in zip(words, titles, strict=True)]
+    true = torch.tensor([[_is_true(text, one) for one in _products(wired, batch)] for text in said])
 
-    def mean(left: Tensor, rows: list[int], right: Tensor, columns: list[int]) -> float:
-        return _mean(left, right, answers[rows][:, columns], others[rows][:, columns], wide)
+    def mean(left: Tensor, rows: list[int], right: Tensor, columns: list[int], true: Tensor = true) -> float:
+        return _mean(left, right, answers[rows][:, columns], (others & ~true)[rows][:, columns], wide)
 
     texts, images = vectors[View.TEXTS][:7], vectors.get(View.IMAGES)
     to_product = mean(texts, worded, vectors[View.PRODUCTS], list(range(8)))
     if images is None:
         return to_product
-    crossed = mean(texts, worded, images, pictured) + mean(images, pictured, texts, worded)
+    crossed = mean(texts, worded, images, pictured) + mean(images, pictured, texts, worded, true.T)
     return 0.5 * (to_product + 0.5 * crossed)
+
+
+def _is_true(text: str, product: Product) -> bool:
+    """Whether all that a text view says is true of the product."""
+    if not text:
+        return False
+    if ">" in text or ":" in text:
+        return all(said in _right(product, said.partition(":")[0] if ":" in said else "1") for said in text.split("; "))
+    values = (value for name in product.attributes for value in _right(product, name))
+    return set(text.split()) <= {value.split(": ")[1] for value in values} | {
+        leaf.lower() for leaf in product.category[-1:]
+    }
 
 
 def _labelled(wired: Wired, batch: TrainBatch, vectors: Vectors, asked: Counter[View]) -> float:
@@ -239,10 +263,14 @@ def _right(product: Product, question: str) -> set[str]:
     return {f"{question}: {value}" for value in ((values,) if isinstance(values, str) else values)}
 
 
+@pytest.mark.parametrize("mask_described", [False, True])
 @pytest.mark.parametrize("mask_same_group", [False, True])
 @pytest.mark.parametrize("with_images", [False, True])
-def test_words_pictures_and_labels_count_as_configured(wired: Wired, mask_same_group: bool, with_images: bool) -> None:
-    changes = {"alignment_weight": 0.4, "label_weight": 0.7, "max_labels": 3, "mask_same_group": mask_same_group}
+def test_words_pictures_and_labels_count_as_configured(
+    wired: Wired, mask_described: bool, mask_same_group: bool, with_images: bool
+) -> None:
+    masks = {"mask_same_group": mask_same_group, "mask_described": mask_described}
+    changes = {"alignment_weight": 0.4, "label_weight": 0.7, "max_labels": 3} | masks
     dataset, objective, twins, asked = wired.dataset(**changes), wired.objective(**changes), 0, Counter[View]()
     # Labels have a temperature of their own.
     nn.init.constant_(objective.label_temperature.log_scale, math.log(3.0))
@@ -250,7 +278,7 @@ def test_words_pictures_and_labels_count_as_configured(wired: Wired, mask_same_g
         batch = dataset[number]
         vectors = _vectors(batch, with_images)
         report = _report(objective, batch, vectors)
-        aligned = _aligned(wired, batch, vectors, mask_same_group)
+        aligned = _aligned(wired, batch, vectors, mask_same_group, mask_described=mask_described)
         labelled = _labelled(wired, batch, vectors, asked)
         assert report["loss/alignment"] == pytest.approx(0.4 * aligned, abs=1e-5)
         assert report["loss/labels"] == pytest.approx(0.7 * labelled, abs=1e-5)
