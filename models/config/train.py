@@ -134,6 +134,12 @@ class TrainConfig(Section):
     )
     min_temperature: float = Field(default=0.01, gt=0, le=1, description="The learnt temperature stays above it.")
     query_mix: QueryMix = QueryMix()
+    query_views: Literal["drawn", "all"] = Field(
+        default="drawn",
+        description="drawn: a product of the batch is asked for by one kind of query, photo, words or both; all: by "
+        "each kind that it has and the mix gives a weight, as in MOON2.0. A batch then has up to three times as many "
+        "pairs, and steps take as much longer.",
+    )
     pair_sources: tuple[Literal["purchases", "views", "texts"], ...] = Field(
         default=("purchases", "views"),
         min_length=1,

@@ -75,7 +75,8 @@ def batch_arithmetic(prepared: Prepared) -> str:
     world, steps, batches = dataset.ranks.world, dataset.config.steps, dataset.config.accumulate_batches
     each = sampler.rank_batch_size(world)
     whole = each * world
-    batch = f"{whole} pairs" + (f" ({world} processes x {each})" if world > 1 else "")
+    noun = "pairs" if dataset.config.query_views == "drawn" else "products, each asked for by all its kinds of query"
+    batch = f"{whole} {noun}" + (f" ({world} processes x {each})" if world > 1 else "")
     if batches > 1:
         batch = f"{batches} batches x {batch}"
     counts = ", ".join(f"{name} {count}" for name, count in prepared.table.counts().items())
@@ -83,7 +84,7 @@ def batch_arithmetic(prepared: Prepared) -> str:
     if world > 1:
         others = f", {whole - 1 if dataset.config.negatives.spatial else each - 1} others in the batch of each"
     return (
-        f"{steps} steps x {batch} = {steps * batches * whole:,} pairs{others}, "
+        f"{steps} steps x {batch} = {steps * batches * whole:,} {noun.partition(',')[0]}{others}, "
         f"{steps * batches / sampler.steps_per_epoch(world):.1f} times over {len(dataset.products)} products; "
         f"pairs to draw from: {counts}"
     )

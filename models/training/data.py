@@ -170,9 +170,10 @@ class TrainSet(Dataset[TrainBatch]):
 
     def _batch(self, number: int) -> TrainBatch:
         rng = np.random.default_rng((self.config.seed, number, 1, *self.ranks.entropy))
-        ids = self.sampler.products(number, self.ranks.rank, self.ranks.world)
+        drawn = self.sampler.products(number, self.ranks.rank, self.ranks.world)
+        pairs = [pair for key in drawn for pair in self._draw_pairs(key, rng)]
+        ids = [pair.product_id for pair in pairs]
         products = [self.products[key] for key in ids]
-        pairs = [self._draw_pair(product, rng) for product in products]
         shown = [self._draw_photos(product, pair, rng) for product, pair in zip(products, pairs, strict=True)]
         reads = self.processor.config
         views, pad_id = 2 if reads.use_crops else 1, self.processor.template.pad_id
@@ -231,15 +232,18 @@ class TrainSet(Dataset[TrainBatch]):
             labels=tuple(labels),
         )
 
-    def _draw_pair(self, product: Product, rng: np.random.Generator) -> Pair:
-        kinds = self.table.by_product[product.product_id]
+    def _draw_pairs(self, product_id: str, rng: np.random.Generator) -> list[Pair]:
+        """One pair of the product, of a kind that is drawn too, or one of each of its kinds."""
+        kinds = self.table.by_product[product_id]
         present = [kind for kind in KINDS if kind in kinds]
         weights = np.array([self.mix[kind] for kind in present])
         if not weights.sum():
             weights = np.ones(len(present))
-        kind = present[int(rng.choice(len(present), p=weights / weights.sum()))]
-        pairs = kinds[kind]
-        return pairs[int(rng.integers(len(pairs)))]
+        if self.config.query_views == "drawn":
+            present = [present[int(rng.choice(len(present), p=weights / weights.sum()))]]
+        else:
+            present = [kind for kind, weight in zip(present, weights, strict=True) if weight]
+        return [kinds[kind][int(rng.integers(len(kinds[kind])))] for kind in present]
 
     def _draw_photos(self, product: Product, pair: Pair, rng: np.random.Generator) -> list[Photo]:
         """Some of the product's photographs, in their order; never the query's own, unless that is a crop of it."""

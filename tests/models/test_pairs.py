@@ -160,7 +160,7 @@ def test_false_negative_masks_of_a_batch_by_brute_force(tmp_path: Path) -> None:
     for step in range(30):
         rng = np.random.default_rng((dataset.config.seed, step, 1))
         rows = [catalog.by_id[key] for key in dataset.sampler.products(step)]
-        pairs = [dataset._draw_pair(product, rng) for product in rows]
+        pairs = [pair for product in rows for pair in dataset._draw_pairs(product.product_id, rng)]
         batch = dataset[step]
         mask = not_negative(batch.query_codes, batch.product_codes)
         for i, pair in enumerate(pairs):
@@ -195,7 +195,7 @@ def test_rows_of_the_same_words_are_one_query(tmp_path: Path) -> None:
     for step in range(6):
         rng = np.random.default_rng((dataset.config.seed, step, 1))
         batch = dataset[step]
-        pairs = [dataset._draw_pair(dataset.products[key], rng) for key in batch.product_ids]
+        pairs = [pair for key in batch.product_ids for pair in dataset._draw_pairs(key, rng)]
         mask = not_negative(batch.query_codes, batch.product_codes, mask_same_group=False)
         for i, pair in enumerate(pairs):
             for j, other in enumerate(batch.product_ids):

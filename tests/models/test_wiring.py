@@ -202,11 +202,34 @@ def test_a_pair_counts_by_its_shoppers_signal_or_by_its_row(wired: Wired) -> Non
 def test_queries_are_drawn_in_the_configured_mix(wired: Wired) -> None:
     dataset = wired.dataset(query_mix={"image": 8.0, "text": 0.0, "both": 2.0})
     rng = np.random.default_rng(0)
-    drawn = Counter(dataset._draw_pair(dataset.products["mug-red"], rng).kind for _ in range(1000))
+    drawn = Counter(pair.kind for _ in range(1000) for pair in dataset._draw_pairs("mug-red", rng))
+    assert drawn.total() == 1000
     assert drawn["text"] == 0
     assert drawn["image"] == pytest.approx(800, abs=50)
     only = wired.dataset(query_mix={"image": 0.0, "text": 1.0, "both": 0.0})
     assert set(only[0].kinds) == {"text"}
+
+
+def test_every_kind_of_query_asks_where_configured(wired: Wired) -> None:
+    dataset = wired.dataset(query_views="all")
+    batch = dataset[2]
+    asked = [(key, kind) for key in dict.fromkeys(batch.product_ids) for kind in dataset.table.by_product[key]]
+    assert sorted(zip(batch.product_ids, batch.kinds, strict=True)) == sorted(asked)
+    assert len(asked) == 8 * len(KINDS)
+    # A product asked for by one kind is no negative of its own other queries; all the others are.
+    queries, products = _vectors(3, len(asked)), _vectors(4, len(asked))
+    with torch.no_grad():
+        vectors = Encoded({View.QUERIES: queries, View.PRODUCTS: products}, [])
+        _, report = wired.objective(query_views="all").loss(batch, vectors)
+    losses = []
+    for i, own in enumerate(batch.product_ids):
+        cosines = [float(queries[i] @ other) for other in products]
+        others = sum(math.exp(one / 0.5) for one, key in zip(cosines, batch.product_ids, strict=True) if key != own)
+        losses.append(math.log(1.0 + others / math.exp(cosines[i] / 0.5)))
+    weights = batch.weight_B.tolist()
+    assert float(report["loss/retrieval"]) == pytest.approx(_mean(losses, weights), abs=1e-5)
+    photos = wired.dataset(query_views="all", query_mix={"image": 1.0, "text": 0.0, "both": 3.0})[0]
+    assert Counter(photos.kinds) == {"image": 8, "both": 8}
 
 
 @pytest.mark.parametrize("mask_accepted", [True, False])
