@@ -12,6 +12,7 @@ import pytest
 from benchmarks.ablation.arms import ARMS, DUAL, FULL, PAPERS_PARTS, choose_arms, deep, read_arms
 from benchmarks.ablation.planning import arm_jobs, baseline_jobs, chosen_rates, lr_jobs, origin_of, recipe_setup
 from benchmarks.ablation.protocol import (
+    PROJECT_ROOT,
     PROTOCOLS,
     Setup,
     arm_setup,
@@ -238,6 +239,15 @@ def test_further_arms_come_from_a_file(tmp_path: Path) -> None:
     assert wide.parameters == "fitted"
     assert wide.changes["model"]["fusion"] == "late"
     assert wide.changes["model"]["embedding_dims"] == 64
+
+
+@pytest.mark.parametrize(("arms", "recipe_file"), [("choices", "demo_seed11"), ("demo_seed10_arms", "demo_seed10")])
+def test_the_files_of_arms_each_change_their_recipe(arms: str, recipe_file: str) -> None:
+    folder = PROJECT_ROOT / "benchmarks" / "ablation"
+    base = base_setup(read_recipe(str(folder / f"{recipe_file}.yaml"), DEMO), DEMO, 1)
+    made = read_arms(folder / f"{arms}.yaml")
+    changed = [arm_setup(base, arm).digest(DATA) for arm in made]
+    assert len({base.digest(DATA), *changed}) == len(made) + 1
 
 
 @pytest.mark.parametrize(
