@@ -48,7 +48,7 @@ class MoonModel(nn.Module):
         )
         self.slots = nn.Parameter(self._slot_start(vocab_size)) if config.slots else None
         self.token_weights: torch.Tensor
-        """(vocabulary,) what a token counts in the word residual."""
+        """(vocabulary,) what a token counts in the word residual and in the codes of the words."""
         if config.word_weights == "rare":
             self.register_buffer("token_weights", torch.ones(vocab_size))
         if config.colour_residual:

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from pipelines import train_moon
 from zenml import pipeline
 from zenml.client import Client
 from zenml.enums import ExecutionMode
@@ -16,6 +15,7 @@ import steps.store
 from catalog import CatalogConfig, StorageError
 from models.regions import RegionsConfig
 from moon.recipes import RecipeSchema
+from pipelines import train_moon
 from steps.code import cache_key
 from steps.detect_regions import detect_regions
 from steps.ingest_catalog import ingest_catalog
