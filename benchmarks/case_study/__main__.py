@@ -16,7 +16,7 @@ import typer
 from benchmarks.ablation.machine import commit
 from benchmarks.ablation.places import checked, limits_of, take_in
 from benchmarks.case_study.cases import held_out, study, vectors_of
-from benchmarks.case_study.page import Origin, write_page
+from benchmarks.case_study.page import Origin, built, write_page
 from benchmarks.case_study.pictures import draw_case, draw_neighbours, draw_space, plane, save_small
 from benchmarks.command import held_out_splits, read_config, run
 from benchmarks.pointing_game import kept_or_temporary
@@ -56,6 +56,7 @@ def main(
         commit() or "-",
         len(held.items),
         len(held.queries),
+        built(encoder.model.config),
     )
     text = write_page(origin, cases, images.name, _pointing(results / "pointing_game.json", encoder.digest))
     page.write_text(text, encoding="utf-8")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.case_study.cases import ALL_PARTS, Case
+from models.config import ModelConfig
 from models.inside import LayerExperts
 from models.inside.contributions import Part
 
@@ -18,6 +19,7 @@ Written by one command, pictures and numbers included; nothing here is edited by
     {command}
 
 Model `{model}`, data `{data}`, commit {commit}; {num_products} held-out products and {num_queries} held-out queries.
+The model: {built}.
 The products are the first of the held-out side by the order of ids, kinds of query in turn and no leaf category twice
 where it can be: none was chosen because it looks good. A shopper of the demo sometimes buys something else than what
 was typed; such a query stays.
@@ -46,6 +48,24 @@ class Origin:
     commit: str
     num_products: int
     num_queries: int
+    built: str
+    """Of what the model is, in `built`'s words."""
+
+
+def built(config: ModelConfig) -> str:
+    """What of a model the page shows, from its own configuration."""
+    signals = ("vision", "colour", "word", "code")
+    raw = [name for name in signals if getattr(config, f"{name}_residual")]
+    without = [name for name in signals if name not in raw]
+    parts = [
+        f"backbone `{config.backbone}`, fusion `{config.fusion}`, head `{config.head}`, pooling `{config.pooling}`",
+        f"residuals of {', '.join(raw) or 'nothing'}" + (f" (none of {', '.join(without)})" if without else ""),
+        f"{config.moe.num_experts} experts, {config.moe.top_k} a token"
+        if config.moe.layers and config.moe.kind == "guided"
+        else "no guided experts",
+        "with slots" if config.slots else "without slots",
+    ]
+    return "; ".join(parts)
 
 
 def write_page(origin: Origin, cases: Sequence[Case], images: str, pointing: str = "") -> str:

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from benchmarks.case_study.cases import ALL_PARTS, Held, choose, held_out, name_of, study
-from benchmarks.case_study.page import Origin, plain, write_page
+from benchmarks.case_study.page import Origin, built, plain, write_page
 from benchmarks.case_study.pictures import MAX_BYTES, draw_case, draw_neighbours, draw_space, plane, save_small
 from catalog import QueryItem, SplitConfig, split_catalog
+from models.config import ModelConfig, MoeConfig
 from models.encoder import MoonEncoder
 from models.inside import Left
 from models.inside.pairs import query_kind
@@ -81,13 +82,22 @@ def test_page_and_pictures_go_together(held: Held, encoder: MoonEncoder, tmp_pat
     for name, figure in pictures.items():
         save_small(figure, tmp_path / name, dpi=50)
         assert (tmp_path / name).stat().st_size <= MAX_BYTES
-    page = write_page(Origin("command", "model", "data", "commit", 8, 24), cases, "images", "Played.")
+    page = write_page(Origin("command", "model", "data", "commit", 8, 24, "a thing"), cases, "images", "Played.")
     assert set(re.findall(r"\(images/([^)]+)\)", page)) == set(pictures)
     anchors = {re.sub(r"[^a-z0-9 _-]", "", line[3:].lower()).replace(" ", "-") for line in page.splitlines()
                if line.startswith("## ")}  # fmt: skip
     assert set(re.findall(r"\]\(#([^)]+)\)", page)) <= anchors
     assert "Played." in page
     assert f"{cases[0].explanation.cosine:.3f}" in page
+
+
+def test_the_page_says_what_the_model_is() -> None:
+    told = built(ModelConfig(pooling="balanced", vision_residual=True, moe=MoeConfig(num_experts=6, top_k=3)))
+    assert "pooling `balanced`" in told
+    assert "residuals of vision, colour, code (none of word)" in told
+    assert "6 experts, 3 a token; with slots" in told
+    bare = built(ModelConfig(moe=MoeConfig(kind="dense"), colour_residual=False, code_residual=False, slots=False))
+    assert "residuals of nothing (none of vision, colour, word, code); no guided experts; without slots" in bare
 
 
 def test_signs_of_a_title_are_no_markdown() -> None:
