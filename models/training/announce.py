@@ -12,6 +12,7 @@ from catalog import Side, Splits
 from models.config import TrainConfig
 from models.pairs import PairTable
 from models.training.prepare import Prepared
+from models.training.without_effect import without_effect
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ def announce(
         if share and kind not in kinds:
             _log.warning("the query mix asks for %s queries and there are none", kind)
     say_whose_weights_count(table, train)
+    for line in without_effect(processor.config, train):
+        _log.warning(line)
     if train.modality.enabled and prepared.objective.modality is None:
         _log.warning("train.modality has no effect: the model has no guided experts (model.moe.layers, model.moe.kind)")
     if train.hard_negatives_per_query and not any(dataset.sampler.category_of.values()):
