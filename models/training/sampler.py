@@ -21,7 +21,7 @@ class BatchSampler:
 
     Args:
         product_ids: Products that have a training pair.
-        category_of: Key that hard negatives share, by product.
+        category_of: Key that hard negatives share, by product; empty for one that has no category and so shares none.
         batch_size: Products a batch of one rank; an equal share of all where there are fewer.
         hard_negatives_per_query: Products of the same category placed beside each.
         seed: With the step, decides everything.
@@ -102,11 +102,11 @@ class BatchSampler:
         for index in rng.permutation(len(self.product_ids)):
             product_id = self.product_ids[index]
             by_category[self.category_of[product_id]].append(product_id)
-        chunks = [
-            members[start : start + self.chunk_size]
-            for members in by_category.values()
-            for start in range(0, len(members), self.chunk_size)
-        ]
+        chunks = []
+        for category, members in by_category.items():
+            # Products without a category have none in common: they stand alone.
+            size = self.chunk_size if category else 1
+            chunks += [members[start : start + size] for start in range(0, len(members), size)]
         return [chunks[index] for index in rng.permutation(len(chunks))]
 
 
@@ -137,5 +137,5 @@ def _dealt(chunks: Sequence[list[str]], size: int, world: int) -> list[list[str]
 
 
 def category_key(path: Sequence[str], level: int) -> str:
-    """What hard negatives share: the category path down to `level`; -1 is the whole path."""
+    """What hard negatives share: the category path down to `level`; -1 is the whole path, empty without one."""
     return "\x00".join(path if level < 0 else path[: level + 1])

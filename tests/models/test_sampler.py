@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -81,6 +82,36 @@ def test_no_chunk_is_cut_where_sizes_allow() -> None:
             for key in sampler.products(step, rank, 3):
                 members[sampler.category_of[key]] += 1
             assert all(count % 4 == 0 for count in members.values())
+
+
+def _mixed(seed: int = 1) -> BatchSampler:
+    """48 products of four categories, and 48 of none."""
+    keys = {f"p{number:03d}": str(number % 4) if number < 48 else "" for number in range(96)}
+    return BatchSampler(list(keys), keys, batch_size=96, hard_negatives_per_query=3, seed=seed)
+
+
+def test_products_without_a_category_are_no_hard_negatives_of_each_other() -> None:
+    """In a batch of all, neighbours of one category are put together; those of none lie as chance has it."""
+    without = 0
+    for seed in range(40):
+        sampler = _mixed(seed)
+        order = [sampler.category_of[key] for key in sampler.products(0)]
+        pairs = list(pairwise(order))
+        without += sum(one == other == "" for one, other in pairs)
+        # Chunks of four: at least three of four neighbours are of one's own category.
+        assert sum(one == other != "" for one, other in pairs) >= 36
+    # 60 units are shuffled, 48 of them alone: so many neighbours of them as 48 of 60 have in any order.
+    expected = 40 * 48 * 47 / 60
+    assert without == pytest.approx(expected, rel=0.05)
+
+
+def test_products_with_a_category_meet_whoever_has_none() -> None:
+    chunks = _mixed()._chunks(0)
+    alone = [chunk for chunk in chunks if _mixed().category_of[chunk[0]] == ""]
+    assert [len(chunk) for chunk in alone] == [1] * 48
+    together = [chunk for chunk in chunks if _mixed().category_of[chunk[0]] != ""]
+    assert [len(chunk) for chunk in together] == [4] * 12
+    assert all(len({_mixed().category_of[key] for key in chunk}) == 1 for chunk in together)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
