@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from catalog import Embedder, ModelError, ProductItem, QueryItem, check_vectors
+from catalog import ModelError, ProductItem, QueryItem, check_vectors
 from models.backbones import load_backbone
 from models.encoder import MoonEncoder
 from models.moon import MoonModel
@@ -85,9 +85,3 @@ class FrozenVision:
             pooled = self.encoder.picture_features(squares).pooled_NP.mean(dim=0)[: self.dims]
             vectors[row] = F.normalize(pooled.float(), dim=0).cpu().numpy()
         return check_vectors(vectors, [name for name, _ in named], self.dims, self.name)
-
-
-def rivals_of(folder: str | Path, *, device: str = "auto") -> list[Embedder]:
-    """Both rivals of the model in `folder`."""
-    untrained = untrained_encoder(folder, device=device)
-    return [untrained, FrozenVision(untrained)]

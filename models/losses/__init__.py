@@ -1,7 +1,7 @@
 """The losses: contrastive over every pool of negatives, and the weights between them; plain functions of vectors."""
 
 from models.losses.alignment import Views, alignment, alignment_sets
-from models.losses.contrastive import NEVER, each_info_nce, info_nce, over_dims, similarities, symmetric_info_nce
+from models.losses.contrastive import NEVER, each_info_nce, over_dims, similarities
 from models.losses.means import mean_over_ranks, means_by_view
 from models.losses.modality import ModalityWeights
 from models.losses.retrieval import Retrieval, RetrievalOptions, retrieval
@@ -19,7 +19,6 @@ __all__ = [
     "alignment_sets",
     "each_info_nce",
     "filter_weights",
-    "info_nce",
     "margin_at",
     "mean_over_ranks",
     "means_by_view",
@@ -27,6 +26,5 @@ __all__ = [
     "query_weight",
     "retrieval",
     "similarities",
-    "symmetric_info_nce",
     "trust",
 ]

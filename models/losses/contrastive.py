@@ -14,8 +14,6 @@ from models.heads import matryoshka
 
 NEVER = -1e9
 """Stands for minus infinity, whose logsumexp over nothing else would have no gradient."""
-LEAST_WEIGHT = 1e-12
-"""A sum of weights below it counts as none. The least float32 would overflow in the gradient."""
 
 
 def each_info_nce(
@@ -58,54 +56,6 @@ def each_info_nce(
     each = F.softplus(negatives_Q[query] - logits_QC[query, candidate])
     total_Q = torch.zeros_like(negatives_Q).index_add(0, query, each)
     return total_Q / positive_QC.sum(dim=1).clamp(min=1)
-
-
-def info_nce(
-    logits_QC: torch.Tensor,
-    positive_QC: torch.Tensor,
-    negative_QC: torch.Tensor,
-    weight_Q: torch.Tensor | None = None,
-    log_weight_QC: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Weighted mean of `each_info_nce` over the queries that have a positive.
-
-        L = sum_i w_i L_i / sum_i w_i
-
-    Args:
-        logits_QC: As there.
-        positive_QC: As there.
-        negative_QC: As there.
-        weight_Q: How much each query counts, 0 or more; no gradient flows into it. None counts all alike.
-        log_weight_QC: As there.
-
-    Returns:
-        Scalar; zero, with a gradient, when no query has a positive and a weight.
-
-    Pitfalls:
-        Only the ratio of weights counts: a batch of clicks alone trains as strongly as a batch of purchases. That keeps
-        the size of a step independent of which signals happened to meet.
-
-    Source: weights by signal are our choice; MOON trains on purchases alone.
-    """
-    loss_Q = each_info_nce(logits_QC, positive_QC, negative_QC, log_weight_QC)
-    weight = positive_QC.any(dim=1).to(loss_Q.dtype)
-    if weight_Q is not None:
-        weight = weight * weight_Q.detach().to(loss_Q.dtype)
-    return (weight * loss_Q).sum() / weight.sum().clamp(min=LEAST_WEIGHT)
-
-
-def symmetric_info_nce(
-    logits_QC: torch.Tensor,
-    positive_QC: torch.Tensor,
-    negative_QC: torch.Tensor,
-    weight_Q: torch.Tensor | None = None,
-    weight_C: torch.Tensor | None = None,
-    log_weight_QC: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Mean of `info_nce` from queries to candidates and from candidates to queries, each with its weights."""
-    forward = info_nce(logits_QC, positive_QC, negative_QC, weight_Q, log_weight_QC)
-    turned = log_weight_QC.T if log_weight_QC is not None else None
-    return 0.5 * (forward + info_nce(logits_QC.T, positive_QC.T, negative_QC.T, weight_C, turned))
 
 
 def over_dims(loss: Callable[..., torch.Tensor], dims: Iterable[int], *vectors_NE: torch.Tensor) -> torch.Tensor:

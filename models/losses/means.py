@@ -9,8 +9,10 @@ import torch
 import torch.distributed as dist
 from torch.distributed import ProcessGroup
 
-from models.losses.contrastive import LEAST_WEIGHT
 from models.negatives.gather import num_ranks
+
+LEAST_WEIGHT = 1e-12
+"""A sum of weights below it counts as none. The least float32 would overflow in the gradient."""
 
 
 def mean_over_ranks(loss_Q: torch.Tensor, weight_Q: torch.Tensor, group: ProcessGroup | None = None) -> torch.Tensor:
@@ -30,6 +32,10 @@ def mean_over_ranks(loss_Q: torch.Tensor, weight_Q: torch.Tensor, group: Process
 
     Pitfalls:
         On one rank alone it is no mean of anything: log its mean over ranks.
+        Only the ratio of weights counts: a batch of clicks alone trains as strongly as a batch of purchases. That keeps
+        the size of a step independent of which signals happened to meet.
+
+    Source: weights by signal are our choice; MOON trains on purchases alone.
     """
     weight_Q = weight_Q.detach().to(loss_Q.dtype)
     total = _over_ranks(weight_Q.sum(), group)

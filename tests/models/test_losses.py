@@ -9,16 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from models.heads import matryoshka
-from models.losses import (
-    Temperature,
-    each_info_nce,
-    info_nce,
-    mean_over_ranks,
-    means_by_view,
-    over_dims,
-    similarities,
-    symmetric_info_nce,
-)
+from models.losses import Temperature, each_info_nce, mean_over_ranks, means_by_view, over_dims, similarities
+from tests.models.mean_info_nce import info_nce, symmetric_info_nce
 
 
 def _logits(seed: int, rows: int, columns: int) -> torch.Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from models.losses import RetrievalOptions, filter_weights, mean_over_ranks, retrieval, symmetric_info_nce
+from models.losses import RetrievalOptions, filter_weights, mean_over_ranks, retrieval
 from models.negatives import (
     CandidateCodes,
     NegativeQueue,
@@ -17,6 +17,7 @@ from models.negatives import (
     not_negative,
     query_codes,
 )
+from tests.models.mean_info_nce import symmetric_info_nce
 from tests.models.naive_masks import guarded
 
 NUM, DIMS = 6, 8

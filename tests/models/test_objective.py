@@ -10,7 +10,6 @@ import torch
 
 from catalog import ModelError
 from models.config import AugmentConfig
-from models.losses import info_nce
 from models.moon import MoonModel
 from models.negatives import not_negative
 from models.training import train
@@ -20,6 +19,7 @@ from models.training.module import MoonModule
 from models.training.objective import Objective
 from models.training.schedule import lr_factor
 from tests.models import shop
+from tests.models.mean_info_nce import info_nce
 from tests.models.naive_step import naive_step
 from tests.models.test_pairs import _dataset
 
