@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,6 @@ from safetensors.torch import load_file
 from catalog import Embedder, ModelError, StorageError
 from models.config import ModelConfig
 from models.training import train
-from models.training.data import TrainBatch
 from models.training.module import MoonModule
 from models.training.workdir import load_checkpoint, locked, save_checkpoint
 from tests.models import shop
@@ -34,17 +34,17 @@ from models.training.module import MoonModule
 from tests.models import shop
 from tests.models.test_resume import run_training
 
-root, name, wait_at = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+root, name, wait_at, before = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
 torch.set_num_threads(1)
 if wait_at:
-    start = MoonModule.on_train_batch_start
-    def stop_here(self, batch, batch_idx):
+    whole = getattr(MoonModule, before)
+    def stop_here(self, *args, **kwargs):
         if self.step == wait_at:
             (root / (name + "-waits")).write_text("")
             while not (root / (name + "-goes-on")).exists():
                 time.sleep(0.02)
-        start(self, batch, batch_idx)
-    MoonModule.on_train_batch_start = stop_here
+        return whole(self, *args, **kwargs)
+    setattr(MoonModule, before, stop_here)
 try:
     run_training(root, name, shop.tiny_model)
 except MoonError as error:
@@ -52,9 +52,11 @@ except MoonError as error:
     sys.exit(error.exit_status)
 """
 STEPS, EVERY = 8, 2
+START, IN_BETWEEN, AFTER = "on_train_batch_start", "configure_gradient_clipping", "on_train_batch_end"
+"""Where a step can be cut: before it, between its gradients and its update, and before the update counts as made."""
 
 
-def run_training(root: Path, name: str, model: Callable[..., ModelConfig]) -> None:
+def run_training(root: Path, name: str, model: Callable[..., ModelConfig], log_every: int = 1) -> None:
     """Everything that a checkpoint must hold is switched on, and router noise draws from torch's own generator too."""
     catalog = shop.make_shop(root / f"data-{name}")
 
@@ -69,7 +71,7 @@ def run_training(root: Path, name: str, model: Callable[..., ModelConfig]) -> No
         model=model(moe={"layers": [-1], "num_experts": 3, "top_k": 2, "rank": 4, "router_noise_std": 1.0}),
         train=shop.tiny_train(
             steps=STEPS,
-            log_every_steps=3,
+            log_every_steps=log_every,
             chunk_tokens=400,
             ema_decay=0.6,
             stop={"eval_every_steps": 3, "patience": 3},
@@ -84,9 +86,9 @@ def run_training(root: Path, name: str, model: Callable[..., ModelConfig]) -> No
     (root / f"{name}.json").write_text(json.dumps(record.to_dict()))
 
 
-def _start(root: Path, name: str, wait_at: int = 0) -> subprocess.Popen[bytes]:
+def _start(root: Path, name: str, wait_at: int = 0, before: str = START) -> subprocess.Popen[bytes]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    arguments = [sys.executable, "-c", PROGRAM, str(root), name, str(wait_at)]
+    arguments = [sys.executable, "-c", PROGRAM, str(root), name, str(wait_at), before]
     return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE)
 
 
@@ -111,10 +113,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _equals_the_whole(root: Path, name: str, resumed_from: int) -> None:
+def _equals_the_whole(root: Path, name: str, resumed_from: int, log_every: int = 1) -> None:
     records = {one: json.loads((root / f"{one}.json").read_text()) for one in ("whole", name)}
     assert records[name]["resumed_from_step"] == resumed_from
     assert records["whole"]["resumed_from_step"] == 0
+    logged = [step for step in range(1, STEPS + 1) if step % log_every == 0 or step == STEPS]
+    assert [point["step"] for point in records["whole"]["history"]] == logged
     for one, two in zip(records["whole"]["history"], records[name]["history"], strict=True):
         for figure in one:
             # Seconds are not repeated, figures are.
@@ -135,9 +139,9 @@ def _equals_the_whole(root: Path, name: str, resumed_from: int) -> None:
     assert torch.equal(states[0]["random"][0]["cpu"], states[1]["random"][0]["cpu"])
 
 
-def test_killed_and_resumed_equals_uninterrupted(whole: Path) -> None:
+def test_killed_within_a_step_and_resumed_equals_uninterrupted(whole: Path) -> None:
     step = random.SystemRandom().randrange(EVERY, STEPS)
-    process = _start(whole, "killed", wait_at=step)
+    process = _start(whole, "killed", step, random.SystemRandom().choice((START, IN_BETWEEN, AFTER)))
     _until_it_waits(whole, "killed", process)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=30)
@@ -150,26 +154,32 @@ class _Cut(BaseException):
     """Ends a training between two checkpoints, as a kill does."""
 
 
-@pytest.mark.parametrize("name", list(shop.MODELS))
-def test_cut_off_and_resumed_equals_uninterrupted(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "before", "log_every"),
+    # Logged at every third step, a point of the curves lies between the checkpoint and the cut, and one behind it.
+    [("pinned", IN_BETWEEN, 1), ("default", START, 3), ("default", AFTER, 1)],
+)
+def test_cut_off_and_resumed_equals_uninterrupted(
+    name: str, before: str, log_every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same for every head, in one process: a start takes longer than such a training."""
-    model, start = shop.MODELS[name], MoonModule.on_train_batch_start
+    model, whole = shop.MODELS[name], getattr(MoonModule, before)
 
-    def cut_at_5(self: MoonModule, batch: TrainBatch, batch_idx: int) -> None:
+    def cut_at_5(self: MoonModule, *args: Any, **kwargs: Any) -> Any:
         if self.step == 5:
             raise _Cut
-        start(self, batch, batch_idx)
+        return whole(self, *args, **kwargs)
 
-    run_training(tmp_path, "whole", model)
+    run_training(tmp_path, "whole", model, log_every)
     with monkeypatch.context() as patch:
-        patch.setattr(MoonModule, "on_train_batch_start", cut_at_5)
+        patch.setattr(MoonModule, before, cut_at_5)
         with pytest.raises(_Cut):
-            run_training(tmp_path, "cut", model)
+            run_training(tmp_path, "cut", model, log_every)
     assert not (tmp_path / "cut").exists()
     # Another process would not know this state of the global generator either.
     torch.manual_seed(99)
-    run_training(tmp_path, "cut", model)
-    _equals_the_whole(tmp_path, "cut", 4)
+    run_training(tmp_path, "cut", model, log_every)
+    _equals_the_whole(tmp_path, "cut", 4, log_every)
 
 
 def test_sigterm_ends_with_a_checkpoint_and_the_rest_equals_uninterrupted(whole: Path) -> None:
