@@ -11,6 +11,11 @@ from torch import nn
 class Temperature(nn.Module):
     """A learnt temperature, kept above a floor.
 
+    One side alone, as in CLIP (arXiv 2103.00020), which keeps the logit scale at 100 at most: our default floor of
+    0.01. A ceiling has nothing to hold off. The higher the temperature, the nearer the loss is to the log of the number
+    of candidates, and its derivative in the scale to the mean cosine of all candidates less that of the positive: the
+    temperature comes down by itself as soon as positives are nearer than the average candidate.
+
     Args:
         start: Temperature at step 0.
         lowest: Below it the loss would look at the single hardest negative alone.

@@ -103,6 +103,24 @@ def test_a_sharper_temperature_is_learnt_down_to_the_floor_and_not_below() -> No
     assert min(logged) >= 0.02
 
 
+@pytest.mark.parametrize("start", [1.0, 1e2, 1e6])
+def test_a_temperature_needs_no_ceiling(start: float) -> None:
+    """Its derivative and the loss in closed form, where the temperature is so high that all logits are near zero."""
+    temperature = Temperature(start, lowest=0.01).double()
+    cosines, eye = torch.tensor([[0.3, 0.1, -0.2], [0.2, 0.4, 0.3], [0.0, 0.1, 0.2]]).double(), torch.eye(3).bool()
+    loss = info_nce(cosines * temperature.scale, eye, ~eye)
+    loss.backward()
+    assert temperature.log_scale.grad is not None
+    # d loss / d log scale = scale (mean cosine under the softmax - cosine of the positive): descent sharpens.
+    share = (cosines / start).softmax(dim=1)
+    expected = ((share * cosines).sum(dim=1) - cosines.diagonal()).mean() / start
+    assert float(temperature.log_scale.grad) == pytest.approx(float(expected), rel=1e-5)
+    assert float(expected) < 0.0
+    # Positives behind all others would have it rise for ever, towards a loss that is bounded.
+    behind = info_nce(-cosines * temperature.scale.detach(), eye, ~eye)
+    assert math.log(3) < float(behind) < math.log(3) + 1.0 / start
+
+
 def _naive(logits: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor, beta: torch.Tensor) -> list[float]:
     losses = []
     for i in range(len(logits)):
