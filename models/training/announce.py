@@ -11,6 +11,7 @@ from torch import nn
 from catalog import Side, Splits
 from models.config import TrainConfig
 from models.pairs import PairTable
+from models.training.cuts import cut_line
 from models.training.prepare import Prepared
 from models.training.without_effect import without_effect
 
@@ -53,6 +54,9 @@ def announce(
     if without:
         dropped["train products without a pair"] = without
     _log.info("left out: %s", ", ".join(f"{name} {count}" for name, count in dropped.items()) or "nothing")
+    asked = [pair.text for pair in table.pairs() if pair.text]
+    labels = [text for field in dataset.fields for text in field.texts]
+    _log.info(cut_line(processor, list(dataset.products.values()), asked, labels))
     kinds = {pair.kind for pair in table.pairs()}
     for kind, share in dataset.mix.items():
         if share and kind not in kinds:

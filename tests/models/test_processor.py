@@ -125,6 +125,33 @@ def test_title_budget_is_counted_in_tokens() -> None:
     assert types.count(TokenType.TITLE) == 5
 
 
+def _words(num: int, first: int = 0) -> str:
+    return " ".join(WORDS[number % len(WORDS)] for number in range(first, first + num))
+
+
+def test_query_and_label_budget_is_counted_in_tokens() -> None:
+    """Each of these words is one token, so that budgets can be counted by hand."""
+    assert [len(text_ids(TOKENIZER, word, 9)) for word in WORDS] == [1] * len(WORDS)
+    processor = _processor(max_text_tokens=7)
+    for encoded in (processor.query(QueryItem("q", _words(30), None)), processor.label(_words(30))):
+        assert _text_of(encoded, TokenType.TITLE) == _words(7)
+    assert _text_of(processor.label(_words(7)), TokenType.TITLE) == _words(7)
+    # The title of a product has a budget of its own.
+    assert processor.product(_item(title=_words(30))).sequence.types.count(TokenType.TITLE) == 12
+
+
+def test_field_budget_is_that_of_category_and_of_attributes_each() -> None:
+    processor = _processor(max_field_tokens=6)
+    encoded = processor.product(_item(category=(_words(9),), attributes={"walnut": _words(9), "linen": _words(9, 1)}))
+    assert _text_of(encoded, TokenType.CATEGORY) == _words(6)
+    # By name, "linen" is first; a colon is a token.
+    assert _text_of(encoded, TokenType.ATTRIBUTE) == f"linen: {_words(4, 1)}"
+    assert encoded.sequence.types.count(TokenType.ATTRIBUTE) == 6
+    whole = processor.product(_item(category=(_words(6),), attributes={"linen": _words(4)}))
+    assert _text_of(whole, TokenType.CATEGORY) == _words(6)
+    assert _text_of(whole, TokenType.ATTRIBUTE) == f"linen: {_words(4)}"
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"title": None}, {"attributes": {}}, {"category": ()}, {"title": "𝓣 🙂 שלום 中文"}, {"title": "\x00\x07"}],
