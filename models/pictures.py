@@ -71,6 +71,8 @@ def _span(low: float, high: float, size: int) -> tuple[int, int]:
 class PictureMaker:
     """Decodes a photograph, finds its core region, and fits both into squares; keeps the latest in memory.
 
+    Picklable when its detector of regions is.
+
     Args:
         side_px: Side of a square, pixels.
         regions: Finds core regions; None feeds originals only.
@@ -88,6 +90,13 @@ class PictureMaker:
         self.side_px, self.regions, self.limits, self.max_cached = side_px, regions, limits, max_cached
         self._cache: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
         self._lock = Lock()
+
+    def __getstate__(self) -> dict[str, object]:
+        # A data worker begins with nothing kept, and a lock belongs to its process.
+        return {name: value for name, value in vars(self).items() if name not in ("_cache", "_lock")}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state, _cache=OrderedDict(), _lock=Lock())
 
     def squares(self, photo: Photo, title: str | None, category: tuple[str, ...]) -> np.ndarray:
         """The original and, with regions, the core crop of `photo`.

@@ -22,7 +22,7 @@ from validation.config import BenchmarkConfig, DataChecksConfig
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
 
-_CHANGES_NOTHING = frozenset({"num_workers", "num_threads", "checkpoint_every_steps", "log_every_steps"})
+_CHANGES_NOTHING = frozenset({"num_workers", "num_threads", "checkpoint_every_steps", "log_every_steps", "decode"})
 """Keys of the training's section that no result depends on."""
 
 LR_VAL_FRAC = 0.2

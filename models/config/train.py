@@ -11,7 +11,7 @@ from models.config.parameters import ParametersConfig
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 DECIDES_NO_WEIGHT = frozenset(
-    {"num_workers", "num_threads", "checkpoint_every_steps", "log_every_steps", "max_seconds"}
+    {"num_workers", "num_threads", "checkpoint_every_steps", "log_every_steps", "max_seconds", "decode"}
 )
 """Fields of `TrainConfig` that may be changed while a training is stopped: it goes on from its checkpoint."""
 
@@ -241,8 +241,14 @@ class TrainConfig(Section):
         default=0,
         ge=0,
         le=256,
-        description="Processes that assemble batches; 0: this one. They "
-        "decode nothing: before the first step, threads decode every picture once into a memory-mapped store.",
+        description="Processes that assemble batches; 0: this one. What they decode: decode.",
+    )
+    decode: Literal["once", "drawn"] = Field(
+        default="once",
+        description="once: before the first step, threads decode every photograph into a memory-mapped store in the "
+        "working folder (its bytes: photographs x views x side x side x 3); drawn: those who assemble batches "
+        "(num_workers) decode and crop each photograph whenever it is drawn, and nothing is kept. The batches are the "
+        "same. Where features of a frozen tower are kept, drawn decodes for the tower alone.",
     )
     num_threads: int | None = Field(default=None, ge=1, le=1024, description="torch threads; empty: torch's choice.")
 

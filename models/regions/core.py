@@ -32,6 +32,11 @@ class CoreRegions:
         self._detector, self._chooser, self._store = detector, chooser, store
         self.digest = hashlib.sha256(f"{detector.digest}:{chooser.digest}".encode()).hexdigest()
 
+    @property
+    def store(self) -> RegionStore | None:
+        """Candidates found before, for another process."""
+        return self._store
+
     def candidates(self, photo: Photo, image: Image.Image, title: str | None) -> list[Candidate]:
         """Candidate boxes of `photo`, best first.
 

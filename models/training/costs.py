@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from models.moe.upcycle import chosen_layers
 from models.training.chunks import plan_at_once, plans_of
 from models.training.data import TrainSet
 from models.training.estimate import GIB, Estimate, check_experts, check_fits
+from models.training.frozen import keeps_features
 from models.training.objective import Objective
 from models.training.workload import Workload, estimate_training
 
@@ -49,9 +51,15 @@ def check_experts_fit(model: ModelConfig, backbone: Any | None, device: torch.de
 
 
 def estimated(
-    objective: Objective, dataset: TrainSet, train: TrainConfig, step: int, device: torch.device, precision: str
+    objective: Objective,
+    dataset: TrainSet,
+    train: TrainConfig,
+    step: int,
+    device: torch.device,
+    precision: str,
+    lowered: Iterable[torch.Tensor] = (),
 ) -> Estimate:
-    """What the training will cost, were all its batches as large as that of `step`.
+    """What the training will cost, were all its batches as large as that of `step`; no photograph is decoded for it.
 
     Args:
         objective: Before it is moved or sharded.
@@ -60,9 +68,11 @@ def estimated(
         step: The first to come.
         device: Where.
         precision: `fp32` or `bf16`.
+        lowered: Frozen weights that will be rounded to bf16 before the first step.
     """
     sharded = train.strategy == "fsdp" and dataset.ranks.world > 1
-    batch = dataset[min(step, train.steps - 1) * train.accumulate_batches]
+    number = min(step, train.steps - 1) * train.accumulate_batches
+    batch = dataset.outline(number, with_pixels=not keeps_features(objective.model, train))
     in_model = {id(one) for one in objective.model.parameters()}
     if train.chunk_tokens is None and not sharded:
         views, plans = {"all": joined(list(batch.views.values()))}, {"all": plan_at_once(batch)}
@@ -82,6 +92,7 @@ def estimated(
         checkpointing=train.gradient_checkpointing,
         ema=train.ema_decay is not None,
         shards=dataset.ranks.world if sharded else 1,
+        lowered=frozenset(id(one) for one in lowered),
     )
     losses = [one for one in objective.parameters() if id(one) not in in_model]
     return estimate_training(objective.model, losses, work, product_rate(device, precision))
@@ -90,7 +101,7 @@ def estimated(
 def available_bytes(estimate: Estimate, train: TrainConfig, device: torch.device) -> int:
     """Memory for one process, its parameters included, wherever those lie already."""
     free = _free_for_one(device, train.num_processes)
-    return free if device.type == "cuda" else free + estimate.memory.parameters
+    return free if device.type == "cuda" else free + estimate.memory.parameters + estimate.memory.freed
 
 
 def check_memory(estimate: Estimate, train: TrainConfig, device: torch.device) -> None:

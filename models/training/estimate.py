@@ -81,6 +81,8 @@ class Memory:
     copies: int
     """Matrices in low precision, and the moving average."""
     activations: int
+    freed: int = 0
+    """What rounding frozen weights will give back, of those that are in memory now."""
 
     @property
     def standing(self) -> int:

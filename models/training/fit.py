@@ -9,12 +9,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
-from torch.utils.data import DataLoader
 
 from catalog import Catalog, Embedder, ImageLimits, Side, Splits
 from models.backbones import weights_digest
@@ -24,23 +24,25 @@ from models.encoder import MoonEncoder
 from models.folder import write_model_folder
 from models.moe import plain_load
 from models.moon import MoonModel
-from models.pairs import build_pairs
 from models.regions import CoreRegions, RegionsConfig
 from models.training.announce import announce
 from models.training.attention import fastest_attention
 from models.training.costs import available_bytes, check_memory, costs, estimated
-from models.training.data import TrainBatch, TrainSet
-from models.training.frozen import lower_frozen, raise_frozen, raised
+from models.training.data import TrainSet
+from models.training.frozen import lower_frozen, raise_frozen, raised, to_lower
 from models.training.job import Task
 from models.training.launch import check_devices, launch
+from models.training.loader import BatchLoader
 from models.training.module import MoonModule
+from models.training.outlay import tell_outlay
 from models.training.parameters import merge_lora
-from models.training.prepare import Prepared, decode_pictures, prepare
+from models.training.prepare import Prepared, assemble, prepare
 from models.training.presets import Profiled, applied
 from models.training.progress import Progress
 from models.training.ranks import Ranks
 from models.training.record import TrainingRecord
-from models.training.signals import StopOnSigterm, ignore_sigterm
+from models.training.sight import Sight
+from models.training.signals import StopOnSigterm
 from models.training.strategy import check_strategy, trainer_settings
 from models.training.workdir import load_checkpoint, locked
 
@@ -90,7 +92,7 @@ def train(
     Raises:
         ConfigError: Settings that cannot be trained together, or more processes than devices.
         ModelError: Too few pairs, a loss or weight that is not finite, a checkpoint of another training.
-        StorageError: Working or model folder cannot be written, or is in use.
+        StorageError: Working or model folder cannot be written, or is in use, or has too little space for the pictures.
         ImageError: A photograph cannot be read any more.
         TrainingStoppedError: SIGTERM came; a checkpoint was written.
     """
@@ -112,8 +114,6 @@ def train(
         check_strategy(task.train)
         if task.train.num_processes * task.train.num_nodes > 1:
             check_devices(task.train)
-            # Decoded here, because only this process has the core regions that were found before.
-            decode_pictures(catalog, build_pairs(catalog, splits, train), model, regions, work_dir, limits)
             return launch(task, logger, score)
         record, encoder = fit(task, logger=logger, score=score)
         return replace(record, score=score(encoder)) if score is not None and encoder is not None else record
@@ -141,32 +141,36 @@ def fit(
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     device, device_reason = choose_device(config.device)
-    prepared = prepare(
-        task.catalog,
-        task.splits,
-        task.model,
-        config,
-        task.regions,
-        task.work_dir,
-        task.limits,
-        task.features_dir,
-        ranks,
-        device,
+    prepared = assemble(
+        task.catalog, task.splits, task.model, config, task.regions, task.limits, ranks=ranks, device=device
     )
     fingerprint = _fingerprint(task, prepared)
+    state = _checkpoint(task, fingerprint)
     precision, precision_reason = choose_precision(config.precision, device, prepared.model.backbone.hidden_size)
     is_sharded = config.strategy == "fsdp" and ranks.world > 1
     # Shards of one layer must be of one precision.
-    lowered = lower_frozen(prepared.model) if precision == "bf16" and not is_sharded else []
-    module = _module(task, prepared, fingerprint, device, score, ranks, lowered)
+    lowers = precision == "bf16" and not is_sharded
     estimate = estimated(
-        prepared.objective, prepared.dataset, config, min(module.step, config.steps - 1), device, precision
+        prepared.objective,
+        prepared.dataset,
+        config,
+        int(state["step"]) if state is not None else 0,
+        device,
+        precision,
+        to_lower(prepared.model) if lowers else (),
     )
+    sight = Sight(prepared.model, prepared.dataset, task.regions, task.work_dir, task.features_dir, task.limits, device)
     if ranks.is_first:
         announce(prepared, task.splits, (device, device_reason), (precision, precision_reason), score is not None)
         for line in estimate.lines(available_bytes(estimate, config, device)):
             _log.info(line)
     check_memory(estimate, config, device)
+    if ranks.is_first:
+        tell_outlay(sight.outlay(), device)
+    # All that is dear comes after what can be refused.
+    sight.open()
+    lowered = lower_frozen(prepared.model) if lowers else []
+    module = _module(task, prepared, fingerprint, state, device, score, ranks, lowered)
     resumed_from, started = module.step, time.monotonic()
     num_parameters = sum(parameter.numel() for parameter in prepared.model.parameters())
     if not module.is_done:
@@ -238,6 +242,7 @@ def _module(
     task: Task,
     prepared: Prepared,
     fingerprint: str,
+    state: dict[str, Any] | None,
     device: torch.device,
     score: Callable[[Embedder], float] | None,
     ranks: Ranks,
@@ -249,15 +254,19 @@ def _module(
         with raised(lowered):
             return score(MoonEncoder(model, prepared.processor, f"{fingerprint}:{time.monotonic_ns()}", device=device))
 
-    state = load_checkpoint(task.work_dir, fingerprint)
-    if state is not None and task.train.preset == "profile":
-        _log.info("profile: starts anew, the checkpoint of an earlier profile at step %d is not used", state["step"])
-        state = None
     if state is not None:
         prepared.objective.load_state_dict(state["objective"])
         _log.info("going on from the checkpoint at step %d of %d", state["step"], task.train.steps)
     judging = judge if score is not None else None
     return MoonModule(prepared.objective, task.train, task.work_dir, fingerprint, state, judging, ranks)
+
+
+def _checkpoint(task: Task, fingerprint: str) -> dict[str, Any] | None:
+    state = load_checkpoint(task.work_dir, fingerprint)
+    if state is not None and task.train.preset == "profile":
+        _log.info("profile: starts anew, the checkpoint of an earlier profile at step %d is not used", state["step"])
+        state = None
+    return state
 
 
 def run_trainer(
@@ -277,15 +286,6 @@ def run_trainer(
         TrainingStoppedError: SIGTERM came; a checkpoint was written.
     """
     config, ranks, first_step = module.config, module.ranks, module.step
-    loader: DataLoader[TrainBatch] = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=range(first_step * config.accumulate_batches, config.steps * config.accumulate_batches),
-        num_workers=config.num_workers,
-        worker_init_fn=ignore_sigterm,
-        # Its own, so that a resumed run does not draw once more from the one that dropout and router noise use.
-        generator=torch.Generator(),
-    )
     each = config.accumulate_batches
     stopper = StopOnSigterm(module.checkpoint, str(module.work_dir), each)
     callbacks: list[Callback] = [stopper]
@@ -315,7 +315,7 @@ def run_trainer(
     module.train()
     with stopper.watching(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # of torch's own pytree, which Lightning calls
-        trainer.fit(module, loader)
+        trainer.fit(module, BatchLoader(dataset, first_step))
 
 
 def _fingerprint(task: Task, prepared: Prepared) -> str:

@@ -1,4 +1,4 @@
-"""Frozen weights of the decoder in low precision while a model is trained in it."""
+"""Frozen weights: those of the decoder in low precision while a model is trained in it, a tower that is seen once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,28 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from models.config import TrainConfig
 from models.moon import MoonModel
 from models.training.parameters import ADAPTER
+
+
+def keeps_features(model: MoonModel, train: TrainConfig) -> bool:
+    """Whether what the tower makes of pictures is kept on disk: it is frozen, and that is asked for."""
+    return train.feature_variants > 0 and not any(one.requires_grad for one in model.backbone.vision_parameters())
+
+
+def to_lower(model: MoonModel) -> list[torch.Tensor]:
+    """What `lower_frozen` would round, as it is."""
+    backbone = model.backbone
+    assert isinstance(backbone, nn.Module)
+    apart = {id(one) for one in (*backbone.vision_parameters(), *model.expert_parameters())}
+    layers = {name: one for name, one in backbone.decoder_layers().named_parameters() if ADAPTER not in name}
+    of_decoder = [one for one in layers.values() if id(one) not in apart]
+    if any(one.requires_grad for one in of_decoder):
+        return []
+    # Not what lies between: a projector's norms meet float32.
+    tables = [one.weight for one in backbone.modules() if isinstance(one, nn.Embedding) and id(one.weight) not in apart]
+    return [one for one in (*of_decoder, *tables) if not one.requires_grad and one.dtype == torch.float32]
 
 
 def lower_frozen(model: MoonModel) -> list[torch.Tensor]:
@@ -27,16 +47,7 @@ def lower_frozen(model: MoonModel) -> list[torch.Tensor]:
 
     Source: our choice; base weights of 16 bits under adapters of 32 are the custom of LoRA training.
     """
-    backbone = model.backbone
-    assert isinstance(backbone, nn.Module)
-    apart = {id(one) for one in (*backbone.vision_parameters(), *model.expert_parameters())}
-    layers = {name: one for name, one in backbone.decoder_layers().named_parameters() if ADAPTER not in name}
-    of_decoder = [one for one in layers.values() if id(one) not in apart]
-    if any(one.requires_grad for one in of_decoder):
-        return []
-    # Not what lies between: a projector's norms meet float32.
-    tables = [one.weight for one in backbone.modules() if isinstance(one, nn.Embedding) and id(one.weight) not in apart]
-    lowered = [one for one in (*of_decoder, *tables) if not one.requires_grad and one.dtype == torch.float32]
+    lowered = to_lower(model)
     for one in lowered:
         one.data = one.data.bfloat16()
     return lowered

@@ -1,6 +1,7 @@
 """A training as plain files, so that processes started afresh can take part in it.
 
 <work folder>/job/   catalog/      tables of the catalogue; photographs stay where they are
+                     regions.parquet   candidates of core regions, where some were found before
                      job.json      splits, configurations, places
                      meeting       where the processes of one machine find each other
                      rank-0.log    what each process says
@@ -31,7 +32,8 @@ from catalog import (
     write_catalog,
 )
 from models.config import ModelConfig, TrainConfig
-from models.regions import CoreRegions, RegionsConfig, make_chooser, make_detector
+from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser, make_detector
+from models.regions.store import FILE_NAME
 
 FOLDER = "job"
 
@@ -102,7 +104,7 @@ def write_job(task: Task, *, scored: bool) -> JobFolder:
     """Write the task into its working folder, in place of an earlier job.
 
     Args:
-        task: With the regions' candidates used up: pictures are decoded by whoever writes the job.
+        task: With the candidates of its core regions, which its processes need when they decode.
         scored: Whether the starting process answers when it is asked for a score.
 
     Raises:
@@ -113,6 +115,8 @@ def write_job(task: Task, *, scored: bool) -> JobFolder:
         shutil.rmtree(folder.path, ignore_errors=True)
         folder.path.mkdir(parents=True)
         write_catalog(task.catalog, str(folder.catalog))
+        if task.regions.store is not None:
+            task.regions.store.write(folder.path)
         write_json(
             folder.job,
             {
@@ -167,6 +171,9 @@ def read_job(folder: JobFolder) -> tuple[Task, bool]:
             allowed=told["regions_digest"][:12],
             fix="hand `train` the detector and chooser that its regions_config makes",
         )
+    if (folder.path / FILE_NAME).exists():
+        store = RegionStore.read(folder.path)
+        regions = CoreRegions(make_detector(regions_config), make_chooser(regions_config), store)
     side_of = {key: Side(side) for key, side in told["side_of"].items()}
     queries = tuple(Query.model_validate(row) for row in told["queries"])
     task = Task(

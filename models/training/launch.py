@@ -80,7 +80,7 @@ def launch(task: Task, logger: Logger | None, score: Callable[[Embedder], float]
     """Train in several processes.
 
     Args:
-        task: With its pictures decoded.
+        task: What to train.
         logger: Gets the curves.
         score: Asked for the early stop, and for the finished model.
 

@@ -1,4 +1,4 @@
-"""Squares of all training photographs, decoded once and kept in the working folder as a memory map."""
+"""Squares of training photographs: decoded once and kept in the working folder as a memory map, or when drawn."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch.utils.data import get_worker_info
 
 from catalog import Photo, StorageError
+from catalog.parallel import map_in_order
 from models.pictures import PictureMaker, photo_key
 from models.training.job import write_json
 
@@ -36,6 +38,42 @@ class Shot:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+class ShotSet:
+    """Photographs of a training, and all else that decides their squares.
+
+    Args:
+        shots: Photographs with their words; the same key counts once.
+        num_views: Squares a photograph.
+        side_px: Side of a square, pixels.
+        digest: Of everything else that decides the squares: core regions, code.
+
+    Attributes:
+        shots: By key, in the order of rows.
+        digest: Of all this.
+    """
+
+    def __init__(self, shots: Iterable[Shot], num_views: int, side_px: int, digest: str) -> None:
+        unique = {shot.key: shot for shot in shots}
+        self.shots = {key: unique[key] for key in sorted(unique)}
+        self.num_views, self.side_px = num_views, side_px
+        told = json.dumps([digest, self.shape, list(self.shots)])
+        self.digest = hashlib.sha256(told.encode()).hexdigest()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(shots, views, side, side, 3)."""
+        return len(self.shots), self.num_views, self.side_px, self.side_px, 3
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all squares."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def is_decoded(self, folder: Path) -> bool:
+        """Whether the folder holds the very same squares."""
+        return _digest_kept(folder / _INDEX) == self.digest
+
+
 class PictureStore:
     """Squares by `Shot.key`; picklable, so that data workers open the map themselves.
 
@@ -56,50 +94,76 @@ class PictureStore:
             self._map = np.load(self.folder / _PIXELS, mmap_mode="r")
         return np.asarray(self._map[self.rows[shot.key]])
 
+    def several(self, shots: Sequence[Shot]) -> list[np.ndarray]:
+        """Squares of each."""
+        return [self.squares(shot) for shot in shots]
+
+
+class DrawnPictures:
+    """Squares that are decoded whenever they are asked for, and kept nowhere; picklable, so that data workers decode.
+
+    Args:
+        maker: Makes squares, with the core regions of this run.
+    """
+
+    def __init__(self, maker: PictureMaker) -> None:
+        self.maker = maker
+
+    def squares(self, shot: Shot) -> np.ndarray:
+        """(views, side, side, 3) uint8, the original first.
+
+        Raises:
+            ImageError: A photograph that ingestion accepted cannot be read any more.
+        """
+        return self.maker.squares(shot.photo, shot.title, shot.category)
+
+    def several(self, shots: Sequence[Shot]) -> list[np.ndarray]:
+        """Squares of each; in threads where no data worker asks, which is one of several already."""
+        alone = get_worker_info() is None
+        return list(map_in_order(self.squares, shots) if alone else map(self.squares, shots))
+
 
 def fill_picture_store(
-    folder: Path,
-    shots: Sequence[Shot],
-    maker: PictureMaker,
-    num_views: int,
-    digest: str,
-    progress: Callable[[int, int], None] | None = None,
+    folder: Path, wanted: ShotSet, maker: PictureMaker, progress: Callable[[int, int], None] | None = None
 ) -> PictureStore:
     """Decode, crop and fit every photograph, unless the folder holds the very same squares already.
 
     Args:
         folder: Working folder of the training.
-        shots: Photographs with their words; duplicates are decoded once.
+        wanted: Photographs, each decoded once.
         maker: Makes squares, with the core regions of this run.
-        num_views: Squares a photograph.
-        digest: Of everything else that decides the squares: core regions, side, code.
         progress: Called with (done, all).
 
     Raises:
         ImageError: A photograph that ingestion accepted cannot be read any more.
         StorageError: No space, or a read-only folder.
     """
-    unique = {shot.key: shot for shot in shots}
-    rows = {key: row for row, key in enumerate(sorted(unique))}
-    shape = (len(rows), num_views, maker.side_px, maker.side_px, 3)
-    wanted = hashlib.sha256(json.dumps([digest, shape, sorted(rows)]).encode()).hexdigest()
+    rows = {key: row for row, key in enumerate(wanted.shots)}
     index = folder / _INDEX
     try:
-        if _digest_kept(index) == wanted:
+        if wanted.is_decoded(folder):
             return PictureStore(folder, rows)
         index.unlink(missing_ok=True)
-        _write(folder / _PIXELS, shape, [unique[key] for key in rows], maker, progress)
+        _write(folder / _PIXELS, wanted.shape, list(wanted.shots.values()), maker, progress)
         # Only now: the pixels were flushed to the disk, so an index that can be read never speaks of others.
-        write_json(index, {"digest": wanted})
+        write_json(index, {"digest": wanted.digest})
     except OSError as error:
         raise StorageError(
             "decoded pictures cannot be kept in the working folder",
             where=str(folder),
             got=str(error),
-            allowed=f"{np.prod(shape, dtype=np.int64) / 2**20:.0f} MiB of writable space",
-            fix="free space, or move the working folder",
+            allowed=f"{wanted.num_bytes / 2**20:.0f} MiB of writable space",
+            fix="free space, move the working folder, or set train.decode: drawn, which keeps none",
         ) from None
     return PictureStore(folder, rows)
+
+
+def replaced_bytes(folder: Path) -> int:
+    """What squares of another training take in the folder; decoding gives it back."""
+    try:
+        return (folder / _PIXELS).stat().st_blocks * 512
+    except OSError:
+        return 0
 
 
 def _digest_kept(index: Path) -> str:

@@ -5,9 +5,12 @@ Every function but `Ranks` and `mean_by_name` must be called by all processes in
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -39,6 +42,28 @@ class Ranks:
     def entropy(self) -> tuple[int, ...]:
         """What a random draw's seed is extended with; nothing where there is one process."""
         return (self.rank,) if self.world > 1 else ()
+
+
+@contextmanager
+def in_turn(path: Path, ranks: Ranks) -> Iterator[None]:
+    """Let one process in after the other, the first one first, so that the others find done what it did.
+
+    They wait for a file and not for a message: those are given up after a while, and this may take days.
+
+    Args:
+        path: A file on a disk that all see.
+        ranks: This process among those that train together.
+    """
+    if num_ranks() == 1:
+        yield
+        return
+    with path.open("a") as stream:
+        if not ranks.is_first:
+            from_first(None)
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        if ranks.is_first:
+            from_first(None)
+        yield
 
 
 def anywhere(flag: bool, device: torch.device) -> bool:

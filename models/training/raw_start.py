@@ -12,7 +12,7 @@ from models.batch import collate
 from models.moon import MoonModel
 from models.raw_signals import CODES, COLOURS, VISION, WORDS, RawSignal
 from models.training.data import TrainSet
-from models.training.slots import Picture
+from models.training.slots import Picture, squares_of
 
 _log = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -50,12 +50,16 @@ def _start(raw: RawSignal, signals_NX: torch.Tensor, what: str) -> None:
         _log.warning("fewer than two items with different %s: their residual starts as a random map", what)
 
 
-def _pooled_pictures(moon: MoonModel, dataset: TrainSet, device: torch.device) -> torch.Tensor:
-    """(N, P): the pooled vision signal of the plain pictures."""
+def pictures_to_start(moon: MoonModel, dataset: TrainSet) -> list[Picture]:
+    """The plain pictures that the start looks at."""
     views = 2 if moon.config.use_crops else 1
     pictures = [Picture(shot, view, False) for shot in dataset.shots() for view in range(views)]
-    pictures = _spread(list({(one.shot.key, one.view): one for one in pictures}.values()))
-    parts = []
+    return _spread(list({(one.shot.key, one.view): one for one in pictures}.values()))
+
+
+def _pooled_pictures(moon: MoonModel, dataset: TrainSet, device: torch.device) -> torch.Tensor:
+    """(N, P): the pooled vision signal of the plain pictures."""
+    pictures, parts = pictures_to_start(moon, dataset), []
     for start in range(0, len(pictures), BATCH):
         some = pictures[start : start + BATCH]
         if dataset.features is not None:
@@ -63,8 +67,7 @@ def _pooled_pictures(moon: MoonModel, dataset: TrainSet, device: torch.device) -
             parts.append(dataset.features(some, np.zeros(len(some), dtype=np.int64)).pooled_NP)
             continue
         assert dataset.store is not None
-        squares = [dataset.store.squares(one.shot)[one.view] for one in some]
-        pixels_NCHW = dataset.processor.pixels(squares).to(device)
+        pixels_NCHW = dataset.processor.pixels(squares_of(some, dataset.store)).to(device)
         parts.append(moon.to(device).see(pixels_NCHW).pooled_NP.cpu())
     moon.cpu()
     return torch.cat(parts) if parts else torch.zeros((0, 0))

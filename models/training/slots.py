@@ -25,6 +25,10 @@ class Squares(Protocol):
         """(views, side, side, 3) uint8, the original first."""
         ...
 
+    def several(self, shots: Sequence[Shot]) -> list[np.ndarray]:
+        """Squares of each."""
+        ...
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -64,7 +68,7 @@ def pixels_of(
 
     Args:
         pictures: N of them, at least one.
-        squares: Asked once a photograph: where they are decoded now, its original and its crop come together.
+        squares: Of every shot.
         processor: The one preprocessing path.
         changes: Augmentation.
         seed: Decides the augmentation.
@@ -75,13 +79,17 @@ def pixels_of(
     Raises:
         ImageError: A photograph that is decoded now cannot be read any more.
     """
-    shots = {one.shot.key: one.shot for one in pictures}
-    found = {key: squares.squares(shot) for key, shot in shots.items()}
-    stacked = np.stack([found[one.shot.key][one.view] for one in pictures])
-    pixels = torch.from_numpy(stacked).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+    pixels = torch.from_numpy(np.stack(squares_of(pictures, squares))).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
     strong = torch.tensor([one.strong for one in pictures])
     changed = augment(pixels, strong, changes, torch.Generator().manual_seed(seed))
     return processor.normalised(changed.add_(1.0).div_(2.0))
+
+
+def squares_of(pictures: Sequence[Picture], squares: Squares) -> list[np.ndarray]:
+    """(side, side, 3) uint8 of each picture; a photograph is asked for once, however many of its squares there are."""
+    shots = {one.shot.key: one.shot for one in pictures}
+    found = dict(zip(shots, squares.several(list(shots.values())), strict=True))
+    return [found[one.shot.key][one.view] for one in pictures]
 
 
 def shots_of(products: Iterable[Product], photos: Mapping[str, Sequence[Photo]], table: PairTable) -> list[Shot]:

@@ -52,6 +52,8 @@ class Workload:
     """A moving average of the weights is kept."""
     shards: int = 1
     """Processes that share the decoder's layers (FSDP): parameters, gradients, moments and moving average."""
+    lowered: frozenset[int] = frozenset()
+    """Python's `id` of the parameters that will be rounded to bf16 before the first step."""
 
 
 def estimate_training(
@@ -99,7 +101,8 @@ def _memory(model: MoonModel, losses: Iterable[nn.Parameter], work: Workload, pa
     if work.precision == "bf16":
         # Autocast rounds every wide matrix anew, and the backward pass needs what it made; also of a sharded layer,
         # which is gathered whole before it runs.
-        rounded = sum(one.numel() for one in layers.parameters() if one.ndim >= 2 and one.dtype == torch.bfloat16)
+        low = [one for one in layers.parameters() if one.dtype == torch.bfloat16 or id(one) in work.lowered]
+        rounded = sum(one.numel() for one in low if one.ndim >= 2)
         copies += 2 * max(0, sum(_layer_load(layer, _Shares()).matrices for layer in layers) - rounded)
         if work.num_pictures:
             tower = model.backbone.vision_parameters()
@@ -112,12 +115,14 @@ def _memory(model: MoonModel, losses: Iterable[nn.Parameter], work: Workload, pa
     positions = sum(plan.tokens for plan in work.plans.values())
     # In chunks the tower and the decoder take turns.
     activations = max(kept) * largest / max(positions, 1) if work.chunked else sum(kept)
+    freed = sum(own[id(one)] * (one.element_size() - 2) for one in parameters if id(one) in work.lowered)
     return Memory(
-        parameters=sum(own[id(one)] * one.element_size() for one in parameters),
+        parameters=sum(own[id(one)] * one.element_size() for one in parameters) - freed,
         gradients=gradients,
         optimizer=ADAMW_MOMENTS * gradients,
         copies=copies,
         activations=int(activations),
+        freed=freed,
     )
 
 
@@ -230,18 +235,12 @@ def _shares(work: Workload) -> _Shares:
 
 
 def _tower(model: MoonModel, work: Workload) -> Part:
-    """Counted on one picture, because a convolution's cost is not told by its weights."""
-    parameters = model.backbone.vision_parameters()
-    learns = any(one.requires_grad for one in parameters)
-    device = parameters[0].device if parameters else torch.device("cpu")
-    pixels_NCHW = torch.zeros((1, 3, work.picture_px, work.picture_px), device=device)
-    # The counter knows products, but not the fused attention of a CPU.
-    with _evaluating(model), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:
-        model.backbone.see(pixels_NCHW)
+    learns = any(one.requires_grad for one in model.backbone.vision_parameters())
+    pixels_NCHW = _blank(model, work.picture_px)
     # Those blocks that `recompute_activations` wraps: a frozen tower has none.
     blocks = vision_blocks(model) if learns and work.checkpointing else []
     numbers = _kept_numbers(model, pixels_NCHW, blocks) if learns else 0.0
-    half = counted.get_total_flops() // 2
+    half = tower_flops(model, work.picture_px) // 2
     return Part(
         name="vision tower",
         positions=work.num_pictures,
@@ -251,6 +250,24 @@ def _tower(model: MoonModel, work: Workload) -> Part:
         kept=numbers * (0.5 if work.precision == "bf16" else 1.0),
         repeated=int(work.chunked) + int(bool(blocks)),
     )
+
+
+def tower_flops(model: MoonModel, side_px: int) -> int:
+    """Operations of the vision tower on one picture: counted on one, as a convolution's are not told by its weights.
+
+    Args:
+        model: On any device; on `meta` too where its tower runs there.
+        side_px: Side of the picture.
+    """
+    # The counter knows products, but not the fused attention of a CPU.
+    with evaluating(model), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:
+        model.backbone.see(_blank(model, side_px))
+    return counted.get_total_flops()
+
+
+def _blank(model: MoonModel, side_px: int) -> torch.Tensor:
+    device = next((one.device for one in model.backbone.vision_parameters()), torch.device("cpu"))
+    return torch.zeros((1, 3, side_px, side_px), device=device)
 
 
 def _kept_numbers(model: MoonModel, pixels_NCHW: torch.Tensor, blocks: Sequence[nn.Module]) -> float:
@@ -286,7 +303,7 @@ def _kept_numbers(model: MoonModel, pixels_NCHW: torch.Tensor, blocks: Sequence[
     hooks = [block.register_forward_pre_hook(enter, with_kwargs=True) for block in blocks]
     hooks += [block.register_forward_hook(leave) for block in blocks]
     try:
-        with _evaluating(model), torch.enable_grad(), saved_tensors_hooks(keep, lambda one: one):
+        with evaluating(model), torch.enable_grad(), saved_tensors_hooks(keep, lambda one: one):
             # Held until the sum is taken: a storage that is gone might lend its place to another.
             seen = model.backbone.see(pixels_NCHW)
     finally:
@@ -299,7 +316,7 @@ def _kept_numbers(model: MoonModel, pixels_NCHW: torch.Tensor, blocks: Sequence[
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode: one picture of zeros must not move running statistics."""
     modes = {module: module.training for module in model.modules()}
     model.eval()

@@ -14,6 +14,7 @@ CHANGES: dict[str, object] = {
     "checkpoint_every_steps": 7,
     "log_every_steps": 7,
     "max_seconds": 60.0,
+    "decode": "drawn",
 }
 
 

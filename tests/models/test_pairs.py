@@ -21,7 +21,7 @@ from models.processor import Processor
 from models.tokenizer import catalog_texts, train_tokenizer
 from models.tokens import TokenType
 from models.training.data import TrainBatch, TrainSet, View
-from models.training.picture_store import PictureStore, fill_picture_store
+from models.training.picture_store import ShotSet, fill_picture_store
 from models.training.sampler import BatchSampler, category_key
 from models.training.views import draw_hidden, draw_labels, draw_text_view, facts_of, label_fields
 from tests.models import shop
@@ -38,9 +38,9 @@ def _dataset(catalog: Catalog, folder: Path, model: ModelConfig | None = None, *
     category = {key: category_key(catalog.by_id[key].category, -1) for key in ids}
     sampler = BatchSampler(ids, category, config.batch_size, config.hard_negatives_per_query, config.seed)
     fields = label_fields(catalog.products)
-    dataset = TrainSet(catalog, table, fields, sampler, processor, PictureStore(folder, {}), config)
+    dataset = TrainSet(catalog, table, fields, sampler, processor, None, config)
     folder.mkdir(parents=True, exist_ok=True)
-    dataset.store = fill_picture_store(folder, dataset.shots(), maker, 2, "digest")
+    dataset.store = fill_picture_store(folder, ShotSet(dataset.shots(), 2, 32, "digest"), maker)
     return dataset
 
 

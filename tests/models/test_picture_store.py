@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.training.picture_store import PictureStore, Shot, fill_picture_store
+from models.training.picture_store import PictureStore, Shot, ShotSet, fill_picture_store, replaced_bytes
 from tests.models import shop
 
 SHOTS = [Shot(shop.photo_of(shop.noise(number), f"photo-{number}"), "a mug") for number in range(3)]
@@ -28,7 +28,11 @@ class Maker:
 
 def _fill(folder: Path, digest: str = "regions") -> tuple[PictureStore, int]:
     maker = Maker()
-    return fill_picture_store(folder, SHOTS, maker, 1, digest), maker.made  # type: ignore[arg-type]
+    return fill_picture_store(folder, _wanted(digest), maker), maker.made  # type: ignore[arg-type]
+
+
+def _wanted(digest: str) -> ShotSet:
+    return ShotSet([*SHOTS, SHOTS[0]], 1, Maker.side_px, digest)
 
 
 def test_squares_are_made_once(tmp_path: Path) -> None:
@@ -58,3 +62,14 @@ def test_an_index_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytes
     monkeypatch.undo()
     assert not (tmp_path / "pictures.json").exists()
     assert _fill(tmp_path)[1] == 3
+
+
+def test_what_is_to_be_decoded_is_known_before(tmp_path: Path) -> None:
+    wanted = _wanted("regions")
+    assert wanted.num_bytes == 3 * 4 * 4 * 3
+    assert (wanted.is_decoded(tmp_path), replaced_bytes(tmp_path)) == (False, 0)
+    _fill(tmp_path)
+    assert wanted.is_decoded(tmp_path)
+    assert not _wanted("other regions").is_decoded(tmp_path)
+    # Other squares take the place of these.
+    assert replaced_bytes(tmp_path) >= wanted.num_bytes

@@ -27,8 +27,10 @@ from models.training import TrainingRecord, train
 from models.training.chunks import plans_of
 from models.training.data import TrainBatch, TrainSet
 from models.training.module import MoonModule
-from models.training.prepare import Prepared, prepare
+from models.training.objective import Objective
+from models.training.prepare import Prepared, assemble, prepare
 from models.training.schedule import lr_factor
+from models.training.sight import Sight
 from tests.models import composed_models, qwen_models, shop
 from tests.models.joined_steps import of_both
 from tests.models.test_backbone_composed_weights import write_folders
@@ -136,15 +138,20 @@ def _run(place: Path, name: str, model: ModelConfig, config: TrainConfig, cut_at
     """Train, watched; `cut_at`: the step at which it is cut off."""
     catalog = _catalog(place)
     ran = Ran(place / f"work-{name}", place / name, config, catalog)
-    start, batch_of = MoonModule.on_train_batch_start, TrainSet._batch
+    start, batch_of, open_eyes = MoonModule.on_train_batch_start, TrainSet._batch, Sight.open
+    objectives: list[Objective] = []
 
-    def preparing(*args: Any, **kwargs: Any) -> Prepared:
-        made = prepare(*args, **kwargs)
+    def assembling_all(*args: Any, **kwargs: Any) -> Prepared:
+        made = assemble(*args, **kwargs)
         ran.dataset = made.dataset
-        ran.start = {key: one.detach().clone() for key, one in made.objective.state_dict().items()}
+        objectives.append(made.objective)
         attention: Any = made.model.backbone.decoder_layers()[0].self_attn
         attention.register_forward_pre_hook(lambda one, _: setattr(ran, "attended", ran.attended + one.training))
         return made
+
+    def opening(self: Sight) -> None:
+        open_eyes(self)
+        ran.start = {key: one.detach().clone() for key, one in objectives[-1].state_dict().items()}
 
     def starting(self: MoonModule, batch: TrainBatch, batch_idx: int) -> None:
         if self.step == cut_at:
@@ -163,7 +170,8 @@ def _run(place: Path, name: str, model: ModelConfig, config: TrainConfig, cut_at
     asked: dict[str, Any] = {"regions": shop.regions(), "regions_config": shop.REGIONS, "score": judging}
     asked |= {"model": model, "train": config, "work_dir": ran.work, "out_dir": ran.out}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.training.fit.prepare", preparing)
+        patch.setattr("models.training.fit.assemble", assembling_all)
+        patch.setattr(Sight, "open", opening)
         patch.setattr(MoonModule, "on_train_batch_start", starting)
         patch.setattr(TrainSet, "_batch", assembling)
         patch.setattr("models.training.module._log.warning", lambda text, *args: ran.warned.append(text % args))

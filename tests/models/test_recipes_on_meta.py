@@ -142,7 +142,8 @@ def estimated(recipe: Built, monkeypatch: pytest.MonkeyPatch) -> Estimate:
         ranks = Ranks(0, train.num_processes * train.num_nodes)
         processor = recipe.processor
 
-        def __getitem__(self, step: int) -> Any:
+        def outline(self, number: int, with_pixels: bool) -> Any:
+            assert with_pixels == bool(num_pictures)
             return batch
 
     monkeypatch.setattr(costs, "product_rate", lambda device, precision: 1.0)
