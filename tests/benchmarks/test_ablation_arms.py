@@ -14,6 +14,7 @@ from benchmarks.ablation.planning import arm_jobs, baseline_jobs, chosen_rates, 
 from benchmarks.ablation.protocol import (
     PROJECT_ROOT,
     PROTOCOLS,
+    Protocol,
     Setup,
     arm_setup,
     base_setup,
@@ -241,10 +242,17 @@ def test_further_arms_come_from_a_file(tmp_path: Path) -> None:
     assert wide.changes["model"]["embedding_dims"] == 64
 
 
-@pytest.mark.parametrize(("arms", "recipe_file"), [("choices", "demo_seed11"), ("demo_seed10_arms", "demo_seed10")])
-def test_the_files_of_arms_each_change_their_recipe(arms: str, recipe_file: str) -> None:
+@pytest.mark.parametrize(
+    ("arms", "recipe_file", "protocol"),
+    [
+        ("choices", "benchmarks/ablation/demo_seed11.yaml", DEMO),
+        ("demo_seed10_arms", "benchmarks/ablation/demo_seed10.yaml", DEMO),
+        ("luma_arms", LUMA.recipe, LUMA),
+    ],
+)
+def test_the_files_of_arms_each_change_their_recipe(arms: str, recipe_file: str, protocol: Protocol) -> None:
     folder = PROJECT_ROOT / "benchmarks" / "ablation"
-    base = base_setup(read_recipe(str(folder / f"{recipe_file}.yaml"), DEMO), DEMO, 1)
+    base = base_setup(read_recipe(str(PROJECT_ROOT / recipe_file), protocol), protocol, 1)
     made = read_arms(folder / f"{arms}.yaml")
     changed = [arm_setup(base, arm).digest(DATA) for arm in made]
     assert len({base.digest(DATA), *changed}) == len(made) + 1
