@@ -21,7 +21,7 @@ from steps.detect_regions import detect_regions
 from steps.ingest_catalog import ingest_catalog
 from steps.store import MARK_FILE, check_store, store_mark
 from steps.validate_catalog import validate_catalog
-from tests.pipelines.conftest import Workplace
+from tests.pipelines.conftest import Workplace, make_shop
 from validation.config import DataChecksConfig
 
 STEPS = ("validate_catalog", "train_model")
@@ -94,8 +94,10 @@ def test_a_store_that_cannot_be_written_is_refused_before_a_run(
 
 
 @pytest.mark.pipeline
-def test_a_result_of_which_a_part_was_deleted_is_named_with_the_way_out(workplace: Workplace) -> None:
-    section = CatalogConfig(source="folder", path=str(workplace.shop))
+def test_a_result_of_which_a_part_was_deleted_is_named_with_the_way_out(workplace: Workplace, tmp_path: Path) -> None:
+    # A shop of its own: what is remembered of it is served to no other test.
+    make_shop(tmp_path / "shop", num_products=31)
+    section = CatalogConfig(source="folder", path=str(tmp_path / "shop"))
 
     # Fail fast as ours do, or the error of the step is lost.
     @pipeline(enable_cache=True, execution_mode=ExecutionMode.FAIL_FAST)
