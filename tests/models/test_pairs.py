@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from catalog import ModelError, QueryKind, Side, Splits
+from catalog import QueryKind, Side, Splits
 from catalog.catalog import Catalog
 from models.config import ModelConfig
 from models.negatives import not_negative
@@ -325,30 +324,3 @@ def test_text_views_are_sometimes_a_title_and_sometimes_a_shoppers_words(tmp_pat
     assert not any(facts <= facts_of(product.model_copy(update={"category": ("Home", "Cup")})) for facts in red)
     bare = product.model_copy(update={"title": None, "category": (), "attributes": {}})
     assert draw_text_view(bare, rng) is None
-
-
-def test_an_epoch_shows_every_product_once_and_neighbours_share_a_category() -> None:
-    ids = [f"p{number:03d}" for number in range(60)]
-    category = {key: str(number % 4) for number, key in enumerate(ids)}
-    sampler = BatchSampler(ids, category, batch_size=12, hard_negatives_per_query=2, seed=1)
-    epoch = [key for step in range(sampler.batches_per_epoch) for key in sampler.products(step)]
-    assert sorted(epoch) == ids
-    alone = BatchSampler(ids, category, batch_size=12, hard_negatives_per_query=0, seed=1)
-
-    def same(chosen: BatchSampler) -> float:
-        batch = chosen.products(0)
-        return float(np.mean([category[a] == category[b] for a, b in itertools.pairwise(batch)]))
-
-    assert same(sampler) > 0.5 > same(alone)
-    assert sampler.products(7) == BatchSampler(ids[::-1], category, 12, 2, 1).products(7)
-    assert sampler.products(0) != sampler.products(sampler.batches_per_epoch)
-
-
-def test_too_few_pairs_are_refused() -> None:
-    with pytest.raises(ModelError, match="too few products"):
-        BatchSampler(["p"], {"p": ""}, 4, 0, 1)
-
-
-def test_category_keys() -> None:
-    assert category_key(("a", "b", "c"), -1) == category_key(("a", "b", "c"), 2)
-    assert category_key(("a", "b", "c"), 0) == category_key(("a", "x"), 0)

@@ -155,3 +155,30 @@ def test_the_level_decides_what_hard_means() -> None:
     assert category_key(path, -1) == category_key(path, 2) != category_key(path, 1)
     assert category_key(path, 0) == category_key(("Home", "Sofa"), 0)
     assert category_key((), -1) == ""
+
+
+def test_an_epoch_shows_every_product_once_and_neighbours_share_a_category() -> None:
+    ids = [f"p{number:03d}" for number in range(60)]
+    category = {key: str(number % 4) for number, key in enumerate(ids)}
+    sampler = BatchSampler(ids, category, batch_size=12, hard_negatives_per_query=2, seed=1)
+    epoch = [key for step in range(sampler.batches_per_epoch) for key in sampler.products(step)]
+    assert sorted(epoch) == ids
+    alone = BatchSampler(ids, category, batch_size=12, hard_negatives_per_query=0, seed=1)
+
+    def same(chosen: BatchSampler) -> float:
+        batch = chosen.products(0)
+        return float(np.mean([category[a] == category[b] for a, b in pairwise(batch)]))
+
+    assert same(sampler) > 0.5 > same(alone)
+    assert sampler.products(7) == BatchSampler(ids[::-1], category, 12, 2, 1).products(7)
+    assert sampler.products(0) != sampler.products(sampler.batches_per_epoch)
+
+
+def test_too_few_pairs_are_refused() -> None:
+    with pytest.raises(ModelError, match="too few products"):
+        BatchSampler(["p"], {"p": ""}, 4, 0, 1)
+
+
+def test_category_keys() -> None:
+    assert category_key(("a", "b", "c"), -1) == category_key(("a", "b", "c"), 2)
+    assert category_key(("a", "b", "c"), 0) == category_key(("a", "x"), 0)
