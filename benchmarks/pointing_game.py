@@ -37,7 +37,7 @@ from models.encoder import MoonEncoder
 from models.inside.heat import HeatConfig
 from models.inside.pairs import bought_pairs
 from models.inside.pointing import PRODUCT, QUERY, SMALL_FRAC, Score, Shot, play, score
-from validation.benchmark import Difference, Outcome, paired_difference
+from validation.statistics import Difference, Outcome, paired_difference
 
 MIN_RATIO, MAX_SPEARMAN = 2.0, 0.5
 """Hits over the boxes' mean area at least; correlation with the maps of random weights at most."""

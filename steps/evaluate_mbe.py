@@ -16,17 +16,9 @@ from steps.limits import ingested_limits
 from steps.materializers import RecordMaterializer
 from steps.records import Benchmark, ModelFolder
 from steps.showcase import rows_to_data
-from validation.benchmark import (
-    ColourHistogram,
-    RandomVectors,
-    TitleWordOverlap,
-    build_eval_set,
-    label_baselines,
-    main_score,
-    retrieval_gallery,
-    run_benchmark,
-)
+from validation.benchmark import build_eval_set, main_score, retrieval_gallery, run_benchmark
 from validation.config import BenchmarkConfig
+from validation.rivals import ColourHistogram, RandomVectors, TitleWordOverlap, label_baselines
 
 logger = logging.getLogger(__name__)
 

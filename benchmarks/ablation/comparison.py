@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from benchmarks.ablation.results import Row
-from validation.benchmark import MAIN_METRICS, Outcome, paired_difference, pooled
+from validation.benchmark import MAIN_METRICS
+from validation.statistics import Outcome, paired_difference, pooled
 
 NUM_BOOTSTRAP = 10_000
 CONFIDENCE = 0.95

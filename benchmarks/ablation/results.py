@@ -14,7 +14,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from catalog import ModelError, StorageError
-from validation.benchmark import MAIN_METRICS, Outcome
+from validation.benchmark import MAIN_METRICS
+from validation.statistics import Outcome
 
 _log = logging.getLogger(__name__)
 

@@ -14,16 +14,10 @@ from models.processor import Processor
 from models.regions import CoreRegions
 from models.rivals import UNTRAINED_SEED, FrozenVision
 from models.tokenizer import catalog_texts, train_tokenizer
-from validation.benchmark import (
-    BenchmarkRecord,
-    ColourHistogram,
-    Outcome,
-    RandomVectors,
-    TitleWordOverlap,
-    build_eval_set,
-    judge,
-)
-from validation.benchmark.majority import MAJORITY, judge_majority
+from validation.benchmark import BenchmarkRecord, build_eval_set, judge
+from validation.rivals import ColourHistogram, RandomVectors, TitleWordOverlap
+from validation.rivals.majority import MAJORITY, judge_majority
+from validation.statistics import Outcome
 
 
 def judge_baseline(

@@ -19,7 +19,7 @@ from benchmarks.ablation.machine import commit, machine, same_code
 from benchmarks.ablation.protocol import Setup, differences, flat, is_default
 from benchmarks.ablation.results import Row, Rows, pack, write_json
 from catalog import ModelError, MoonError
-from validation.benchmark import Outcome
+from validation.statistics import Outcome
 
 
 class Job(BaseModel):

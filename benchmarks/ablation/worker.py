@@ -36,7 +36,8 @@ from models.encoder import MoonEncoder
 from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser, make_detector
 from models.training import TrainingRecord
 from models.training import train as fit
-from validation.benchmark import BenchmarkRecord, Outcome, build_eval_set, judge, main_score, run_benchmark
+from validation.benchmark import BenchmarkRecord, build_eval_set, judge, main_score, run_benchmark
+from validation.statistics import Outcome
 
 _log = logging.getLogger(__name__)
 FAILED = 3

@@ -10,9 +10,10 @@ import pytest
 from catalog import Side
 from tests.benchmark.eval_sets import build, ids, question
 from tests.benchmark.shop import Shop, stocked
-from validation.benchmark import BenchmarkError, EvalSet, build_eval_set
+from validation.benchmark import EvalSet, build_eval_set
 from validation.benchmark.building import first_sentences
 from validation.config import BenchmarkConfig
+from validation.errors import BenchmarkError
 
 
 def test_the_gallery_is_the_test_side_and_relevance_is_product_ids(eval_set: EvalSet, shop: Shop) -> None:

@@ -13,7 +13,8 @@ from catalog import ImageRecord, QueryItem, QueryKind
 from tests.benchmark.encoders import digests_of
 from tests.benchmark.eval_sets import build, ids, task
 from tests.benchmark.shop import Shop, picture, stocked
-from validation.benchmark import BenchmarkError, EvalSet
+from validation.benchmark import EvalSet
+from validation.errors import BenchmarkError
 
 
 def other_photo_shop(root: Path) -> Shop:

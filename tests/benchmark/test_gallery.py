@@ -7,7 +7,8 @@ import pytest
 
 from tests.benchmark.encoders import Oracle, Spy
 from tests.benchmark.shop import Shop
-from validation.benchmark import ColourHistogram, EvalSet, RandomVectors, retrieval_gallery
+from validation.benchmark import EvalSet, retrieval_gallery
+from validation.rivals import ColourHistogram, RandomVectors
 
 
 def test_hits_are_the_best_and_right_ones_are_marked(eval_set: EvalSet) -> None:

@@ -14,8 +14,9 @@ from catalog import ProductItem, QueryItem, Side, hide_fields
 from catalog.labels import attribute_label, category_label
 from tests.benchmark.encoders import Oracle, Spy, digests_of
 from tests.benchmark.shop import Shop, stocked
-from validation.benchmark import BenchmarkError, EvalSet, build_eval_set, run_benchmark
+from validation.benchmark import EvalSet, build_eval_set, run_benchmark
 from validation.config import BenchmarkConfig
+from validation.errors import BenchmarkError
 
 BLIND = "nothing to read"
 

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from validation.benchmark import BenchmarkError, BenchmarkRecord, EvalSet, RandomVectors, Score, run_benchmark
+from validation.benchmark import BenchmarkRecord, EvalSet, Score, run_benchmark
 from validation.config import BenchmarkConfig
+from validation.errors import BenchmarkError
+from validation.rivals import RandomVectors
 
 
 @pytest.fixture(scope="module")

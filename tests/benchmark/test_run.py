@@ -12,8 +12,9 @@ from catalog import ModelError, ProductItem
 from catalog.labels import category_label
 from tests.benchmark.encoders import Oracle, Spy
 from tests.benchmark.shop import Shop, stocked
-from validation.benchmark import Constant, EvalSet, RandomVectors, build_eval_set, harness_digest, run_benchmark
+from validation.benchmark import EvalSet, build_eval_set, harness_digest, run_benchmark
 from validation.config import BenchmarkConfig
+from validation.rivals import Constant, RandomVectors
 
 
 def product_key(item: ProductItem, hide: frozenset[str]) -> str:

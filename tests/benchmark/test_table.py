@@ -12,18 +12,15 @@ from tests.benchmark.shop import Shop, stocked
 from validation.benchmark import (
     MAIN_METRICS,
     BenchmarkRecord,
-    ColourHistogram,
-    Constant,
     EvalSet,
-    RandomVectors,
     build_eval_set,
-    label_baselines,
     main_metrics,
     main_score,
     run_benchmark,
     score_table,
 )
 from validation.config import BenchmarkConfig
+from validation.rivals import ColourHistogram, Constant, RandomVectors, label_baselines
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from benchmarks.ablation.protocol import PROTOCOLS, Protocol, Recipe, Setup
 from benchmarks.ablation.results import Row, Rows, pack, write_json
 from benchmarks.ablation.runs import Job, Measured
 from moon.config import MoonConfig
-from validation.benchmark import Outcome
+from validation.statistics import Outcome
 
 DEMO, LUMA = PROTOCOLS["demo"], PROTOCOLS["luma"]
 DATA = "d" * 64

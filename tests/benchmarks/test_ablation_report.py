@@ -31,7 +31,8 @@ from benchmarks.ablation.report import BEGIN, END, HEAD, read_section, render, t
 from benchmarks.ablation.results import DEFAULT_RESULTS, Rows, write_json
 from catalog import ConfigError
 from tests.benchmarks.rows import BOTH, DEMO, IMAGE, TEXT, arm_rows, outcome, recipe, row, store
-from validation.benchmark import MAIN_METRICS, Outcome
+from validation.benchmark import MAIN_METRICS
+from validation.statistics import Outcome
 
 COLOUR, SIZE = "attribute.colour_title_hidden/accuracy", "attribute.size_title_hidden/accuracy"
 

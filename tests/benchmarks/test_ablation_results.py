@@ -11,7 +11,8 @@ import pytest
 from benchmarks.ablation.results import Rows, kept, pack, read_outcomes, unpack, write_json
 from catalog import ModelError
 from tests.benchmarks.rows import IMAGE, LEAF, TEXT, outcome, row
-from validation.benchmark import MAIN_METRICS, Outcome
+from validation.benchmark import MAIN_METRICS
+from validation.statistics import Outcome
 
 
 def test_rows_survive_the_disk(tmp_path: Path) -> None:

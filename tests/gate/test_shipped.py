@@ -11,19 +11,10 @@ from catalog import Embedder, ProductItem, QueryItem
 from catalog.labels import attribute_label, category_label
 from tests.benchmark.encoders import Oracle
 from tests.benchmark.shop import Shop, stocked
-from validation.benchmark import (
-    BenchmarkRecord,
-    ColourHistogram,
-    Constant,
-    EvalSet,
-    RandomVectors,
-    TitleWordOverlap,
-    build_eval_set,
-    label_baselines,
-    run_benchmark,
-)
+from validation.benchmark import BenchmarkRecord, EvalSet, build_eval_set, run_benchmark
 from validation.config import BenchmarkConfig, GateConfig
 from validation.gate import Decision, decide, load_policy
+from validation.rivals import ColourHistogram, Constant, RandomVectors, TitleWordOverlap, label_baselines
 
 POLICIES = ("demo", "luma")
 CONFIG = BenchmarkConfig(num_bootstrap=100, max_attribute_values=20)

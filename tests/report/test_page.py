@@ -16,12 +16,9 @@ from catalog import Photo
 from tests.benchmark.shop import picture, png, stocked
 from validation.benchmark import (
     BenchmarkRecord,
-    ColourHistogram,
     GalleryHit,
     GalleryRow,
-    RandomVectors,
     build_eval_set,
-    label_baselines,
     main_score,
     retrieval_gallery,
     run_benchmark,
@@ -31,6 +28,7 @@ from validation.gate import GatePolicy, decide
 from validation.report import RunReport, render_report
 from validation.report.charts import curves, level_chart
 from validation.report.thumbnails import Thumbnails
+from validation.rivals import ColourHistogram, RandomVectors, label_baselines
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)> {{ 7*7 }}'
 

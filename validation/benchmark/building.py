@@ -21,9 +21,9 @@ from validation.benchmark.photos import (
     set_apart,
 )
 from validation.benchmark.questions import attribute_questions, category_questions
-from validation.benchmark.record import BenchmarkError
 from validation.benchmark.words import words_of
 from validation.config import BenchmarkConfig
+from validation.errors import BenchmarkError
 
 PURCHASES = "purchases"
 OTHER_PHOTO = "other_photo"

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from catalog.items import ProductItem, QueryItem
-from validation.benchmark.record import BenchmarkError
+from validation.errors import BenchmarkError
 
 EVAL_SET_VERSION = 1
 """Raised whenever the meaning of a task changes: another version is another benchmark."""

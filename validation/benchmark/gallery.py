@@ -10,7 +10,7 @@ import numpy as np
 from catalog.embedder import Embedder, check_vectors
 from catalog.images import Photo
 from validation.benchmark.evalset import EvalSet
-from validation.benchmark.ranking import ranks_of_best, top_hits
+from validation.search.ranks import ranks_of_best, top_hits
 
 
 @dataclass(frozen=True)

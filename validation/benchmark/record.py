@@ -7,13 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from catalog.errors import MoonError
+from validation.errors import BenchmarkError
 
 SCHEMA_VERSION = 1
-
-
-class BenchmarkError(MoonError):
-    """An evaluation set or a record of one cannot be used."""
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import numpy as np
 from catalog.embedder import Embedder, check_vectors
 from catalog.labels import argmax_label
 from validation.benchmark.evalset import EvalSet, LabelTask
-from validation.benchmark.outcomes import Outcome
 from validation.benchmark.questions import NEEDS_TEXT
 from validation.benchmark.record import BenchmarkRecord
 from validation.benchmark.scoring import Scoring
 from validation.config import BenchmarkConfig
+from validation.statistics.outcomes import Outcome
 
 logger = logging.getLogger(__name__)
 

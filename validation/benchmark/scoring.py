@@ -9,12 +9,12 @@ import numpy as np
 from catalog.errors import ModelError
 from validation.benchmark.evalset import TITLE_HIDDEN, EvalQuery, EvalSet, LabelTask, RetrievalTask
 from validation.benchmark.harness import harness_digest
-from validation.benchmark.intervals import macro_interval
-from validation.benchmark.outcomes import Outcome
 from validation.benchmark.questions import NEEDS_TEXT
-from validation.benchmark.ranking import ranks_of_best
 from validation.benchmark.record import BenchmarkRecord, Score, TaskInfo
 from validation.config import BenchmarkConfig
+from validation.search.ranks import ranks_of_best
+from validation.statistics.intervals import macro_interval
+from validation.statistics.outcomes import Outcome
 
 
 class Scoring:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap
 
-from validation.benchmark.intervals import cluster_interval, macro_interval
+from validation.statistics.intervals import cluster_interval, macro_interval
 
 SETTINGS = {"num_bootstrap": 4000, "confidence": 0.95, "seed": 5}
 

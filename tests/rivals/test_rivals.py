@@ -13,17 +13,10 @@ from scipy.spatial.distance import jensenshannon
 
 from catalog import Catalog, Embedder, ModelError, Photo, Product, ProductItem, QueryItem, check_vectors, sha256_hex
 from tests.benchmark.shop import Shop, picture, png
-from validation.benchmark import (
-    ColourHistogram,
-    Constant,
-    EvalSet,
-    RandomVectors,
-    TitleWordOverlap,
-    label_baselines,
-    run_benchmark,
-)
-from validation.benchmark.colour_histogram import hsv_histogram
+from validation.benchmark import EvalSet, run_benchmark
 from validation.config import BenchmarkConfig
+from validation.rivals import ColourHistogram, Constant, RandomVectors, TitleWordOverlap, label_baselines
+from validation.rivals.colour_histogram import hsv_histogram
 
 
 def photo_of(image: Image.Image) -> Photo:

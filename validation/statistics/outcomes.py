@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from validation.benchmark.intervals import difference_interval
-from validation.benchmark.record import BenchmarkError
+from validation.errors import BenchmarkError
+from validation.statistics.intervals import difference_interval
 
 
 @dataclass(frozen=True)

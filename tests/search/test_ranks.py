@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score, top_k_accuracy_score
 
-from validation.benchmark.ranking import ranks_of_best, top_hits
+from validation.search.ranks import ranks_of_best, top_hits
 
 
 def unit(rng: np.random.Generator, rows: int, dims: int) -> np.ndarray:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from validation.benchmark import BenchmarkError, Outcome, judge, paired_difference, pooled, run_benchmark
-from validation.benchmark.rivals import RandomVectors
+from validation.benchmark import judge, run_benchmark
 from validation.config import BenchmarkConfig
+from validation.errors import BenchmarkError
+from validation.rivals.knows_nothing import RandomVectors
+from validation.statistics import Outcome, paired_difference, pooled
 
 HOW = {"num_bootstrap": 1000, "confidence": 0.95, "seed": 0}
 

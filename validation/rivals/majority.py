@@ -7,10 +7,10 @@ import hashlib
 import numpy as np
 
 from validation.benchmark.evalset import EvalSet
-from validation.benchmark.outcomes import Outcome
 from validation.benchmark.record import BenchmarkRecord
 from validation.benchmark.scoring import Scoring
 from validation.config import BenchmarkConfig
+from validation.statistics.outcomes import Outcome
 
 MAJORITY = "majority"
 
