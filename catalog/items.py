@@ -9,7 +9,8 @@ from catalog.errors import ConfigError
 from catalog.images import Photo
 from catalog.rows import Product
 
-HIDEABLE = ("title", "category", "images", "description")
+ALL_ATTRIBUTES = "attributes"
+HIDEABLE = ("title", "category", "images", "description", ALL_ATTRIBUTES)
 ATTRIBUTE_PREFIX = "attributes."
 
 
@@ -42,7 +43,7 @@ def hide_fields(item: ProductItem, hide: frozenset[str]) -> ProductItem:
 
     Args:
         item: The product as the catalogue has it.
-        hide: Any of `title`, `category` (all levels), `images`, `description`, `attributes.NAME`.
+        hide: Any of `title`, `category` (all levels), `images`, `description`, `attributes` (all), `attributes.NAME`.
 
     Raises:
         ConfigError: A name that is none of these; a misspelt field would otherwise leak.
@@ -65,7 +66,9 @@ def hide_fields(item: ProductItem, hide: frozenset[str]) -> ProductItem:
         changes["category"] = ()
     if "description" in hide:
         changes["description"] = None
-    if dropped:
+    if ALL_ATTRIBUTES in hide:
+        changes["attributes"] = {}
+    elif dropped:
         kept = {name: value for name, value in item.product.attributes.items() if name not in dropped}
         changes["attributes"] = kept
     if "images" in hide:

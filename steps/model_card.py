@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from catalog import Catalog
 from steps.records import Benchmark, GateResult, ModelFolder, TrainingRun
-from validation.benchmark import BenchmarkRecord, Score, main_score
+from validation.benchmark import SHOWN_METRICS, BenchmarkRecord, Score, main_score, shown
 
 
 def model_card(
@@ -67,10 +67,8 @@ def _rivals(benchmark: Benchmark) -> list[tuple[str, BenchmarkRecord]]:
 
 def _score_table(record: BenchmarkRecord) -> str:
     def row(name: str, score: Score) -> str:
-        return (
-            f"| {name} | {100 * score.value:.1f} | {100 * score.low:.1f} to {100 * score.high:.1f} "
-            f"| {score.n} | {score.pool} |"
-        )
+        value, low, high = (shown(name, number) for number in (score.value, score.low, score.high))
+        return f"| {name} | {value} | {low} to {high} | {score.n} | {score.pool} |"
 
-    head = f"| task / metric | % | {record.confidence:.0%} interval | n | pool |\n|---|---|---|---|---|"
-    return "\n".join([head, *(row(name, score) for name, score in sorted(record.scores.items()))])
+    head = f"| task / metric, % | | {record.confidence:.0%} interval | n | pool |\n|---|---|---|---|---|"
+    return "\n".join([head, *(row(name, record.scores[name]) for name in SHOWN_METRICS if name in record.scores)])

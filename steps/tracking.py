@@ -88,9 +88,8 @@ def log_page(html: str, name: ArtifactName) -> None:
 
 def log_benchmark(benchmark: Benchmark, table: str) -> None:
     """The candidate's scores as metrics; all encoders as a table and as records."""
-    for name, score in benchmark.candidate.scores.items():
-        mlflow.log_metric(mlflow_key(f"test/{name}"), score.value)
-    mlflow.log_metric("test/main_score", main_score(benchmark.candidate))
+    scores = {mlflow_key(f"test/{name}"): score.value for name, score in benchmark.candidate.scores.items()}
+    mlflow.log_metrics({"test/main_score": main_score(benchmark.candidate), **scores})
     rows = [
         (record.encoder, name, score.value, score.low, score.high, score.n, score.pool)
         for record in benchmark.records

@@ -20,7 +20,7 @@ from steps.limits import ingested_limits
 from steps.materializers import DigestedFolderMaterializer, RecordMaterializer
 from steps.records import ModelFolder, TrainingRun
 from steps.workdir import work_folder, work_key, work_root
-from validation.benchmark import build_eval_set, main_score, run_benchmark
+from validation.benchmark import build_eval_set, main_part, main_score, run_benchmark
 from validation.config import BenchmarkConfig
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def _validation_score(
     """The benchmark's main score on the validation side; None for a shop too small to have one."""
     if not splits.product_ids(Side.VAL):
         return None
-    eval_set = build_eval_set(catalog, splits, benchmark, Side.VAL)
+    eval_set = main_part(build_eval_set(catalog, splits, benchmark, Side.VAL))
     return lambda embedder: main_score(run_benchmark(embedder, eval_set, benchmark))
 
 

@@ -36,7 +36,7 @@ from models.encoder import MoonEncoder
 from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser, make_detector
 from models.training import TrainingRecord
 from models.training import train as fit
-from validation.benchmark import BenchmarkRecord, build_eval_set, judge, main_score, run_benchmark
+from validation.benchmark import BenchmarkRecord, build_eval_set, judge, main_part, main_score, run_benchmark
 from validation.statistics import Outcome
 
 _log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def _stop_score(catalog: Catalog, splits: Splits, setup: Setup) -> Callable[[Emb
     """For a recipe that stops early; nothing else here may look at the validation side."""
     if setup.train.stop.eval_every_steps is None or not splits.product_ids(Side.VAL):
         return None
-    eval_set = build_eval_set(catalog, splits, setup.benchmark, Side.VAL)
+    eval_set = main_part(build_eval_set(catalog, splits, setup.benchmark, Side.VAL))
     return lambda embedder: main_score(run_benchmark(embedder, eval_set, setup.benchmark))
 
 

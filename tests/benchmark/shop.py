@@ -56,13 +56,20 @@ class Shop:
         self.queries.append(row)
         return row
 
+    def link(self, key: str, anchors: tuple[str, ...], products: tuple[str, ...]) -> Query:
+        return self.query(key, QueryKind.LINK, products, anchor_ids=anchors)
+
+    def labelled(self, key: str, image: str, label: str) -> Query:
+        return self.query(key, QueryKind.PHOTO_LABEL, (), image=image, label=label)
+
     def catalog(self) -> Catalog:
         return Catalog("shop", tuple(self.products), tuple(self.queries), dict(self.images), str(self.root), "shop")
 
     def splits(self) -> Splits:
         sides: dict[Side, list[Query]] = {side: [] for side in Side}
         for query in self.queries:
-            sides[self.sides[query.product_ids[0]]].append(query)
+            if query.product_ids:
+                sides[self.sides[query.product_ids[0]]].append(query)
         return Splits(dict(self.sides), {side: tuple(rows) for side, rows in sides.items()}, {})
 
 

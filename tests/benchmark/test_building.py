@@ -21,9 +21,10 @@ def test_the_gallery_is_the_test_side_and_relevance_is_product_ids(eval_set: Eva
     assert {item.product.product_id for item in eval_set.gallery} == test_ids
     by_id = {query.query_id: query for query in shop.queries}
     counts = {task.name: len(task.queries) for task in eval_set.retrieval}
-    assert counts == {"image_to_product": 36, "text_to_product": 36, "both_to_product": 18}
+    asked = {"image_to_product": 36, "text_to_product": 36, "both_to_product": 18, "image_to_text": 36}
+    assert counts == {**asked, **{f"{name}_title_hidden": n for name, n in asked.items()}, "text_to_image": 36}
     for own in eval_set.queries():
-        row = by_id[own.item.query_id]
+        row = by_id[own.query_id]
         assert ids(eval_set, own.relevant) == set(row.product_ids)
         group = next(p.group_id for p in shop.products if p.product_id == row.product_ids[0])
         assert ids(eval_set, own.same_group) == {p.product_id for p in shop.products if p.group_id == group}
@@ -50,17 +51,19 @@ def test_labels_are_the_catalogues_categories_and_the_train_sides_values(eval_se
         value = eval_set.gallery[index].product.attributes["color"]
         assert [colour.labels[answer] for answer in answers] == [f"color: {value}"]
     care = question(eval_set, "attribute.care")
-    assert {len(answers) for answers in care.answers} == {1, 2}
+    assert {len(answers) for answers in care.answers} == {1}
+    assert len(care.items) == 18, "a product that has every value of train cannot be answered wrongly"
     assert care.labels[care.majority] == "care: wash"
     assert any("attribute sku is not asked: 24 values" in note for note in eval_set.notes)
 
 
 def test_whether_the_answer_stands_in_the_title(eval_set: EvalSet) -> None:
     colour = question(eval_set, "attribute.color")
-    for index, told in zip(colour.items, colour.in_title, strict=True):
+    for index, traits in zip(colour.items, colour.traits, strict=True):
         product = eval_set.gallery[index].product
-        assert told == (product.attributes["color"] in (product.title or ""))
-    assert all(question(eval_set, "category_leaf").in_title)
+        stands = product.attributes["color"] in (product.title or "")
+        assert traits == (("word_in_title", "yes" if stands else "no"),)
+    assert set(question(eval_set, "category_leaf").traits) == {(("word_in_title", "yes"),)}
 
 
 def test_a_value_train_has_never_seen_has_no_right_answer(tmp_path: Path) -> None:

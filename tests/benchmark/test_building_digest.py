@@ -75,21 +75,24 @@ def test_the_digest_depends_on_every_field_of_the_set(eval_set: EvalSet) -> None
     query = names.queries[0]
     others = [
         replace(eval_set, side="val"),
-        replace(eval_set, retrieval_hide=frozenset({"description"})),
         replace(eval_set, gallery=eval_set.gallery[::-1]),
+        replace(eval_set, traits=eval_set.traits[::-1]),
         *(
             replace(eval_set, retrieval=(other, *eval_set.retrieval[1:]))
             for other in (
                 replace(names, name="x"),
                 replace(names, query_source="x"),
                 replace(names, needs=("text",)),
+                replace(names, hide=frozenset({"description"})),
+                replace(names, pool=tuple(range(36))),
                 *(
                     replace(names, queries=(changed, *names.queries[1:]))
                     for changed in (
                         replace(query, relevant=(5,)),
                         replace(query, same_group=(0,)),
                         replace(query, group_id="x"),
-                        replace(query, names_answer=not query.names_answer),
+                        replace(query, traits=(("names_answer", "x"),)),
+                        replace(query, excluded=(7,)),
                     )
                 ),
             )
@@ -101,6 +104,8 @@ def test_the_digest_depends_on_every_field_of_the_set(eval_set: EvalSet) -> None
                 replace(words, answers=(*words.answers[:-1], ())),
                 replace(words, hide=frozenset()),
                 replace(words, majority=2 - words.majority if words.majority != 1 else 0),
+                replace(words, traits=(*words.traits[:-1], (("word_in_title", "x"),))),
+                replace(words, paths=(("x",), *words.paths[1:])),
             )
         ),
     ]

@@ -49,11 +49,16 @@ def test_every_category_level_goes():
     assert hide_fields(ITEM, frozenset({"category"})).product.category == ()
 
 
-@pytest.mark.parametrize("name", ["titel", "attributes", "color", "Attributes.color", "image"])
+@pytest.mark.parametrize("name", ["titel", "attribute", "color", "Attributes.color", "image"])
 def test_misspelt_field_is_refused(name):
     with pytest.raises(ConfigError, match="unknown field to hide") as caught:
         hide_fields(ITEM, frozenset({name}))
     assert name in str(caught.value)
+
+
+def test_all_attributes_go_at_once():
+    assert hide_fields(ITEM, frozenset({"attributes"})).product.attributes == {}
+    assert hide_fields(ITEM, frozenset({"attributes", "attributes.fit"})).product.attributes == {}
 
 
 def test_attribute_that_the_product_lacks_is_no_error():

@@ -28,7 +28,7 @@ def test_a_resumed_run_goes_on_with_the_curve(tmp_path: Path) -> None:
     ("name", "key"),
     [
         ("image_to_product/recall@1", "image_to_product/recall_at_1"),
-        ("category_leaf[word_in_title]", "category_leaf_word_in_title_"),
+        ("category_leaf[word_in_title=yes]", "category_leaf_word_in_title_yes_"),
         ("train/loss", "train/loss"),
     ],
 )

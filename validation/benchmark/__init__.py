@@ -6,10 +6,19 @@ from validation.benchmark.gallery import GalleryHit, GalleryRow, retrieval_galle
 from validation.benchmark.harness import harness_digest
 from validation.benchmark.record import BenchmarkRecord, Score, TaskInfo
 from validation.benchmark.run import judge, run_benchmark
-from validation.benchmark.table import MAIN_METRICS, main_metrics, main_score, score_table
+from validation.benchmark.table import (
+    MAIN_METRICS,
+    SHOWN_METRICS,
+    main_metrics,
+    main_part,
+    main_score,
+    score_table,
+    shown,
+)
 
 __all__ = [
     "MAIN_METRICS",
+    "SHOWN_METRICS",
     "BenchmarkRecord",
     "EvalQuery",
     "EvalSet",
@@ -23,8 +32,10 @@ __all__ = [
     "harness_digest",
     "judge",
     "main_metrics",
+    "main_part",
     "main_score",
     "retrieval_gallery",
     "run_benchmark",
     "score_table",
+    "shown",
 ]

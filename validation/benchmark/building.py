@@ -11,7 +11,7 @@ from catalog.catalog import Catalog
 from catalog.items import ProductItem, QueryItem
 from catalog.rows import QueryKind
 from catalog.splits import Side, Splits
-from validation.benchmark.evalset import AUGMENTED, EvalQuery, EvalSet, RetrievalTask
+from validation.benchmark.evalset import EvalSet
 from validation.benchmark.photos import (
     Likeness,
     PhotoQuery,
@@ -20,21 +20,16 @@ from validation.benchmark.photos import (
     other_photo_queries,
     set_apart,
 )
-from validation.benchmark.questions import attribute_questions, category_questions
-from validation.benchmark.words import words_of
+from validation.benchmark.questions import attribute_questions, category_questions, photo_questions
+from validation.benchmark.tasks import ASKED_BY, PURCHASES, retrieval_tasks
+from validation.benchmark.traits import Backgrounds, product_traits
 from validation.config import BenchmarkConfig
 from validation.errors import BenchmarkError
 
-PURCHASES = "purchases"
 OTHER_PHOTO = "other_photo"
 DESCRIPTION = "description"
 OTHER_PHOTO_AND_DESCRIPTION = "other_photo + description"
 
-_TASKS = {
-    QueryKind.PHOTO: ("image_to_product", ("image",)),
-    QueryKind.TEXT: ("text_to_product", ("text",)),
-    QueryKind.BOTH: ("both_to_product", ("image", "text")),
-}
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 
 
@@ -43,7 +38,8 @@ def build_eval_set(catalog: Catalog, splits: Splits, cfg: BenchmarkConfig, side:
 
     Queries come from the shoppers of that side. Where the catalogue has none with a photograph, one photo of each
     product that has several becomes the query; where it has none in words, the first sentences of a description do,
-    hidden in the product. Each task's `query_source` says which.
+    hidden in the product. Each task's `query_source` says which. Photographs that carry a label and belong to no
+    product are asked about too; a catalogue of such photographs alone is an evaluation set as well.
 
     Args:
         catalog: The validated catalogue.
@@ -55,7 +51,11 @@ def build_eval_set(catalog: Catalog, splits: Splits, cfg: BenchmarkConfig, side:
         BenchmarkError: No product on that side.
         ImageError: A photo that ingestion found usable cannot be read any more.
     """
+    backgrounds = Backgrounds()
+    photographs = photo_questions(catalog, backgrounds)
     keys = sorted(key for key in splits.product_ids(side) if key in catalog.by_id)
+    if not catalog.products and photographs.tasks:
+        return EvalSet(catalog.digest, str(side), (), (), tuple(photographs.tasks), notes=tuple(photographs.notes))
     if not keys:
         raise BenchmarkError(
             "no product to judge on",
@@ -90,9 +90,13 @@ def build_eval_set(catalog: Catalog, splits: Splits, cfg: BenchmarkConfig, side:
         kind: [query for query in queries if query.item.photo is None or query.item.query_id in staying]
         for kind, queries in asked.items()
     }
-    retrieval, absent = _retrieval_tasks(gallery, asked, sources)
-    from_description = any(DESCRIPTION in task.query_source for task in retrieval)
-
+    from_description = any(
+        DESCRIPTION in sources[kind] for kind, queries in asked.items() if any(not query.augmented for query in queries)
+    )
+    links = [query for query in catalog.queries if query.kind is QueryKind.LINK]
+    retrieval, absent = retrieval_tasks(
+        gallery, asked, links, sources, frozenset({"description"}) if from_description else frozenset(), backgrounds
+    )
     categories = category_questions(gallery, catalog.products, train)
     attributes = attribute_questions(gallery, train, min_n=cfg.min_attribute_n, max_values=cfg.max_attribute_values)
     return EvalSet(
@@ -100,17 +104,17 @@ def build_eval_set(catalog: Catalog, splits: Splits, cfg: BenchmarkConfig, side:
         side=str(side),
         gallery=tuple(gallery),
         retrieval=tuple(retrieval),
-        labels=(*categories.tasks, *attributes.tasks),
-        retrieval_hide=frozenset({"description"}) if from_description else frozenset(),
-        absent=(*absent, *categories.absent, *attributes.absent),
-        notes=(*notes, *apart_notes, *categories.notes, *attributes.notes),
+        labels=(*categories.tasks, *attributes.tasks, *photographs.tasks),
+        traits=product_traits(gallery, train, backgrounds),
+        absent=(*absent, *categories.absent, *attributes.absent, *photographs.absent),
+        notes=(*notes, *apart_notes, *categories.notes, *attributes.notes, *photographs.notes),
     )
 
 
 def _shoppers_queries(
     catalog: Catalog, splits: Splits, side: Side, keys: set[str]
 ) -> tuple[dict[QueryKind, list[PhotoQuery]], list[str]]:
-    asked: dict[QueryKind, list[PhotoQuery]] = {kind: [] for kind in _TASKS}
+    asked: dict[QueryKind, list[PhotoQuery]] = {kind: [] for kind in ASKED_BY}
     dropped: Counter[str] = Counter()
     for query in sorted(splits.queries.get(side, ()), key=lambda query: query.query_id):
         if query.kind not in asked:
@@ -160,37 +164,3 @@ def first_sentences(text: str, max_chars: int) -> str:
             return cut.rsplit(" ", 1)[0] if " " in cut else cut
         kept = longer
     return kept
-
-
-def _retrieval_tasks(
-    gallery: Sequence[ProductItem], asked: dict[QueryKind, list[PhotoQuery]], sources: dict[QueryKind, str]
-) -> tuple[list[RetrievalTask], list[tuple[str, str]]]:
-    position = {item.product.product_id: index for index, item in enumerate(gallery)}
-    members: dict[str, list[int]] = {}
-    for index, item in enumerate(gallery):
-        members.setdefault(item.product.group_id, []).append(index)
-
-    def settled(query: PhotoQuery) -> EvalQuery:
-        relevant = tuple(sorted(position[key] for key in query.product_ids))
-        groups = sorted({gallery[index].product.group_id for index in relevant})
-        titles = {word for index in relevant for word in words_of(gallery[index].product.title or "")}
-        return EvalQuery(
-            item=query.item,
-            relevant=relevant,
-            same_group=tuple(sorted(index for group in groups for index in members[group])),
-            group_id=groups[0],
-            names_answer=not titles.isdisjoint(words_of(query.item.text or "")),
-        )
-
-    tasks, absent = [], []
-    for kind, (name, needs) in _TASKS.items():
-        plain = tuple(settled(query) for query in asked[kind] if not query.augmented)
-        edited = tuple(settled(query) for query in asked[kind] if query.augmented)
-        if plain:
-            tasks.append(RetrievalTask(name, plain, sources[kind], needs))
-        else:
-            absent.append((name, "the catalogue has no such query on this side, nor photos or texts to make one from"))
-        if edited:
-            note = "photos are edits or crops of gallery photos: easier than it looks, not part of the main score"
-            tasks.append(RetrievalTask(name + AUGMENTED, edited, PURCHASES, needs, note))
-    return tasks, absent

@@ -4,55 +4,76 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from catalog.images import Photo
 from catalog.items import ProductItem, QueryItem
 from validation.errors import BenchmarkError
 
-EVAL_SET_VERSION = 1
+EVAL_SET_VERSION = 2
 """Raised whenever the meaning of a task changes: another version is another benchmark."""
 
 TITLE_HIDDEN = "_title_hidden"
 AUGMENTED = "_augmented"
+
+Traits = tuple[tuple[str, str], ...]
+"""(kind, name) pairs of an item, each kind once: what its slices are made of."""
 
 
 @dataclass(frozen=True)
 class EvalQuery:
     """A query and its right answers, as positions in the gallery."""
 
-    item: QueryItem
+    item: QueryItem | ProductItem
+    """What a shopper gives; a product where products like it are asked for."""
     relevant: tuple[int, ...]
     same_group: tuple[int, ...]
     """Products of the groups of the relevant ones, those included."""
     group_id: str
     """Cluster for the intervals."""
-    names_answer: bool
-    """A word of the right product's title stands in the query's text."""
+    excluded: tuple[int, ...] = ()
+    """Never candidates for this query: the product that asks, and its variants."""
+    traits: Traits = ()
+    """Of the query itself; for kinds that it lacks, those of its first right product stand in."""
+
+    @property
+    def query_id(self) -> str:
+        return self.item.query_id if isinstance(self.item, QueryItem) else self.item.product.product_id
+
+    @property
+    def photos(self) -> tuple[Photo, ...]:
+        """Photographs that ask; none of a product, whose photographs are the gallery's own."""
+        return (self.item.photo,) if isinstance(self.item, QueryItem) and self.item.photo else ()
 
 
 @dataclass(frozen=True)
 class RetrievalTask:
-    """Queries of one kind against the gallery."""
+    """Queries of one kind against a part of the gallery, shown in one way."""
 
     name: str
     queries: tuple[EvalQuery, ...]
     query_source: str
     needs: tuple[str, ...]
+    """Modalities an encoder must read to be asked."""
+    hide: frozenset[str] = frozenset()
+    """Hidden in the candidates, and in products that ask."""
+    pool: tuple[int, ...] | None = None
+    """Gallery positions that are candidates; None for all of them."""
     note: str = ""
 
 
 @dataclass(frozen=True)
 class LabelTask:
-    """One zero-shot question: which of these texts is nearest to the product?"""
+    """One zero-shot question: which of these texts is nearest to the product, or to the photograph?"""
 
     name: str
     family: str
-    """category or attributes."""
+    """category, attributes or photo_label."""
     items: tuple[int, ...]
-    """Positions in the gallery."""
+    """Positions in the gallery; in `photos` where those are asked about."""
     labels: tuple[str, ...]
     """Label texts, as the encoder gets them."""
     answers: tuple[tuple[int, ...], ...]
@@ -60,18 +81,29 @@ class LabelTask:
     majority: int
     """The label most train products have."""
     hide: frozenset[str]
-    in_title: tuple[bool, ...]
-    """Whether a word of the answer stands in the item's title."""
+    traits: tuple[Traits, ...]
+    """Of each item, beside those of its product."""
+    paths: tuple[tuple[str, ...], ...] = ()
+    """Of each label, root first, where labels are leaves of a tree: for credit by depth."""
+    photos: tuple[QueryItem, ...] = ()
+    """Labelled photographs that belong to no product."""
+
+    @property
+    def is_several_valued(self) -> bool:
+        """Whether any item has more than one right label."""
+        return any(len(own) > 1 for own in self.answers)
 
 
 @dataclass(frozen=True)
 class EvalSet:
     """A frozen evaluation set.
 
-    Constructing one proves that no query's photograph is in the gallery; there is no way to hold one that leaks it.
+    Constructing one proves that no query's photograph is in the gallery and that every answer points somewhere; there
+    is no way to hold one that leaks or dangles.
 
     Raises:
-        BenchmarkError: A query's photo is in the gallery, or a photo has no digest to prove otherwise.
+        BenchmarkError: A query's photo is in the gallery, or a photo has no digest to prove otherwise; an answer that
+            points nowhere; labels that are not distinct texts.
     """
 
     dataset_digest: str
@@ -79,60 +111,131 @@ class EvalSet:
     gallery: tuple[ProductItem, ...]
     retrieval: tuple[RetrievalTask, ...]
     labels: tuple[LabelTask, ...]
-    retrieval_hide: frozenset[str] = frozenset()
-    """Hidden in the gallery products while queries are answered: the description where it is the query."""
+    traits: tuple[Traits, ...] = ()
+    """Of each gallery product."""
     absent: tuple[tuple[str, str], ...] = ()
     """Tasks this catalogue cannot ask, with the reason."""
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        in_gallery = {photo.digest: item.product.product_id for item in self.gallery for photo in item.photos}
-        for query in self.queries():
-            photo = query.item.photo
-            if photo is None:
-                continue
-            if not photo.digest or "" in in_gallery:
-                raise BenchmarkError(
-                    "a photo without a digest cannot be proven absent from the gallery",
-                    where=query.item.query_id if not photo.digest else in_gallery[""],
-                    fix="load the catalogue with load_catalog, which takes every image's digest",
-                )
-            if photo.digest in in_gallery:
-                raise BenchmarkError(
-                    "a query's photo is in the gallery, so finding it proves nothing",
-                    where=f"query {query.item.query_id}, product {in_gallery[photo.digest]}",
-                    fix="build the evaluation set with build_eval_set, which takes such photos out",
-                )
+        self._answers_exist()
+        self._no_photo_is_in_the_gallery()
 
     def queries(self) -> Iterator[EvalQuery]:
         """Every query of every retrieval task."""
         return (query for task in self.retrieval for query in task.queries)
 
+    def only(self, tasks: Collection[str]) -> EvalSet:
+        """The same gallery with these tasks alone: another set, with a digest of its own."""
+        return replace(
+            self,
+            retrieval=tuple(task for task in self.retrieval if task.name in tasks),
+            labels=tuple(task for task in self.labels if task.name in tasks),
+        )
+
+    def pool_of(self, task: RetrievalTask) -> tuple[int, ...]:
+        """Gallery positions that are candidates in `task`."""
+        return tuple(range(len(self.gallery))) if task.pool is None else task.pool
+
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over gallery, queries, answers, labels and what is hidden.
+        """SHA-256 over gallery, queries, answers, labels, what is hidden and what slices are made of.
 
-        It does not depend on where files lie, nor on the train side beyond the label sets taken from it, so two models
-        trained on different snapshots can be compared as long as they are asked the same.
+        It does not depend on where files lie, nor on the train side beyond the label sets and frequencies taken from
+        it, so two models trained on different snapshots can be compared as long as they are asked the same.
         """
         content = {
             "version": EVAL_SET_VERSION,
             "side": self.side,
             "gallery": [_product_content(item) for item in self.gallery],
+            "traits": self.traits,
             "retrieval": [
-                [task.name, task.query_source, task.needs, [_query_content(query) for query in task.queries]]
+                [
+                    *(task.name, task.query_source, task.needs, sorted(task.hide), task.pool),
+                    [_query_content(query) for query in task.queries],
+                ]
                 for task in self.retrieval
             ],
             "labels": [
                 [
                     *(task.name, task.family, task.items, task.labels, task.answers),
-                    *(task.majority, sorted(task.hide), task.in_title),
+                    *(task.majority, sorted(task.hide), task.traits, task.paths),
+                    [_item_content(item) for item in task.photos],
                 ]
                 for task in self.labels
             ],
-            "retrieval_hide": sorted(self.retrieval_hide),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+    def _no_photo_is_in_the_gallery(self) -> None:
+        in_gallery = {photo.digest: item.product.product_id for item in self.gallery for photo in item.photos}
+        for query in self.queries():
+            for photo in query.photos:
+                if not photo.digest or "" in in_gallery:
+                    raise BenchmarkError(
+                        "a photo without a digest cannot be proven absent from the gallery",
+                        where=query.query_id if not photo.digest else in_gallery[""],
+                        fix="load the catalogue with load_catalog, which takes every image's digest",
+                    )
+                if photo.digest in in_gallery:
+                    raise BenchmarkError(
+                        "a query's photo is in the gallery, so finding it proves nothing",
+                        where=f"query {query.query_id}, product {in_gallery[photo.digest]}",
+                        fix="build the evaluation set with build_eval_set, which takes such photos out",
+                    )
+
+    def _answers_exist(self) -> None:
+        if self.traits and len(self.traits) != len(self.gallery):
+            raise _points_nowhere("traits", f"{len(self.traits)} rows", f"{len(self.gallery)} products")
+        for task in self.retrieval:
+            pool = frozenset(self.pool_of(task))
+            _must_lie_in(pool, range(len(self.gallery)), f"{task.name}: pool")
+            for query in task.queries:
+                where = f"{task.name}: query {query.query_id}"
+                if not query.relevant:
+                    raise _points_nowhere(where, "no right product", "at least one")
+                _must_lie_in(query.relevant, pool, where)
+                _must_lie_in(query.same_group, range(len(self.gallery)), where)
+                if set(query.excluded) & set(query.relevant):
+                    raise _points_nowhere(where, "a right product that is no candidate", "one or the other")
+        for label_task in self.labels:
+            self._labels_are_distinct_texts(label_task)
+
+    def _labels_are_distinct_texts(self, task: LabelTask) -> None:
+        for label in task.labels:
+            if not isinstance(label, str) or not label:
+                raise BenchmarkError(
+                    "a label is not a text, so no encoder can read it",
+                    where=task.name,
+                    got=repr(label),
+                    allowed="texts that are not empty",
+                )
+        if len(set(task.labels)) != len(task.labels):
+            raise BenchmarkError("two labels are one text, so no answer can be right", where=task.name)
+        subjects = len(task.photos) if task.photos else len(self.gallery)
+        _must_lie_in(task.items, range(subjects), f"{task.name}: items")
+        for name, rows in (("answers", task.answers), ("traits", task.traits)):
+            if len(rows) != len(task.items):
+                raise _points_nowhere(f"{task.name}: {name}", f"{len(rows)} rows", f"{len(task.items)} items")
+        for index, answers in zip(task.items, task.answers, strict=True):
+            _must_lie_in(answers, range(len(task.labels)), f"{task.name}: answers of item {index}")
+            if len(set(answers)) >= len(task.labels):
+                raise _points_nowhere(f"{task.name}: item {index}", "every label is right", "at least one that is not")
+        if task.paths and len(task.paths) != len(task.labels):
+            raise _points_nowhere(f"{task.name}: paths", f"{len(task.paths)} rows", f"{len(task.labels)} labels")
+
+
+def _must_lie_in(positions: Iterable[Any], allowed: range | frozenset[int], where: str) -> None:
+    for position in positions:
+        # bool is an int in Python, and a label's text or None must never pass for a position.
+        if type(position) is not int or position not in allowed:
+            raise _points_nowhere(where, repr(position), f"positions below {len(allowed)}")
+
+
+def _points_nowhere(where: str, got: str, allowed: str) -> BenchmarkError:
+    return BenchmarkError(
+        "the evaluation set points nowhere", where=where, got=got, allowed=allowed, fix="build it again"
+    )
 
 
 def _product_content(item: ProductItem) -> list[Any]:
@@ -140,9 +243,14 @@ def _product_content(item: ProductItem) -> list[Any]:
     return [row, [[photo.digest, photo.role] for photo in item.photos]]
 
 
+def _item_content(item: QueryItem | ProductItem) -> list[Any]:
+    if isinstance(item, ProductItem):
+        return _product_content(item)
+    return [item.query_id, item.text, item.photo.digest if item.photo else None]
+
+
 def _query_content(query: EvalQuery) -> list[Any]:
-    photo = query.item.photo
     return [
-        *(query.item.query_id, query.item.text, photo.digest if photo else None),
-        *(query.relevant, query.same_group, query.group_id, query.names_answer),
+        _item_content(query.item),
+        *(query.relevant, query.same_group, query.group_id, query.excluded, query.traits),
     ]

@@ -11,7 +11,7 @@ import catalog
 _ROOMS = ("benchmark", "search", "statistics")
 _SHOWS = ("__init__", "gallery", "table")
 """Modules that show scores and make none."""
-_CATALOGS = ("images", "items", "labels", "likeness")
+_CATALOGS = ("background", "images", "items", "labels", "likeness")
 
 
 @cache

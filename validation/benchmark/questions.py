@@ -1,4 +1,4 @@
-"""The zero-shot label questions of an evaluation set: category at every level, and each attribute."""
+"""The zero-shot label questions of an evaluation set: category at every level, each attribute, labelled photographs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from catalog.items import ATTRIBUTE_PREFIX, ProductItem
+from catalog.catalog import Catalog
+from catalog.items import ATTRIBUTE_PREFIX, ProductItem, QueryItem
 from catalog.labels import attribute_label, category_label
-from catalog.rows import Product
-from validation.benchmark.evalset import TITLE_HIDDEN, LabelTask
+from catalog.rows import Product, QueryKind
+from validation.benchmark.evalset import TITLE_HIDDEN, LabelTask, Traits
+from validation.benchmark.photos import bare_photo
+from validation.benchmark.tasks import TITLE_AND_PROSE
+from validation.benchmark.traits import Backgrounds
 from validation.benchmark.words import words_of
 
+LEAF = "category_leaf"
+UNSEEN_LEAF = "category_leaf_unseen"
+PHOTO_LABEL = "photo_label"
 NEEDS_TEXT = ("text",)
 """Labels are words: an encoder that cannot read them cannot be asked."""
 
@@ -29,13 +36,14 @@ def category_questions(
     """Which category is it, at each level and at the leaf, with the whole category path hidden.
 
     The labels of a level are those of the whole catalogue, so that a shop's rare categories are there to be confused
-    with. Level 1 is the root.
+    with. Level 1 is the root. Products whose leaf no train product has are asked once more by themselves, against
+    the same labels: strict zero-shot.
     """
     paths = {product.category for product in catalog_products if product.category}
     depth = max((len(path) for path in paths), default=0)
     out = Questions([], [], [])
     for level in (*range(1, depth + 1), 0):
-        name = f"category_level_{level}" if level else "category_leaf"
+        name = f"category_level_{level}" if level else LEAF
         counts = Counter(category_label(_prefix(p.category, level)) for p in train if _prefix(p.category, level))
         task = _task(
             name,
@@ -50,9 +58,48 @@ def category_questions(
             hide=frozenset({"category"}),
             gallery=gallery,
         )
-        _add(out, name, task)
+        if task is not None and not level:
+            path_of = {category_label(path): path for path in paths}
+            task = replace(task, paths=tuple(path_of[label] for label in task.labels))
+            _add(out, name, task)
+            _add_unseen(out, task, counts)
+        else:
+            _add(out, name, task)
     if not depth:
-        out.absent.append(("category_leaf", "no product has a category"))
+        out.absent.append((LEAF, "no product has a category"))
+    return out
+
+
+def photo_questions(catalog: Catalog, backgrounds: Backgrounds) -> Questions:
+    """Which label has this photograph, for photographs that belong to no product."""
+    out = Questions([], [], [])
+    rows, num_lost = [], 0
+    for query in sorted(catalog.queries, key=lambda query: query.query_id):
+        if query.kind is QueryKind.PHOTO_LABEL and query.image and query.label:
+            photo = bare_photo(catalog, query.image)
+            num_lost += photo is None
+            if photo is not None:
+                rows.append((QueryItem(query.query_id, None, photo), query.label))
+    if num_lost:
+        out.notes.append(f"{num_lost} labelled photos dropped: their photo cannot be used")
+    labels = tuple(sorted({label for _, label in rows}))
+    if len(labels) < 2:
+        if rows:
+            out.absent.append((PHOTO_LABEL, "fewer than two labels to choose from"))
+        return out
+    counts = Counter(label for _, label in rows)
+    task = LabelTask(
+        name=PHOTO_LABEL,
+        family=PHOTO_LABEL,
+        items=tuple(range(len(rows))),
+        labels=labels,
+        answers=tuple((labels.index(label),) for _, label in rows),
+        majority=min(range(len(labels)), key=lambda index: (-counts[labels[index]], index)),
+        hide=frozenset(),
+        traits=tuple((("background", backgrounds.of(item.photo)),) for item, _ in rows if item.photo),
+        photos=tuple(item for item, _ in rows),
+    )
+    out.tasks.append(task)
     return out
 
 
@@ -108,6 +155,10 @@ def _task(
         return None
     ordered = tuple(sorted(labels))
     position = {label: index for index, label in enumerate(ordered)}
+    # Whatever is answered of a product that has every value is right: it asks nothing.
+    rows = [row for row in rows if not labels <= set(row[1])]
+    if not rows:
+        return None
     return LabelTask(
         name=name,
         family=family,
@@ -116,7 +167,7 @@ def _task(
         answers=tuple(tuple(sorted({position[t] for t in texts if t in position})) for _, texts, _ in rows),
         majority=min(range(len(ordered)), key=lambda index: (-counts[ordered[index]], index)),
         hide=hide,
-        in_title=tuple(_stands_in(words, gallery[index].product.title) for index, _, words in rows),
+        traits=tuple(_word_in_title(words, gallery[index].product.title) for index, _, words in rows),
     )
 
 
@@ -125,9 +176,22 @@ def _add(out: Questions, name: str, task: LabelTask | None) -> None:
         out.absent.append((name, "fewer than two labels to choose from"))
         return
     out.tasks.append(task)
-    # The description is prose about the same thing: hiding the title alone would leave its words standing there.
-    hide = task.hide | {"title", "description"}
-    out.tasks.append(replace(task, name=task.name + TITLE_HIDDEN, hide=hide))
+    out.tasks.append(replace(task, name=task.name + TITLE_HIDDEN, hide=task.hide | TITLE_AND_PROSE))
+
+
+def _add_unseen(out: Questions, task: LabelTask, counts: Counter[str]) -> None:
+    rows = [row for row, answers in enumerate(task.answers) if not counts[task.labels[answers[0]]]]
+    if not rows:
+        out.absent.append((UNSEEN_LEAF, "every leaf under test has products in train; hold some out to ask this"))
+        return
+    part = replace(
+        task,
+        name=UNSEEN_LEAF,
+        items=tuple(task.items[row] for row in rows),
+        answers=tuple(task.answers[row] for row in rows),
+        traits=tuple(task.traits[row] for row in rows),
+    )
+    _add(out, UNSEEN_LEAF, part)
 
 
 def _prefix(path: tuple[str, ...], level: int) -> tuple[str, ...]:
@@ -140,6 +204,7 @@ def _values(product: Product, name: str) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value
 
 
-def _stands_in(answers: Iterable[str], title: str | None) -> bool:
+def _word_in_title(answers: Iterable[str], title: str | None) -> Traits:
     found = set(words_of(title or ""))
-    return any(word in found for answer in answers for word in words_of(answer))
+    stands = any(word in found for answer in answers for word in words_of(answer))
+    return (("word_in_title", "yes" if stands else "no"),)

@@ -9,7 +9,7 @@ from typing import Any
 
 from validation.errors import BenchmarkError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Score:
     """One number and how far to trust it."""
 
     value: float
-    """0 to 1, higher is better."""
+    """0 to 1, higher is better; `mean_rank` from 1, lower is better."""
     low: float
     high: float
     """Ends of the interval, bootstrap clustered by group."""
@@ -45,6 +45,17 @@ class TaskInfo:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What an encoder costs beside time; None where it does not say."""
+
+    num_parameters: int | None = None
+    model_bytes: int | None = None
+    """Of its weights in memory."""
+    peak_memory_mib: float | None = None
+    """Most resident memory of the whole judging process, MiB."""
+
+
+@dataclass(frozen=True)
 class BenchmarkRecord:
     """An encoder's scores on one evaluation set."""
 
@@ -58,7 +69,7 @@ class BenchmarkRecord:
     scores: dict[str, Score]
     """`task/metric` -> score."""
     slices: dict[str, Score] = field(default_factory=dict)
-    """`task/metric[slice]` -> score of a part of the same items."""
+    """`task/metric[kind=name]` -> score of a part of the same items."""
     tasks: dict[str, TaskInfo] = field(default_factory=dict)
     not_applicable: dict[str, str] = field(default_factory=dict)
     """`task` or `task/metric` -> why there is no number. Never a silent zero."""
@@ -66,6 +77,11 @@ class BenchmarkRecord:
     """What the evaluation set dropped or could not ask."""
     timings: dict[str, float] = field(default_factory=dict)
     """product_ms, query_ms, label_ms: milliseconds an item; total_s."""
+    num_parameters: int | None = None
+    model_bytes: int | None = None
+    """Of the encoder's weights; None where it has none or does not say."""
+    peak_memory_mib: float | None = None
+    """Most resident memory of the whole judging process, MiB."""
     confidence: float = 0.95
     """Coverage of the scores' intervals."""
     harness_digest: str = ""

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from catalog.errors import ModelError
-from validation.benchmark.evalset import TITLE_HIDDEN, EvalQuery, EvalSet, LabelTask, RetrievalTask
+from validation.benchmark.columns import Columns
+from validation.benchmark.evalset import TITLE_HIDDEN, EvalQuery, EvalSet, LabelTask, RetrievalTask, Traits
 from validation.benchmark.harness import harness_digest
-from validation.benchmark.questions import NEEDS_TEXT
-from validation.benchmark.record import BenchmarkRecord, Score, TaskInfo
+from validation.benchmark.label_answers import LabelAnswers
+from validation.benchmark.metrics import ranking_metrics
+from validation.benchmark.questions import NEEDS_TEXT, PHOTO_LABEL
+from validation.benchmark.record import BenchmarkRecord, Cost, Score, TaskInfo
+from validation.benchmark.traits import masks
 from validation.config import BenchmarkConfig
-from validation.search.ranks import ranks_of_best
+from validation.search.ranks import ranks_of_relevant
 from validation.statistics.intervals import macro_interval
 from validation.statistics.outcomes import Outcome
+
+_SLICED = ("recall@", "accuracy", "mrr")
+"""Metrics that are given by slice too."""
 
 
 class Scoring:
@@ -28,59 +35,68 @@ class Scoring:
         self.outcomes: dict[str, Outcome] = {}
         self.not_applicable: dict[str, str] = dict(eval_set.absent)
         """Begins with what nobody can be asked here, whichever encoder comes."""
+        self._columns: dict[tuple[str, ...], Columns] = {}
         for task in eval_set.retrieval:
-            self._leave_out_easy_cut_offs(task, "", [query.relevant for query in task.queries])
-            self._leave_out_easy_cut_offs(task, "_group", [query.same_group for query in task.queries])
+            self._leave_out_easy_cut_offs(task)
 
     def retrieval_scores(self, task: RetrievalTask, queries: np.ndarray, products: np.ndarray) -> None:
-        """Ranks of (Q, D) queries among (N, D) products, by exact product and by group."""
-        pool, block = len(products), self._cfg.score_block_mib << 20
-        groups = [query.group_id for query in task.queries]
-        columns: dict[str, np.ndarray] = {}
-        for suffix, answers in (
-            ("", [query.relevant for query in task.queries]),
-            ("_group", [query.same_group for query in task.queries]),
-        ):
+        """Score (Q, D) queries against the (N, D) products of the whole gallery."""
+        pool = self._set.pool_of(task)
+        place = {index: row for row, index in enumerate(pool)}
+        candidates = products if len(pool) == len(products) else products[list(pool)]
+
+        def ranks(answers: list[tuple[int, ...]]) -> list[np.ndarray]:
             try:
-                ranks = ranks_of_best(queries, products, answers, block_bytes=block)
+                return ranks_of_relevant(
+                    queries,
+                    candidates,
+                    [[place[index] for index in own] for own in answers],
+                    excluded=[[place[index] for index in query.excluded if index in place] for query in task.queries],
+                    block_mib=self._cfg.score_block_mib,
+                )
             except ValueError as error:
                 raise ModelError("scores cannot be ranked", where=task.name, got=str(error)) from None
-            hits = {f"recall{suffix}@{k}": ranks <= k for k in self._cfg.ks}
-            columns |= {
-                metric: hit.astype(np.float64)
-                for metric, hit in hits.items()
-                if f"{task.name}/{metric}" not in self.not_applicable
-            }
-            if not suffix:
-                columns["mrr"] = 1.0 / ranks
-        for metric, values in columns.items():
-            key = f"{task.name}/{metric}"
-            self.scores[key] = self._score([(values, groups)], pool)
-            self.outcomes[key] = Outcome(tuple(query.item.query_id for query in task.queries), tuple(groups), values)
-            if metric.startswith("recall@"):
-                self._slice(key, values, groups, pool, self._query_slices(task))
 
-    def label_scores(self, answered: Sequence[tuple[LabelTask, np.ndarray]]) -> None:
-        """Accuracy of each label task, and the macro mean over attributes with the title shown and hidden."""
-        macro: dict[str, list[tuple[np.ndarray, list[str]]]] = {}
+        values = ranking_metrics(ranks([query.relevant for query in task.queries]), self._cfg.ks)
+        by_group = ranking_metrics(ranks([query.same_group for query in task.queries]), self._cfg.ks)
+        values |= {f"recall_group@{k}": by_group[f"recall@{k}"] for k in self._cfg.ks}
+        self._add(
+            task.name,
+            {metric: own for metric, own in values.items() if f"{task.name}/{metric}" not in self.not_applicable},
+            ids=tuple(query.query_id for query in task.queries),
+            groups=tuple(query.group_id for query in task.queries),
+            traits=[self._traits_of(query) for query in task.queries],
+            pool=len(pool),
+        )
+
+    def label_scores(self, answered: Iterable[tuple[LabelTask, LabelAnswers]]) -> None:
+        """Scores of each label task, and the macro mean over attributes with the title shown and hidden."""
+        macro: dict[str, list[tuple[np.ndarray, tuple[str, ...]]]] = {}
         pools: dict[str, list[int]] = {}
-        for task, right in answered:
-            groups = [self._set.gallery[index].product.group_id for index in task.items]
-            values, key = right.astype(np.float64), f"{task.name}/accuracy"
-            self.scores[key] = self._score([(values, groups)], len(task.labels))
-            ids = tuple(self._set.gallery[index].product.product_id for index in task.items)
-            self.outcomes[key] = Outcome(ids, tuple(groups), values)
-            where = ["word_in_title" if told else "word_not_in_title" for told in task.in_title]
-            self._slice(key, values, groups, len(task.labels), where)
+        for task, answers in answered:
+            ids, groups = self._ids_and_groups(task)
+            values = answers.metrics(task)
+            self._add(task.name, values, ids, groups, self._label_traits(task), len(task.labels))
+            columns, (true, given) = self._columns_of(groups), answers.tables(task)
+            for metric, (value, (low, high)) in columns.macro_scores(true, given).items():
+                self.scores[f"{task.name}/{metric}"] = Score(
+                    value, low, high, len(ids), len(task.labels), len(set(groups))
+                )
             if task.family == "attributes":
                 family = task.family + (TITLE_HIDDEN if task.name.endswith(TITLE_HIDDEN) else "")
-                macro.setdefault(family, []).append((values, groups))
+                macro.setdefault(family, []).append((values["accuracy"], groups))
                 pools.setdefault(family, []).append(len(task.labels))
         for family, parts in macro.items():
-            self.scores[f"{family}/accuracy_macro"] = self._score(parts, min(pools[family]))
+            self.scores[f"{family}/accuracy_macro"] = self._macro(parts, min(pools[family]))
 
     def record(
-        self, name: str, digest: str, dims: int, commit: str = "", timings: Mapping[str, float] | None = None
+        self,
+        name: str,
+        digest: str,
+        dims: int,
+        commit: str = "",
+        timings: Mapping[str, float] | None = None,
+        cost: Cost = Cost(),
     ) -> BenchmarkRecord:
         """All that was scored, with what was asked."""
         return BenchmarkRecord(
@@ -93,16 +109,42 @@ class Scoring:
             num_gallery=len(self._set.gallery),
             scores=self.scores,
             slices=self.slices,
-            tasks=_task_infos(self._set),
+            tasks=task_infos(self._set),
             not_applicable=self.not_applicable,
             notes=self._set.notes,
             timings=dict(timings or {}),
+            num_parameters=cost.num_parameters,
+            model_bytes=cost.model_bytes,
+            peak_memory_mib=cost.peak_memory_mib,
             confidence=self._cfg.confidence,
             harness_digest=harness_digest(),
             commit=commit,
         )
 
-    def _score(self, parts: Sequence[tuple[np.ndarray, Sequence[str]]], pool: int) -> Score:
+    def _add(
+        self,
+        task: str,
+        values: Mapping[str, np.ndarray],
+        ids: tuple[str, ...],
+        groups: tuple[str, ...],
+        traits: Sequence[Mapping[str, str]],
+        pool: int,
+    ) -> None:
+        columns = self._columns_of(groups)
+        self.scores |= {f"{task}/{metric}": score for metric, score in columns.scores(values, pool).items()}
+        self.outcomes |= {f"{task}/{metric}": Outcome(ids, groups, own) for metric, own in values.items()}
+        sliced = {metric: own for metric, own in values.items() if metric.startswith(_SLICED)}
+        for name, mask in masks(traits).items():
+            found = columns.scores(sliced, pool, mask)
+            self.slices |= {f"{task}/{metric}[{name}]": score for metric, score in found.items()}
+
+    def _columns_of(self, groups: tuple[str, ...]) -> Columns:
+        """Tasks over the same items share their resamples."""
+        if groups not in self._columns:
+            self._columns[groups] = Columns(groups, self._cfg)
+        return self._columns[groups]
+
+    def _macro(self, parts: Sequence[tuple[np.ndarray, Sequence[str]]], pool: int) -> Score:
         low, high = macro_interval(
             parts, num_bootstrap=self._cfg.num_bootstrap, confidence=self._cfg.confidence, seed=self._cfg.seed
         )
@@ -115,40 +157,46 @@ class Scoring:
             num_groups=len({group for _, groups in parts for group in groups}),
         )
 
-    def _slice(self, key: str, values: np.ndarray, groups: Sequence[str], pool: int, names: Sequence[str]) -> None:
-        if len(set(names)) < 2:
-            return
-        for name in sorted(set(names)):
-            rows = [index for index, own in enumerate(names) if own == name]
-            own_groups = [groups[index] for index in rows]
-            self.slices[f"{key}[{name}]"] = self._score([(values[rows], own_groups)], pool)
-
-    def _leave_out_easy_cut_offs(self, task: RetrievalTask, suffix: str, answers: list[tuple[int, ...]]) -> None:
+    def _leave_out_easy_cut_offs(self, task: RetrievalTask) -> None:
         """Where k hits must hold a right product, even a constant encoder would be given recall@k."""
-        pool = len(self._set.gallery)
-        fewest_wrong = pool - max(len(own) for own in answers)
-        for k in self._cfg.ks:
-            if k > fewest_wrong:
-                why = f"{fewest_wrong} wrong products in the pool of {pool}: {k} hits would always hold a right one"
-                self.not_applicable[f"{task.name}/recall{suffix}@{k}"] = why
+        pool = len(self._set.pool_of(task))
+        for suffix, answers in (("", "relevant"), ("_group", "same_group")):
+            fewest_wrong = min(pool - len({*getattr(query, answers), *query.excluded}) for query in task.queries)
+            for k in self._cfg.ks:
+                if k > fewest_wrong:
+                    why = f"{fewest_wrong} wrong products in the pool of {pool}: {k} hits would always hold a right one"
+                    for metric in (f"recall{suffix}@{k}",) if suffix else (f"recall@{k}", f"recall_all@{k}"):
+                        self.not_applicable[f"{task.name}/{metric}"] = why
 
-    def _query_slices(self, task: RetrievalTask) -> list[str]:
-        """Queries in words by whether they name the product; photographs by how many photos the product has."""
-        if "image" not in task.needs:
-            return ["names_the_product" if query.names_answer else "does_not_name_it" for query in task.queries]
-        return [self._photos_of(query) for query in task.queries]
+    def _traits_of(self, query: EvalQuery) -> dict[str, str]:
+        """The query's own traits before those of its first right product."""
+        return {**self._product_traits(query.relevant[0]), **dict(query.traits)}
 
-    def _photos_of(self, query: EvalQuery) -> str:
-        most = max(len(self._set.gallery[index].photos) for index in query.relevant)
-        return "no_photo" if most == 0 else "one_photo" if most == 1 else "several_photos"
+    def _label_traits(self, task: LabelTask) -> list[dict[str, str]]:
+        own: Sequence[Traits] = task.traits
+        if task.photos:
+            return [dict(traits) for traits in own]
+        return [{**self._product_traits(index), **dict(traits)} for index, traits in zip(task.items, own, strict=True)]
+
+    def _product_traits(self, index: int) -> dict[str, str]:
+        return dict(self._set.traits[index]) if self._set.traits else {}
+
+    def _ids_and_groups(self, task: LabelTask) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        if task.photos:
+            ids = tuple(task.photos[index].query_id for index in task.items)
+            return ids, ids
+        products = [self._set.gallery[index].product for index in task.items]
+        return tuple(p.product_id for p in products), tuple(p.group_id for p in products)
 
 
-def _task_infos(eval_set: EvalSet) -> dict[str, TaskInfo]:
-    hidden = tuple(sorted(eval_set.retrieval_hide))
-    infos = {
-        task.name: TaskInfo(len(task.queries), len(eval_set.gallery), task.needs, hidden, task.query_source, task.note)
-        for task in eval_set.retrieval
-    }
-    for task in eval_set.labels:
-        infos[task.name] = TaskInfo(len(task.items), len(task.labels), NEEDS_TEXT, tuple(sorted(task.hide)))
+def task_infos(eval_set: EvalSet) -> dict[str, TaskInfo]:
+    """What each task asks, the same for every encoder."""
+    infos = {}
+    for task in eval_set.retrieval:
+        pool, hidden = len(eval_set.pool_of(task)), tuple(sorted(task.hide))
+        infos[task.name] = TaskInfo(len(task.queries), pool, task.needs, hidden, task.query_source, task.note)
+    for label_task in eval_set.labels:
+        needs = ("image", *NEEDS_TEXT) if label_task.family == PHOTO_LABEL else NEEDS_TEXT
+        hidden = tuple(sorted(label_task.hide))
+        infos[label_task.name] = TaskInfo(len(label_task.items), len(label_task.labels), needs, hidden)
     return infos

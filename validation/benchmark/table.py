@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from validation.benchmark.evalset import TITLE_HIDDEN, EvalSet
+from validation.benchmark.metrics import lower_is_better
 from validation.benchmark.record import BenchmarkRecord
 
 MAIN_METRICS = (
@@ -22,10 +24,14 @@ MAIN_METRICS = (
 
 SHOWN_METRICS = (
     *("image_to_product/recall@1", "image_to_product/recall@10", "image_to_product/recall_group@1"),
-    *("text_to_product/recall@1", "text_to_product/recall@10"),
+    *("text_to_product/recall@1", "text_to_product/recall@10", "text_to_product_title_hidden/recall@10"),
     *("both_to_product/recall@1", "both_to_product/recall@10"),
+    *("text_to_image/recall@10", "image_to_text/recall@10", "product_to_product/recall@10", "product_to_product/map"),
     *("category_level_1_title_hidden/accuracy", "category_leaf/accuracy", "category_leaf_title_hidden/accuracy"),
+    *("category_leaf_title_hidden/hierarchical", "category_leaf_title_hidden/f1_macro"),
+    *("category_leaf_unseen/accuracy", "category_leaf_unseen_title_hidden/accuracy"),
     *("attributes/accuracy_macro", "attributes_title_hidden/accuracy_macro"),
+    *("photo_label/accuracy", "photo_label/f1_macro"),
 )
 
 _ANY_WIDTH = 10_000
@@ -52,6 +58,18 @@ def main_score(record: BenchmarkRecord) -> float:
     if not metrics or any(metric not in record.scores for metric in metrics):
         return math.nan
     return sum(record.scores[metric].value for metric in metrics) / len(metrics)
+
+
+def main_part(eval_set: EvalSet) -> EvalSet:
+    """The tasks that the main score is made of, where nothing else is wanted."""
+    tasks = {_task_of(metric) for metric in MAIN_METRICS}
+    attributes = {task.name for task in eval_set.labels if task.family == "attributes"}
+    return eval_set.only(tasks | {name for name in attributes if name.endswith(TITLE_HIDDEN)})
+
+
+def shown(metric: str, value: float, digits: int = 1) -> str:
+    """A score as people read it: shares in percent, ranks as they are."""
+    return f"{value if lower_is_better(metric) else 100 * value:.{digits}f}"
 
 
 def score_table(records: Iterable[BenchmarkRecord], metrics: Sequence[str] = SHOWN_METRICS, *, width: int = 160) -> str:
@@ -113,7 +131,7 @@ def _cell(record: BenchmarkRecord, metric: str) -> str:
     score = record.scores.get(metric)
     if score is None:
         return "n/a"
-    return f"{100 * score.value:.1f} [{100 * score.low:.0f}-{100 * score.high:.0f}]"
+    return f"{shown(metric, score.value)} [{shown(metric, score.low, 0)}-{shown(metric, score.high, 0)}]"
 
 
 def _percent(value: float) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-import numpy as np
-
 from validation.benchmark.evalset import EvalSet
+from validation.benchmark.label_answers import majority_answer
 from validation.benchmark.record import BenchmarkRecord
 from validation.benchmark.scoring import Scoring
 from validation.config import BenchmarkConfig
@@ -26,8 +25,6 @@ def judge_majority(
     """Score the majority class, with every item's result. It has no vectors: no retrieval task is applicable."""
     scoring = Scoring(cfg, eval_set)
     scoring.not_applicable |= {task.name: "majority predicts labels, it has no vectors" for task in eval_set.retrieval}
-    scoring.label_scores(
-        [(task, np.array([task.majority in answers for answers in task.answers])) for task in eval_set.labels]
-    )
+    scoring.label_scores([(task, majority_answer(task)) for task in eval_set.labels])
     digest = hashlib.sha256(f"{MAJORITY}:{eval_set.digest}".encode()).hexdigest()
     return scoring.record(MAJORITY, digest, 0), scoring.outcomes

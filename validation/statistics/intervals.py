@@ -8,6 +8,7 @@ from statistics import NormalDist
 import numpy as np
 
 _DRAWS_A_BLOCK = 200
+_WEIGHTS_A_BLOCK = 1 << 22
 
 
 def cluster_interval(
@@ -34,7 +35,7 @@ def difference_interval(
 ) -> tuple[float, float]:
     """As `macro_interval`, for differences in [-1, 1]; no difference anywhere gives the Wilson width to either side."""
     if all(not np.any(values) for values, _ in parts):
-        edge = _wilson(0.0, len({group for _, groups in parts for group in groups}), confidence)[1]
+        edge = wilson(0.0, len({group for _, groups in parts for group in groups}), confidence)[1]
         return -edge, edge
     return _macro_bootstrap(parts, num_bootstrap, confidence, seed)[1:]
 
@@ -48,7 +49,7 @@ def macro_interval(
     """
     total, low, high = _macro_bootstrap(parts, num_bootstrap, confidence, seed)
     if total in (0.0, 1.0):
-        return _wilson(total, len({group for _, groups in parts for group in groups}), confidence)
+        return wilson(total, len({group for _, groups in parts for group in groups}), confidence)
     return low, high
 
 
@@ -64,16 +65,18 @@ def _macro_bootstrap(
         np.add.at(sums[:, column], rows, np.asarray(values, dtype=np.float64))
         np.add.at(counts[:, column], rows, 1.0)
     total = float(np.mean(sums.sum(axis=0) / counts.sum(axis=0)))
-    draws = np.concatenate([_means(weights, sums, counts) for weights in _resamples(len(names), num_bootstrap, seed)])
+    draws = np.concatenate([_means(weights, sums, counts) for weights in resamples(len(names), num_bootstrap, seed)])
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(draws, [tail, 1.0 - tail])
     return total, float(low), float(high)
 
 
-def _resamples(num_groups: int, num_bootstrap: int, seed: int) -> Iterator[np.ndarray]:
+def resamples(num_groups: int, num_bootstrap: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each group is drawn: (draws, num_groups) float64, block by block; the same for every block size."""
     generator = np.random.default_rng(seed)
-    for start in range(0, num_bootstrap, _DRAWS_A_BLOCK):
-        size = min(_DRAWS_A_BLOCK, num_bootstrap - start)
+    draws_a_block = max(1, min(_DRAWS_A_BLOCK, _WEIGHTS_A_BLOCK // max(1, num_groups)))
+    for start in range(0, num_bootstrap, draws_a_block):
+        size = min(draws_a_block, num_bootstrap - start)
         yield generator.multinomial(num_groups, np.full(num_groups, 1.0 / num_groups), size=size).astype(np.float64)
 
 
@@ -84,7 +87,8 @@ def _means(weights: np.ndarray, sums: np.ndarray, counts: np.ndarray) -> np.ndar
         return np.asarray(np.nanmean(np.where(bottoms > 0, tops / bottoms, np.nan), axis=1))
 
 
-def _wilson(share: float, n: int, confidence: float) -> tuple[float, float]:
+def wilson(share: float, n: int, confidence: float) -> tuple[float, float]:
+    """Wilson's interval of a share that is 0 or 1 over n groups."""
     z2 = NormalDist().inv_cdf(0.5 + confidence / 2.0) ** 2
     edge = z2 / (n + z2)
     return (0.0, edge) if share == 0.0 else (1.0 - edge, 1.0)

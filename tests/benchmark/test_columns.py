@@ -1,0 +1,81 @@
+"""Intervals of many means at once are those of each alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, precision_score, recall_score
+
+from validation.benchmark.columns import Columns
+from validation.config import BenchmarkConfig
+from validation.statistics import cluster_interval
+from validation.statistics.intervals import resamples
+
+CFG = BenchmarkConfig(num_bootstrap=300, seed=3)
+HOW = {"num_bootstrap": 300, "confidence": 0.95, "seed": 3}
+
+
+def _items(seed: int = 0) -> tuple[np.ndarray, list[str]]:
+    generator = np.random.default_rng(seed)
+    return generator.random((60, 3)), [f"g{number}" for number in generator.integers(0, 17, 60)]
+
+
+def test_a_whole_task_gets_the_cluster_interval_of_each_metric() -> None:
+    table, groups = _items()
+    values = {"recall@1": (table[:, 0] > 0.4).astype(float), "mrr": table[:, 1]}
+    for metric, score in Columns(groups, CFG).scores(values, 9).items():
+        assert (score.low, score.high) == pytest.approx(cluster_interval(values[metric], groups, **HOW))
+        assert (score.n, score.pool, score.num_groups) == (60, 9, len(set(groups)))
+        assert score.value == pytest.approx(values[metric].mean())
+
+
+def test_a_slice_is_resampled_with_the_groups_of_the_whole() -> None:
+    table, groups = _items(1)
+    values, mask = table[:, 0], table[:, 2] > 0.7
+    score = Columns(groups, CFG).scores({"mrr": values}, 9, mask)["mrr"]
+    names = sorted(set(groups))
+    drawn = []
+    for block in resamples(len(names), CFG.num_bootstrap, CFG.seed):
+        for weights in block:
+            times = np.array([weights[names.index(group)] for group in groups]) * mask
+            if times.sum():
+                drawn.append(np.average(values, weights=times))
+    assert (score.low, score.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+    assert score.n == mask.sum()
+
+
+def test_resamples_do_not_depend_on_how_many_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = np.concatenate(list(resamples(13, 50, 5)))
+    monkeypatch.setattr("validation.statistics.intervals._WEIGHTS_A_BLOCK", 13 * 7)
+    assert np.array_equal(np.concatenate(list(resamples(13, 50, 5))), whole)
+
+
+def test_macro_scores_are_counted_anew_in_each_resample() -> None:
+    generator = np.random.default_rng(2)
+    truth, guess = generator.integers(0, 4, (2, 60))
+    groups = [f"g{number}" for number in generator.integers(0, 15, 60)]
+    true, given = np.eye(4, dtype=bool)[truth], np.eye(4, dtype=bool)[guess]
+    found = Columns(groups, CFG).macro_scores(true, given)
+    names = sorted(set(groups))
+    for name, score in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
+        drawn = []
+        for block in resamples(len(names), CFG.num_bootstrap, CFG.seed):
+            for weights in block:
+                times = np.array([weights[names.index(group)] for group in groups])
+                there = sorted({int(label) for label, count in zip(truth, times, strict=True) if count})
+                how = {"labels": there, "average": None, "zero_division": 0.0, "sample_weight": times}
+                drawn.append(np.mean(score(truth, guess, **how)))
+        value, ends = found[f"{name}_macro"]
+        assert ends == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+        assert value == pytest.approx(score(truth, guess, average="macro", zero_division=0.0))
+
+
+def test_what_is_the_same_for_every_item_gets_an_interval_that_knows_how_few_groups_there_are() -> None:
+    ones = np.ones(20)
+    found = Columns([f"g{number % 5}" for number in range(20)], CFG).scores(
+        {"recall@1": ones, "ndcg@3": 0 * ones, "mean_rank": ones}, 9
+    )
+    assert (found["recall@1"].high, found["ndcg@3"].low, found["mean_rank"].low) == (1.0, 0.0, 1.0)
+    assert found["recall@1"].low < 0.6
+    assert found["ndcg@3"].high > 0.4
+    assert found["mean_rank"].high > 1.4

@@ -1,0 +1,211 @@
+"""The tasks beyond a shopper's query: across modalities, product to product, labelled photographs, unseen leaves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from catalog import ProductItem, QueryKind, Side
+from tests.benchmark.encoders import Oracle, Spy
+from tests.benchmark.eval_sets import build, ids, question, task
+from tests.benchmark.shop import Shop, stocked
+from validation.benchmark import EvalSet, main_metrics, main_part, main_score, run_benchmark
+from validation.config import BenchmarkConfig
+from validation.errors import BenchmarkError
+from validation.rivals import Constant, RandomVectors
+
+
+def traits(eval_set: EvalSet, product_id: str) -> dict[str, str]:
+    place = [item.product.product_id for item in eval_set.gallery].index(product_id)
+    return dict(eval_set.traits[place])
+
+
+# --- across modalities ---------------------------------------------------------------------------------------------
+
+
+def test_products_without_a_photo_are_no_candidates_for_words_that_look_for_pictures(tmp_path: Path) -> None:
+    def change(shop: Shop) -> None:
+        shop.product("bare", title="Hat of straw")
+        shop.query("q-bare", QueryKind.TEXT, ("bare",), text="straw")
+
+    eval_set = build(stocked(tmp_path, num_test=12, change=change))
+    pictures, words = task(eval_set, "text_to_image"), task(eval_set, "image_to_text")
+    assert "bare" not in ids(eval_set, pictures.pool)
+    assert "bare" in ids(eval_set, words.pool)
+    assert "q-bare" in {query.query_id for query in task(eval_set, "text_to_product").queries}
+    assert "q-bare" not in {query.query_id for query in pictures.queries}
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("text_to_image", lambda item: "".join([item.product.title or "", *item.product.category])),
+        ("text_to_image", lambda item: " ".join(map(str, item.product.attributes.values()))),
+        ("text_to_image", lambda item: item.product.description or ""),
+        ("image_to_text", lambda item: "".join(photo.digest for photo in item.photos)),
+        ("image_to_text", lambda item: "".join(item.product.images)),
+        ("image_to_text_title_hidden", lambda item: item.product.title or ""),
+        ("text_to_product_title_hidden", lambda item: (item.product.title or "") + (item.product.description or "")),
+        ("product_to_product_title_hidden", lambda item: item.product.title or ""),
+    ],
+)
+def test_what_is_not_shown_is_never_given(name: str, read, tmp_path: Path) -> None:
+    eval_set = build(stocked(tmp_path, num_test=12, change=_with_links)).only([name])
+    spy = Spy()
+    run_benchmark(spy, eval_set, BenchmarkConfig())
+    assert spy.products
+    assert {read(item) for _, item in spy.products} == {""}
+
+
+# --- product to product --------------------------------------------------------------------------------------------
+
+
+def _with_links(shop: Shop) -> None:
+    for number, (anchor, answers) in enumerate([("p000", ("p004", "p030")), ("p000", ("p006",)), ("p002", ("p003",))]):
+        shop.link(f"l{number}", (anchor,), answers)
+
+
+def test_links_of_a_product_are_one_query_and_neither_it_nor_its_variants_are_candidates(tmp_path: Path) -> None:
+    eval_set = build(stocked(tmp_path, num_test=12, change=_with_links))
+    first, second = task(eval_set, "product_to_product").queries
+    assert (first.query_id, ids(eval_set, first.relevant)) == ("p000", {"p004", "p006"}), "p030 is on the train side"
+    assert ids(eval_set, first.excluded) == {"p000", "p001"}
+    assert (second.query_id, ids(eval_set, second.relevant)) == ("p002", {"p003"}), "a variant that is linked counts"
+    assert ids(eval_set, second.excluded) == {"p002"}
+
+
+def test_the_asking_product_is_not_found_first(tmp_path: Path) -> None:
+    """Anchor and answer on one axis: only an anchor that stays out of its own pool lets the answer come first."""
+    eval_set = build(stocked(tmp_path, num_test=12, change=_with_links)).only(["product_to_product"])
+    pairs = {"p004": "p000", "p006": "p000", "p003": "p002"}
+
+    def own(item: ProductItem, hide: frozenset[str]) -> str:
+        return pairs.get(item.product.product_id, item.product.product_id)
+
+    scores = run_benchmark(Oracle(own), eval_set, BenchmarkConfig(num_bootstrap=100)).scores
+    assert scores["product_to_product/map"].value == 1.0
+    open_pool = tuple(
+        replace(own, queries=tuple(replace(query, excluded=()) for query in own.queries)) for own in eval_set.retrieval
+    )
+    leaking = replace(eval_set, retrieval=open_pool)
+    assert (
+        run_benchmark(Oracle(own), leaking, BenchmarkConfig(num_bootstrap=100))
+        .scores["product_to_product/recall@1"]
+        .value
+        == 0.0
+    )
+
+
+def test_a_catalogue_without_links_says_so(eval_set: EvalSet) -> None:
+    assert dict(eval_set.absent)["product_to_product"] == "no product on this side is linked to another of its side"
+
+
+# --- labels --------------------------------------------------------------------------------------------------------
+
+
+def test_leaves_that_no_train_product_has_are_asked_by_themselves(tmp_path: Path, config: BenchmarkConfig) -> None:
+    def change(shop: Shop) -> None:
+        for number in range(3):
+            shop.product(f"new{number}", category=("Garden", "Gnomes"), title="A small gnome")
+
+    eval_set = build(stocked(tmp_path, change=change), config)
+    unseen = question(eval_set, "category_leaf_unseen")
+    assert ids(eval_set, unseen.items) == {"new0", "new1", "new2"}
+    assert unseen.labels == question(eval_set, "category_leaf").labels, "all labels stand beside the unseen one"
+    assert question(eval_set, "category_leaf_unseen_title_hidden").hide == {"category", "title", "description"}
+    assert traits(eval_set, "new0")["leaf"] == "unseen"
+    assert traits(eval_set, "p000")["leaf"] == "seen"
+
+
+def test_a_catalogue_whose_leaves_are_all_trained_on_has_no_strict_question(eval_set: EvalSet) -> None:
+    assert "category_leaf_unseen" in dict(eval_set.absent)
+
+
+def test_labelled_photographs_alone_are_an_evaluation_set(tmp_path: Path, config: BenchmarkConfig) -> None:
+    shop = Shop(tmp_path)
+    for number, label in enumerate(["dress", "hat", "dress", "shoes"]):
+        shop.labelled(f"c{number}", shop.photo(f"{number}.png", number), label)
+    eval_set = build(shop)
+    (asked,) = eval_set.labels
+    assert (asked.name, asked.labels) == ("photo_label", ("dress", "hat", "shoes"))
+    right = {f"c{number}": label for number, label in enumerate(["dress", "hat", "dress", "shoes"])}
+    knows = Oracle(lambda item, hide: "", lambda item: right[item.query_id])
+    record = run_benchmark(knows, eval_set, config)
+    assert record.scores["photo_label/accuracy"].value == 1.0
+    assert record.scores["photo_label/f1_macro"].value == 1.0
+    assert run_benchmark(Constant(), eval_set, config).scores["photo_label/accuracy"].value == 0.0
+    blind = RandomVectors()
+    blind.modalities = frozenset({"text"})
+    assert "photo_label" in run_benchmark(blind, eval_set, config).not_applicable
+
+
+def test_one_label_for_all_photographs_asks_nothing(tmp_path: Path) -> None:
+    shop = stocked(tmp_path, num_test=6)
+    shop.labelled("c0", shop.photo("c0.png", 77), "dress")
+    assert dict(build(shop).absent)["photo_label"] == "fewer than two labels to choose from"
+
+
+@pytest.mark.parametrize("labels", [("red", 3), ("red", None), ("red", ""), ("red", "red")])
+def test_labels_that_are_no_distinct_texts_never_score_silently(labels, eval_set: EvalSet) -> None:
+    colour = question(eval_set, "attribute.color")
+    odd = replace(colour, labels=labels, answers=((0,),) * len(colour.items))
+    with pytest.raises(BenchmarkError, match=r"attribute\.color"):
+        replace(eval_set, labels=(odd,))
+
+
+@pytest.mark.parametrize("answers", [("red",), (None,), (True,), (7,), (-1,)])
+def test_answers_that_are_no_positions_never_score_silently(answers, eval_set: EvalSet) -> None:
+    colour = question(eval_set, "attribute.color")
+    with pytest.raises(BenchmarkError, match="points nowhere"):
+        replace(eval_set, labels=(replace(colour, answers=(answers, *colour.answers[1:])),))
+
+
+@pytest.mark.parametrize("change", [{"relevant": (99,)}, {"relevant": ()}, {"same_group": (-1,)}, {"excluded": (0,)}])
+def test_queries_that_point_nowhere_are_refused_by_name(change: dict, eval_set: EvalSet) -> None:
+    first = task(eval_set, "image_to_product")
+    broken = replace(first, queries=(replace(first.queries[0], **change), *first.queries[1:]))
+    with pytest.raises(BenchmarkError, match=f"query {first.queries[0].query_id}"):
+        replace(eval_set, retrieval=(broken,))
+
+
+# --- what slices are made of ---------------------------------------------------------------------------------------
+
+
+def test_traits_say_what_a_product_has(tmp_path: Path) -> None:
+    def change(shop: Shop) -> None:
+        shop.product("bare", title="Hat of straw")
+        shop.product("silent", title=None, images=[shop.photo("silent.png", 5)])
+        for number in range(4):
+            shop.product(f"rare{number}", Side.TRAIN if number else Side.TEST, category=("Home", "Lamps"))
+
+    eval_set = build(stocked(tmp_path, num_test=12, change=change))
+    assert traits(eval_set, "bare") == {"modality": "title", "photos": "none"}
+    assert traits(eval_set, "silent") | {"background": ""} == {"modality": "photo", "photos": "one", "background": ""}
+    assert traits(eval_set, "rare0")["frequency"] == "tail"
+    assert traits(eval_set, "p004")["frequency"] == "head", "half of train is in the first two leaves"
+    assert traits(eval_set, "p000")["photos"] == "several"
+    assert traits(eval_set, "p000")["category"] == "Wear"
+
+
+def test_slices_partition_every_score_they_cut(eval_set: EvalSet, config: BenchmarkConfig) -> None:
+    record = run_benchmark(RandomVectors(), eval_set, config)
+    parts: dict[tuple[str, str], list] = {}
+    for key, score in record.slices.items():
+        whole, _, kind = key.removesuffix("]").partition("[")
+        parts.setdefault((whole, kind.partition("=")[0]), []).append(score)
+    assert parts
+    for (whole, _), scores in parts.items():
+        total = record.scores[whole]
+        assert sum(score.n for score in scores) == total.n
+        assert sum(score.n * score.value for score in scores) == pytest.approx(total.n * total.value)
+
+
+def test_the_main_score_needs_only_its_own_part_of_the_set(eval_set: EvalSet, config: BenchmarkConfig) -> None:
+    part = main_part(eval_set)
+    assert len(part.retrieval) == 3
+    assert len(part.labels) < len(eval_set.labels) / 2
+    whole, alone = (run_benchmark(RandomVectors(), own, config) for own in (eval_set, part))
+    assert main_metrics(whole) == main_metrics(alone)
+    assert main_score(whole) == main_score(alone)
