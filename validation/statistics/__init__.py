@@ -2,13 +2,21 @@
 
 from validation.statistics.intervals import cluster_interval, difference_interval, macro_interval
 from validation.statistics.outcomes import Difference, Outcome, paired_difference, pooled
+from validation.statistics.paired import PairedTest, holm, paired_test
+from validation.statistics.power import power_of, smallest_difference, smallest_drop
 
 __all__ = [
     "Difference",
     "Outcome",
+    "PairedTest",
     "cluster_interval",
     "difference_interval",
+    "holm",
     "macro_interval",
     "paired_difference",
+    "paired_test",
     "pooled",
+    "power_of",
+    "smallest_difference",
+    "smallest_drop",
 ]

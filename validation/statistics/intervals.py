@@ -35,7 +35,7 @@ def difference_interval(
 ) -> tuple[float, float]:
     """As `macro_interval`, for differences in [-1, 1]; no difference anywhere gives the Wilson width to either side."""
     if all(not np.any(values) for values, _ in parts):
-        edge = wilson(0.0, len({group for _, groups in parts for group in groups}), confidence)[1]
+        edge = wilson_edge(len({group for _, groups in parts for group in groups}), confidence)
         return -edge, edge
     return _macro_bootstrap(parts, num_bootstrap, confidence, seed)[1:]
 
@@ -51,6 +51,15 @@ def macro_interval(
     if total in (0.0, 1.0):
         return wilson(total, len({group for _, groups in parts for group in groups}), confidence)
     return low, high
+
+
+def wilson_edge(n: int, confidence: float) -> float:
+    """Largest share, 0 to 1, that goes with having seen none among `n`.
+
+    Source: E. B. Wilson, Probable Inference, 1927, for a share of 0: z^2 / (n + z^2).
+    """
+    z2 = NormalDist().inv_cdf(0.5 + confidence / 2.0) ** 2
+    return z2 / (n + z2)
 
 
 def _macro_bootstrap(
@@ -89,6 +98,5 @@ def _means(weights: np.ndarray, sums: np.ndarray, counts: np.ndarray) -> np.ndar
 
 def wilson(share: float, n: int, confidence: float) -> tuple[float, float]:
     """Wilson's interval of a share that is 0 or 1 over n groups."""
-    z2 = NormalDist().inv_cdf(0.5 + confidence / 2.0) ** 2
-    edge = z2 / (n + z2)
+    edge = wilson_edge(n, confidence)
     return (0.0, edge) if share == 0.0 else (1.0 - edge, 1.0)

@@ -57,6 +57,58 @@ def pooled(outcomes: Sequence[Outcome]) -> Outcome:
     )
 
 
+def paired_parts(ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> list[tuple[np.ndarray, tuple[str, ...]]]:
+    """Differences item by item, ours less theirs, with the items' groups; a part a metric.
+
+    Args:
+        ours: One outcome a metric.
+        theirs: The other encoder's, on the very same items in any order.
+
+    Returns:
+        A part a metric: (n,) differences and n groups.
+
+    Raises:
+        BenchmarkError: The two were not asked the same items, or group them differently, or have no item at all, or a
+            value is not finite.
+    """
+    parts = []
+    if len(ours) != len(theirs) or not ours:
+        raise BenchmarkError(
+            "two encoders cannot be compared in pairs: they were not scored by the same metrics",
+            got=f"{len(ours)} and {len(theirs)} metrics",
+            fix="score both on the same evaluation set",
+        )
+    for own, other in zip(ours, theirs, strict=True):
+        place = {key: row for row, key in enumerate(other.ids)}
+        if place.keys() != set(own.ids) or not len(place) == len(own.ids) == len(other.ids):
+            odd = sorted(place.keys() ^ set(own.ids))
+            raise BenchmarkError(
+                "two encoders cannot be compared in pairs: they were asked different items",
+                got=", ".join(odd[:3]) or "an item twice",
+                fix="score both on the same evaluation set",
+            )
+        if not own.ids:
+            raise BenchmarkError("two encoders cannot be compared in pairs: no item was asked", fix="ask at least one")
+        rows = [place[key] for key in own.ids]
+        values = np.asarray(own.values, dtype=np.float64) - np.asarray(other.values, dtype=np.float64)[rows]
+        moved = [key for key, group, row in zip(own.ids, own.groups, rows, strict=True) if group != other.groups[row]]
+        if moved:
+            raise BenchmarkError(
+                "two encoders cannot be compared in pairs: their items are grouped differently",
+                got=", ".join(moved[:3]),
+                fix="score both on the same evaluation set",
+            )
+        if not np.isfinite(values).all():
+            odd = [key for key, value in zip(own.ids, values, strict=True) if not np.isfinite(value)]
+            raise BenchmarkError(
+                "two encoders cannot be compared in pairs: a value is not a finite number",
+                got=", ".join(odd[:3]),
+                fix="score the encoders again",
+            )
+        parts.append((values, own.groups))
+    return parts
+
+
 def paired_difference(
     ours: Sequence[Outcome], theirs: Sequence[Outcome], *, num_bootstrap: int, confidence: float, seed: int
 ) -> Difference:
@@ -70,20 +122,9 @@ def paired_difference(
         seed: Of the resampling.
 
     Raises:
-        BenchmarkError: The two were not asked the same items.
+        BenchmarkError: As `paired_parts`.
     """
-    parts = []
-    for own, other in zip(ours, theirs, strict=True):
-        place = {key: row for row, key in enumerate(other.ids)}
-        if place.keys() != set(own.ids) or len(own.ids) != len(other.ids):
-            odd = sorted(place.keys() ^ set(own.ids))
-            raise BenchmarkError(
-                "two encoders cannot be compared in pairs: they were asked different items",
-                got=", ".join(odd[:3]) or "an item twice",
-                fix="score both on the same evaluation set",
-            )
-        values = own.values - other.values[[place[key] for key in own.ids]]
-        parts.append((values, own.groups))
+    parts = paired_parts(ours, theirs)
     low, high = difference_interval(parts, num_bootstrap=num_bootstrap, confidence=confidence, seed=seed)
     value = float(np.mean([values.mean() for values, _ in parts]))
     return Difference(value, low, high, sum(len(values) for values, _ in parts))
