@@ -28,9 +28,10 @@ def answer_of(shop: Shop):
 
 def test_an_encoder_that_knows_scores_one_everywhere(shop: Shop, eval_set: EvalSet, config: BenchmarkConfig) -> None:
     record = run_benchmark(Oracle(product_key, answer_of(shop)), eval_set, config)
-    for task in ("image_to_product", "text_to_product", "both_to_product"):
-        for metric in ("recall@1", "recall@5", "recall@10", "recall_group@1", "mrr"):
-            assert record.scores[f"{task}/{metric}"].value == 1.0
+    assert len(eval_set.retrieval) == 9
+    for task in eval_set.retrieval:
+        for metric in ("recall@1", "recall@10", "recall_all@5", "recall_group@1", "mrr", "map", "ndcg@5", "mean_rank"):
+            assert record.scores[f"{task.name}/{metric}"].value == 1.0
     leaf = {product.product_id: category_label(product.category) for product in shop.products}
     labels = Oracle(lambda item, hide: leaf[item.product.product_id])
     assert run_benchmark(labels, eval_set, config).scores["category_leaf/accuracy"].value == 1.0
@@ -50,6 +51,11 @@ def test_random_vectors_score_chance_within_their_interval(eval_set: EvalSet, co
         "image_to_product/recall@1": 1 / 36,
         "image_to_product/recall@10": 10 / 36,
         "text_to_product/recall@5": 5 / 36,
+        "text_to_image/recall_all@10": 10 / 36,
+        "image_to_text_title_hidden/mean_rank": 37 / 2,
+        "text_to_product_title_hidden/mrr": np.mean(1 / np.arange(1, 37)),
+        "image_to_text/map": np.mean(1 / np.arange(1, 37)),
+        "text_to_image/ndcg@5": np.sum(1 / np.log2(np.arange(2, 7))) / 36,
         "category_leaf/accuracy": 1 / 3,
         "attribute.color/accuracy": 1 / 3,
     }
