@@ -11,7 +11,8 @@ from rich.table import Table
 
 from validation.benchmark.evalset import TITLE_HIDDEN, EvalSet
 from validation.benchmark.metrics import lower_is_better
-from validation.benchmark.record import BenchmarkRecord
+from validation.benchmark.record import BenchmarkRecord, Score
+from validation.statistics.power import smallest_difference
 
 MAIN_METRICS = (
     "image_to_product/recall@1",
@@ -33,6 +34,9 @@ SHOWN_METRICS = (
     *("attributes/accuracy_macro", "attributes_title_hidden/accuracy_macro"),
     *("photo_label/accuracy", "photo_label/f1_macro"),
 )
+
+LEVEL = 0.05
+"""Share of false alarms at which a difference counts as shown."""
 
 _ANY_WIDTH = 10_000
 
@@ -75,8 +79,9 @@ def shown(metric: str, value: float, digits: int = 1) -> str:
 def score_table(records: Iterable[BenchmarkRecord], metrics: Sequence[str] = SHOWN_METRICS, *, width: int = 160) -> str:
     """Encoders side by side, the candidate first, as text for a terminal.
 
-    Each cell is the score in percent with its interval; n/a where the encoder cannot be asked. No number is ever cut
-    short: encoders that do not fit into `width` characters follow in a further table, beside the candidate again.
+    Each cell is the score in percent (ranks as they are) with its interval; n/a where the encoder cannot be asked.
+    `shows` is a forecast of the smallest loss that a comparison on this set would catch, in points. No number is ever
+    cut short: encoders that do not fit into `width` characters follow in a further table, beside the candidate again.
 
     Raises:
         ValueError: Records of different evaluation sets; such numbers do not belong in one table.
@@ -113,6 +118,7 @@ def _table(
     table.add_column("task / metric", no_wrap=True)
     table.add_column("n", justify="right")
     table.add_column("pool", justify="right")
+    table.add_column("shows", justify="right")
     for record in columns:
         table.add_column(record.encoder, justify="right", no_wrap=True)
     for metric in metrics:
@@ -121,10 +127,16 @@ def _table(
             continue
         source = first.tasks[_task_of(metric)].query_source if _task_of(metric) in first.tasks else ""
         label = metric if source in ("", "purchases") else f"{metric} ({source})"
-        table.add_row(label, str(known.n), str(known.pool), *(_cell(record, metric) for record in columns))
+        shows = _shows(metric, known, first.confidence)
+        table.add_row(label, str(known.n), str(known.pool), shows, *(_cell(record, metric) for record in columns))
     table.add_section()
-    table.add_row("main score", "", "", *(_percent(main_score(record)) for record in columns), style="bold")
+    table.add_row("main score", "", "", "", *(_percent(main_score(record)) for record in columns), style="bold")
     return table
+
+
+def _shows(metric: str, score: Score, confidence: float) -> str:
+    least = smallest_difference(score.low, score.high, score.num_groups, confidence=confidence, level=LEVEL)
+    return shown(metric, least, 0) if math.isfinite(least) else "nothing"
 
 
 def _cell(record: BenchmarkRecord, metric: str) -> str:
