@@ -120,7 +120,7 @@ def paired_test(
         value=value,
         low=low,
         high=high,
-        p_worse=float(_mid_p(halves, np.array([-tolerance]))[0]),
+        p_worse=float(_mid_p(halves, np.round([-tolerance], 10))[0]),
         power=power_of(drop, spread, level=level, tolerance=tolerance),
         smallest_drop=smallest_drop(spread, level=level, tolerance=tolerance),
         n=sum(len(values) for values, _ in parts),
@@ -159,12 +159,13 @@ def _shares(parts: Sequence[tuple[np.ndarray, Sequence[str]]]) -> tuple[np.ndarr
 
 def _means_of_halves(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Sorted means of random halves of the groups, each in or out by a coin; halves without a group are left out."""
-    means = []
+    columns, found = np.stack([sums, weights], axis=1), []
     for inside in _halves(len(sums)):
-        kept = inside[inside.any(axis=1)].astype(np.float64)
-        # Where gains and losses cancel, rounding must not decide between a tie and a loss.
-        means.append(np.round((kept @ sums) / (kept @ weights), 10))
-    return np.sort(np.concatenate(means))
+        totals = inside.astype(np.float64) @ columns
+        found.append(totals[totals[:, 1] > 0])
+    totals = np.concatenate(found)
+    # Where gains and losses cancel, rounding must not decide between a tie and a loss.
+    return np.sort(np.round(totals[:, 0] / totals[:, 1], 10))
 
 
 def _halves(num_groups: int) -> Iterator[np.ndarray]:
@@ -187,7 +188,7 @@ def _upper_end(halves: np.ndarray, value: float, level: float, tolerance: float,
 
     That -tolerance is asked about too makes the interval and p agree to the last half.
     """
-    asked = np.append(halves, -tolerance)
+    asked = np.append(halves, np.round(-tolerance, 10))
     p = _mid_p(halves, asked)
     end = float(asked[p > level].max())
     return end if p[-1] <= level else max(end, value + reach)
