@@ -10,7 +10,7 @@ import numpy as np
 from catalog.embedder import Embedder, check_vectors
 from catalog.images import Photo
 from validation.benchmark.evalset import EvalSet
-from validation.search.ranks import ranks_of_best, top_hits
+from validation.search import ranks_of_best, top_k
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def retrieval_gallery(
         num_right = min(len(right), max(queries_per_task - failures, queries_per_task - len(wrong)))
         chosen = wrong[: queries_per_task - num_right] + right[:num_right]
         chosen.sort(key=lambda index: (-ranks[index], items[index].query_id))
-        best = top_hits(vectors[chosen], products, k)
+        best = top_k(vectors[chosen], products, min(k, len(products))).indices
         for index, hits in zip(chosen, best, strict=True):
             query = task.queries[index]
             found = tuple(

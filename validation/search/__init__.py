@@ -1,5 +1,6 @@
 """Exact search: which candidates score best, and where the right ones stand."""
 
-from validation.search.ranks import ranks_of_best, top_hits
+from validation.search.ranks import ranks_of_best, ranks_of_relevant
+from validation.search.topk import TopK, top_k
 
-__all__ = ["ranks_of_best", "top_hits"]
+__all__ = ["TopK", "ranks_of_best", "ranks_of_relevant", "top_k"]
