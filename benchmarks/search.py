@@ -120,7 +120,11 @@ def prepared(arm: str, queries: np.ndarray, candidates: np.ndarray, k: int) -> C
         return ours
     if arm == RANKS:
         relevant = [[int(one)] for one in np.random.default_rng(1).integers(0, len(candidates), len(queries))]
-        return lambda: ranks_of_relevant(queries, candidates, relevant, device="cpu") and None
+
+        def ranks() -> None:
+            ranks_of_relevant(queries, candidates, relevant, device="cpu")
+
+        return ranks
     return lambda: matmul(queries, candidates)
 
 
@@ -273,21 +277,18 @@ def table(size: dict[str, Any], given: argparse.Namespace) -> str:
         text = agrees and f"{agrees['other_candidate_frac']:.1e}, {agrees['largest_score_difference']:.1e}"
         lines.append(f"  {arm:8}{wall:9.2f}{cpu:9.2f}{speed:9.0f}{memory:11.2f}   {text or ''}")
     for bar in bars(size):
-        wall, cpu = bar["wall"], bar["cpu"]
-        lines.append(
-            f"  bar: {bar['what']:13} <= {bar['target']:g}  wall {wall['median']:.2f} [{wall['low']:.2f}, "
-            f"{wall['high']:.2f}], CPU {cpu['median']:.2f} [{cpu['low']:.2f}, {cpu['high']:.2f}]: "
-            f"{'met' if bar['met'] else 'MISSED'}"
-        )
-    memory = max(run["above_inputs_gib"] for run in runs["ours"])
-    verdict = "met" if memory < MEMORY_TARGET_GIB else "MISSED"
-    lines.append(f"  bar: memory above the inputs < {MEMORY_TARGET_GIB:g} GiB, got {memory:.2f}: {verdict}")
-    wall, cpu = (ratio(runs, RANKS, MATMUL, what) for what in ("wall_s", "cpu_s"))
-    lines.append(
-        f"  ranks / matmul, {given.rank_queries:,} queries: wall {wall['median']:.2f} [{wall['low']:.2f}, "
-        f"{wall['high']:.2f}], CPU {cpu['median']:.2f} [{cpu['low']:.2f}, {cpu['high']:.2f}]"
-    )
-    return "\n".join(lines)
+        verdict = "met" if bar["met"] else "MISSED"
+        lines.append(f"  bar: {bar['what']:13} <= {bar['target']:g}  {_spread(bar['wall'], bar['cpu'])}: {verdict}")
+    most = max(run["above_inputs_gib"] for run in runs["ours"])
+    verdict = "met" if most < MEMORY_TARGET_GIB else "MISSED"
+    lines.append(f"  bar: memory above the inputs < {MEMORY_TARGET_GIB:g} GiB, got {most:.2f}: {verdict}")
+    spread = _spread(*(ratio(runs, RANKS, MATMUL, what) for what in ("wall_s", "cpu_s")))
+    return "\n".join([*lines, f"  ranks / matmul, {given.rank_queries:,} queries: {spread}"])
+
+
+def _spread(wall: dict[str, float], cpu: dict[str, float]) -> str:
+    named = (("wall", wall), ("CPU", cpu))
+    return ", ".join(f"{name} {got['median']:.2f} [{got['low']:.2f}, {got['high']:.2f}]" for name, got in named)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -312,6 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given.rounds = given.rounds * len(given.candidates) if len(given.rounds) == 1 else given.rounds
     if len(given.rounds) != len(given.candidates):
         parser.error(f"--rounds: {len(given.rounds)} numbers for {len(given.candidates)} sizes")
+    made_at = commit()
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         make_inputs(Path(name), max(given.queries, given.rank_queries), max(given.candidates), given.dims)
         sizes = measure(Path(name), given)
@@ -319,8 +321,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if exponents:
         print(f"\ncost ~ candidates^{exponents['wall_s']:.2f} (wall), ^{exponents['cpu_s']:.2f} (CPU)")
     asked = {name: value for name, value in vars(given).items() if name not in ("out", "folder", "serve")}
-    made = {"machine": machine(), "commit": commit(), "asked": asked, "cost_exponent": exponents}
-    made["sizes"] = [{**size, "bars": bars(size)} for size in sizes]
+    found = [{**size, "bars": bars(size)} for size in sizes]
+    made = {"machine": machine(), "commit": made_at, "asked": asked, "cost_exponent": exponents, "sizes": found}
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     print(f"written: {given.out}")
