@@ -60,7 +60,7 @@ def test_a_constant_encoder_is_given_nothing() -> None:
 
 def test_several_values_are_ranked_as_sklearn_ranks_them() -> None:
     generator = np.random.default_rng(0)
-    vectors, labels = generator.standard_normal((40, 8)), generator.standard_normal((9, 8))
+    vectors, labels = (generator.standard_normal((size, 8)).astype(np.float32) for size in (40, 9))
     answers = [tuple(sorted(generator.choice(9, generator.integers(1, 5), replace=False).tolist())) for _ in range(40)]
     task = ask(answers, 9)
     found = answer(task, vectors, labels, block_mib=1).metrics(task)["map_values"]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score, top_k_accuracy_score
 
-from validation.search.ranks import ranks_of_best, top_hits
+from validation.search import ranks_of_best
 
 
 def unit(rng: np.random.Generator, rows: int, dims: int) -> np.ndarray:
@@ -91,15 +91,3 @@ def test_a_query_without_answer_and_a_wrong_count_are_refused() -> None:
         ranks_of_best(vectors, vectors, [[0], []])
     with pytest.raises(ValueError, match="2 queries but 1"):
         ranks_of_best(vectors, vectors, [[0]])
-
-
-@pytest.mark.parametrize("block_bytes", [1, 100, 1 << 20])
-def test_top_hits_equal_a_full_sort(block_bytes: int) -> None:
-    rng = np.random.default_rng(3)
-    queries, candidates = unit(rng, 9, 6), unit(rng, 40, 6)
-    expected = np.argsort(-(queries @ candidates.T), axis=1, kind="stable")[:, :7]
-    assert (top_hits(queries, candidates, 7, block_bytes=block_bytes) == expected).all()
-
-
-def test_top_hits_of_a_pool_smaller_than_k_are_the_whole_pool() -> None:
-    assert top_hits(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), 5).tolist() == [[0, 1], [1, 0]]

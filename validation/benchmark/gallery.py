@@ -12,7 +12,7 @@ from catalog.embedder import Embedder, check_vectors
 from catalog.images import Photo
 from catalog.items import QueryItem
 from validation.benchmark.evalset import TITLE_HIDDEN, EvalQuery, EvalSet, RetrievalTask
-from validation.search.ranks import ranks_of_relevant, top_hits
+from validation.search import ranks_of_relevant, top_k
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,9 @@ def _ranked(
     excluded = [[place[index] for index in query.excluded if index in place] for query in task.queries]
     relevant = [[place[index] for index in query.relevant] for query in task.queries]
     ranks = [int(own[0]) for own in ranks_of_relevant(queries, candidates, relevant, excluded=excluded)]
-    best = top_hits(queries, candidates, k + max(map(len, excluded)))
-    hits = [
-        [pool[row] for row in own.tolist() if row not in gone][:k] for own, gone in zip(best, excluded, strict=True)
-    ]
-    return ranks, hits
+    shown = min(k, len(pool) - max(map(len, excluded)))
+    best = top_k(queries, candidates, shown, excluded=excluded).indices
+    return ranks, [[pool[row] for row in own.tolist()] for own in best]
 
 
 def _chosen(task: RetrievalTask, ranks: list[int], count: int, failures: int) -> list[int]:
