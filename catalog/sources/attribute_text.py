@@ -24,6 +24,8 @@ def even_spaces(text: str) -> str:
 
     Joiners stay: emoji and several scripts are spelt with them.
     """
+    if text.isprintable() and "  " not in text:
+        return text.strip()
     return _ODD_SPACES.sub(" ", text).strip()
 
 

@@ -31,6 +31,8 @@ class SourceRows:
     queries: tuple[Query, ...]
     bad_rows: tuple[BadRow, ...]
     notes: tuple[str, ...]
+    missing_urls: tuple[str, ...] = ()
+    """Addresses of photographs that are not on disk, those of bad rows included."""
 
 
 def gather_products(

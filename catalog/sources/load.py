@@ -50,7 +50,7 @@ def load_catalog(
     limits = ImageLimits(config.max_image_bytes, config.max_image_pixels)
     if config.source == "demo":
         return _load_demo(config, work_dir, limits, progress)
-    rows = _read(config, work_dir, on_error, max_rows)
+    rows = read_source(config, work_dir, on_error, max_rows)
     for note in rows.notes:
         logger.warning("%s: %s", rows.name, note)
     if rows.bad_rows:
@@ -67,7 +67,13 @@ def load_catalog(
     )
 
 
-def _read(config: CatalogConfig, work_dir: str, on_error: OnError, max_rows: int | None) -> SourceRows:
+def read_source(
+    config: CatalogConfig, work_dir: str, on_error: OnError = "stop", max_rows: int | None = None
+) -> SourceRows:
+    """The rows of any source but the demo, and the URLs of its photographs that are not on disk.
+
+    Args, Raises: As `load_catalog`.
+    """
     match config.source:
         case "mbe":
             return read_mbe(config, on_error, work_dir, max_rows)

@@ -19,7 +19,10 @@ from catalog.sources.notes import FaultLog, IngestNotes, OnError, RowError
 from catalog.sources.pictures import PictureFinder
 from catalog.sources.tables import RawRow
 
-NOT_ON_DISK = "photographs named by URL and not on disk left out (moon data fetch-images, then catalog.image_root)"
+NOT_ON_DISK = (
+    "photographs named by URL and not on disk left out (moon data inspect --list-urls, moon data fetch-images, "
+    "then catalog.image_root)"
+)
 
 
 class RowMapper:
@@ -168,7 +171,8 @@ def read_mapped(
             fix="look at the rows with `moon data inspect`",
         )
     root, image_root = pictures.place()
-    return SourceRows(files.name, root, image_root, products, queries, tuple(faults.rows), notes.lines())
+    bad_rows, urls = tuple(faults.rows), pictures.missing
+    return SourceRows(files.name, root, image_root, products, queries, bad_rows, notes.lines(), urls)
 
 
 def _product_rows(rows: Iterable[Placed], mapper: RowMapper, hits: HitGatherer | None) -> Iterator[Placed]:

@@ -20,7 +20,7 @@ from catalog.sources.gathering import as_written
 from catalog.sources.notes import RowError
 
 MANIFEST = "manifest.jsonl"
-"""In `image_root`: one row {url, path, sha256, num_bytes, status, reason} for each URL that was asked for."""
+"""In `image_root`: one row {url, path, status, ..} for each URL that was asked for; a URL's last row counts."""
 
 _URL = re.compile(r"(?:https?:)?//[^\s]+", re.IGNORECASE)
 _MAGIC = (
@@ -71,6 +71,7 @@ class PictureFinder:
         self._local: dict[str, None] = {}
         self._embedded: set[str] = set()
         self._fetched = _fetched(self._root) if image_root else {}
+        self._missing: dict[str, None] = {}
 
     def shots(self, cells: list[Any]) -> Shots:
         """References and missing URLs of all pictures in `cells`, each once, in order.
@@ -94,8 +95,13 @@ class PictureFinder:
             elif (ref := self._fetched.get(full_url(cell)) or self._fetched.get(cell.strip())) is not None:
                 refs[ref] = self._local[ref] = None
             else:
-                urls[full_url(cell)] = None
+                urls[full_url(cell)] = self._missing[full_url(cell)] = None
         return Shots(tuple(refs), tuple(urls))
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Every URL that was looked up and is not on disk, once, in order."""
+        return tuple(self._missing)
 
     def place(self) -> tuple[str, str]:
         """Root of all references, and how a catalogue keeps it.
@@ -137,15 +143,19 @@ def _suffix(data: bytes) -> str:
 def _write(target: str, data: Any) -> None:
     """Write bytes or a stream to `target`, which appears whole or not at all."""
     folder = os.path.dirname(target)
+    aside = None
     try:
         os.makedirs(folder, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".writing-", delete=False) as stream:
+            aside = stream.name
             if isinstance(data, bytes):
                 stream.write(data)
             else:
                 shutil.copyfileobj(data, stream)
-        os.replace(stream.name, target)
+        os.replace(aside, target)
     except OSError as error:
+        if aside is not None and os.path.exists(aside):
+            os.remove(aside)
         raise StorageError(
             "a photograph cannot be written",
             where=error.filename or target,
@@ -162,19 +172,22 @@ def _fetched(root: str) -> dict[str, str]:
             "folder of the photographs does not exist",
             where=root,
             got="catalog.image_root",
-            fix="correct catalog.image_root, or fetch them with `moon data fetch-images`",
+            fix="correct catalog.image_root, or make it: moon data fetch-images",
         )
     name = f"{base.rstrip('/')}/{MANIFEST}"
     if not fs.exists(name):
         return {}
-    found = {}
+    found: dict[str, str] = {}
     with fs.open(name, "rb") as stream:
         for number, line in enumerate(stream, start=1):
+            if not line.endswith(b"\n"):
+                break  # cut by a kill: what it told of is fetched again
             try:
-                row = json.loads(line) if line.strip() else {}
-                if row.get("path"):
-                    found[str(row["url"])] = str(row["path"])
-            except (ValueError, KeyError, AttributeError):
+                row = json.loads(line)
+                found.pop(row["url"], None)
+                if row["status"] == "ok" and row["path"]:
+                    found[row["url"]] = str(row["path"])
+            except (ValueError, KeyError, TypeError):
                 raise CatalogError(
                     "manifest of the photographs is damaged",
                     where=f"{root}/{MANIFEST}:{number}",

@@ -56,7 +56,8 @@ def read_shopify(config: CatalogConfig, on_error: OnError, work_dir: str, max_ro
         raise CatalogError("empty catalogue: no usable product", where=files.root, got=faults.told() or "no row")
     notes.tell(NO_QUERIES)
     root, image_root = reader.pictures.place()
-    return SourceRows(files.name, root, image_root, products, (), tuple(faults.rows), notes.lines())
+    bad_rows, urls = tuple(faults.rows), reader.pictures.missing
+    return SourceRows(files.name, root, image_root, products, (), bad_rows, notes.lines(), urls)
 
 
 class _Reader:

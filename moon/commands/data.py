@@ -22,6 +22,9 @@ def inspect(
     rows: Annotated[int, typer.Option(min=0, help="Rows of published data that are read; 0 reads all.")] = 20_000,
     columns: Annotated[str | None, typer.Option(help="YAML of a column map to try.")] = None,
     image_root: Annotated[str | None, typer.Option(help="Folder of the photographs that rows name.")] = None,
+    list_urls: Annotated[
+        Path | None, typer.Option(help="Write the URLs of photographs that are not on disk here, one a line.")
+    ] = None,
 ) -> None:
     """Say which source fits and what data holds as MOON reads it: rows, photographs, categories, attributes, bad rows.
 
@@ -29,7 +32,7 @@ def inspect(
     """
     from moon.commands.inspecting import inspect_data
 
-    inspect_data(path, rows=rows, columns=columns, image_root=image_root)
+    inspect_data(path, rows=rows, columns=columns, image_root=image_root, list_urls=list_urls)
 
 
 @data.command()
@@ -76,7 +79,7 @@ def magento_sample(
     typer.echo(f"written to {folder}")
     from moon.commands.inspecting import inspect_data
 
-    inspect_data(folder, rows=0, columns=None, image_root=None)
+    inspect_data(folder)
 
 
 def _load(path: str) -> Catalog:

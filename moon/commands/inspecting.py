@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import islice
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import typer
+
+from catalog.errors import StorageError
 
 if TYPE_CHECKING:
     from catalog import Catalog
@@ -17,7 +20,14 @@ NUM_EXAMPLES = 3
 """Examples of each kind that are shown."""
 
 
-def inspect_data(path: str, *, rows: int, columns: str | None, image_root: str | None) -> None:
+def inspect_data(
+    path: str,
+    *,
+    rows: int = 0,
+    columns: str | None = None,
+    image_root: str | None = None,
+    list_urls: Path | None = None,
+) -> None:
     """Print what the data at `path` is and holds; bad rows are told and stop nothing.
 
     Args:
@@ -25,12 +35,13 @@ def inspect_data(path: str, *, rows: int, columns: str | None, image_root: str |
         rows: Rows that are read of published data; 0 reads all. Our own folders are always read whole.
         columns: A column map to try, whatever the columns look like.
         image_root: As `catalog.image_root`.
+        list_urls: Write the URLs of photographs that are not on disk there, for `moon data fetch-images`.
 
     Raises:
         MoonError: Nothing there that can be read, or a column map that does not fit.
     """
     from catalog import CatalogConfig
-    from catalog.sources import load_catalog
+    from catalog.sources import load_catalog, read_source
     from catalog.sources.detect import detect
 
     found = detect(path)
@@ -47,6 +58,21 @@ def inspect_data(path: str, *, rows: int, columns: str | None, image_root: str |
         if max_rows:
             typer.echo(f"{'rows':<12} the first {max_rows:,} are read; --rows 0 reads all")
         _tell_catalog(catalog)
+        if list_urls is not None:
+            _write_urls(read_source(section, work, "quarantine", max_rows).missing_urls, list_urls)
+
+
+def _write_urls(urls: tuple[str, ...], out: Path) -> None:
+    beside = out.with_name(f".{out.name}.partial")
+    try:
+        beside.write_text("".join(f"{url}\n" for url in urls), encoding="utf-8")
+        beside.replace(out)
+    except OSError as error:
+        raise StorageError(
+            "the list of URLs cannot be written", where=str(out), got=error.strerror or str(error)
+        ) from None
+    typer.echo(f"{len(urls)} URLs on {out}; fetch them: moon data fetch-images {out} FOLDER")
+    typer.echo("then write `image_root: FOLDER` beside the path")
 
 
 def _tell_source(found: Detection, path: str, columns: str | None) -> None:

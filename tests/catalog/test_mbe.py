@@ -1,5 +1,7 @@
 """MBE as published: its fields, its attribute syntax, and the odd cases of both."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,10 +60,23 @@ def test_a_path_is_relative_to_the_folder_of_the_photographs(tmp_path):
 
 
 def test_a_damaged_manifest_is_refused_with_its_line(tmp_path):
-    write_lines(tmp_path / "fetched" / "manifest.jsonl", ['{"url": "https://a/1.jpg", "path": "a"}', '{"url": "htt'])
+    rows = ['{"url": "https://a/1.jpg", "path": "a", "status": "ok"}', '{"url": "htt']
+    write_lines(tmp_path / "fetched" / "manifest.jsonl", rows)
     with pytest.raises(CatalogError, match="manifest") as caught:
         only(tmp_path, mbe_row(), image_root=str(tmp_path / "fetched"))
     assert "manifest.jsonl:2" in str(caught.value)
+
+
+def test_the_last_row_of_a_url_counts_and_a_line_cut_by_a_kill_does_not(tmp_path):
+    url = "https://img.example.com/0.jpg"
+    root = write_fetched(tmp_path / "fetched", {url: picture_bytes(0)})
+    with (root / "manifest.jsonl").open("a") as stream:
+        stream.write('{"url": "https://img.exa')
+    assert len(only(tmp_path, mbe_row(), image_root=str(root)).images) == 1
+    text = (root / "manifest.jsonl").read_text().splitlines()[0]
+    later = json.dumps({"url": url, "path": None, "status": "failed"})
+    (root / "manifest.jsonl").write_text(f"{text}\n{later}\n")
+    assert only(tmp_path, mbe_row(), image_root=str(root)).images == ()
 
 
 def test_a_folder_of_photographs_that_is_not_there_is_refused(tmp_path):

@@ -157,3 +157,12 @@ def test_a_shopify_export_is_told(tmp_path: Path) -> None:
     assert "source       shopify" in told
     assert "note: a product export holds no queries" in told
     assert "  tee/Red: Tee" in told
+
+
+def test_urls_that_are_not_on_disk_are_listed_those_of_bad_rows_too(tmp_path: Path) -> None:
+    rows = [mbe_row(0), mbe_row(1, doc_title=None, doc_image="//img.example.com/1.jpg"), mbe_row(2)]
+    path = write_lines(tmp_path / "eval.jsonl", rows)
+    root = write_fetched(tmp_path / "fetched", {"https://img.example.com/2.jpg": picture_bytes(0)})
+    told = inspected(path, "--image-root", root, "--list-urls", tmp_path / "urls.txt")
+    assert (tmp_path / "urls.txt").read_text() == "https://img.example.com/0.jpg\nhttps://img.example.com/1.jpg\n"
+    assert f"moon data fetch-images {tmp_path / 'urls.txt'} FOLDER" in told
