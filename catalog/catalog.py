@@ -247,6 +247,20 @@ def write_catalog(catalog: Catalog, folder: str) -> None:
         ) from None
 
 
+def copy_images(catalog: Catalog, folder: str) -> None:
+    """Copy the images of a catalogue into `folder`, which is to keep its tables too.
+
+    Raises:
+        ImageError: An image changed since it was ingested; it is refused here and not later.
+    """
+    fs, base = fsspec.url_to_fs(folder)
+    for parent in {f"{base}/{ref}".rpartition("/")[0] for ref in catalog.images}:
+        fs.makedirs(parent, exist_ok=True)
+    for ref, record in catalog.images.items():
+        if record.digest:
+            fs.pipe_file(f"{base}/{ref}", catalog.photo(ref).read_bytes())
+
+
 def read_catalog(folder: str) -> Catalog:
     """Read what `write_catalog` wrote and verify its digest.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
 from tokenizers.models import BPE
 
 from catalog import Catalog, ModelError, Side, Splits
@@ -16,9 +16,16 @@ MAX_CHARS_PER_TOKEN = 32
 """A text is cut to this many characters per token of its budget before it is tokenised: a title of a hundred
 thousand characters must not cost a hundred thousand characters' work."""
 
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}ー"
+
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     """Train a byte-level BPE on `texts`.
+
+    Characters of Chinese and Japanese are words of their own, each as if a space stood before it. Without spaces
+    between words a BPE merges whole phrases, and a shopper's word then shares no token with the title that holds it.
+
+    Source: J. Devlin et al., BERT, NAACL 2019: its tokenizer splits at Chinese characters for the same reason.
 
     Args:
         texts: Train-side texts only; their order does not matter.
@@ -27,7 +34,14 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     tokenizer = Tokenizer(BPE())
     # Shoppers type in lower case, shops do not: case carries no meaning here.
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            # The byte level puts a space before every piece; one that stands there already would be a token more.
+            pre_tokenizers.Split(Regex(rf" +(?=[{_UNSPACED}])"), "removed"),
+            pre_tokenizers.Split(Regex(f"[{_UNSPACED}]"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=True),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,

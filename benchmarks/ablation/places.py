@@ -21,6 +21,7 @@ from catalog import (
     split_catalog,
     write_catalog,
 )
+from catalog.catalog import EMBEDDED_ROOT, copy_images
 from catalog.sources import load_catalog
 from models.regions import RegionDetector, RegionsConfig, RegionStore, detect_catalog, make_detector
 from models.regions.store import FILE_NAME
@@ -75,6 +76,8 @@ def take_in(config: MoonConfig, root: Path) -> tuple[Catalog, Places]:
     found = load_catalog(section, work_dir=str(root), on_error=config.checks.on_error)
     folder = root / f"catalog-{found.digest[:16]}"
     if not (folder / _MANIFEST).exists():
+        if found.image_root == EMBEDDED_ROOT:
+            copy_images(found, str(folder))
         write_catalog(found, str(folder))
     return found, Places(root, folder)
 

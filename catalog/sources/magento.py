@@ -22,7 +22,8 @@ from PIL import Image
 
 from catalog.errors import CatalogError, StorageError
 from catalog.images import Photo
-from catalog.sources.magento_text import attributes_of, category_of, common_words, lines_of, plain_text, role_of
+from catalog.sources.html_text import plain_text
+from catalog.sources.magento_text import attributes_of, category_of, common_words, lines_of, role_of
 
 logger = logging.getLogger(__name__)
 

@@ -1,10 +1,9 @@
-"""Cells of the Magento sample store: HTML to plain text, attribute cells to values, file names to roles."""
+"""Cells of the Magento sample store: category paths, attribute cells to values, file names to roles."""
 
 from __future__ import annotations
 
 import re
 from html import unescape
-from html.parser import HTMLParser
 from itertools import takewhile
 from pathlib import Path
 
@@ -66,29 +65,3 @@ def role_of(photo: str) -> str:
     """main, back, alt, outfit or side, as the file's name says."""
     match = _ROLE.search(Path(photo).stem)
     return match.group(1) if match else "main"
-
-
-class _PlainText(HTMLParser):
-    """Paragraphs and breaks to lines, list items and bullets to dashes."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.parts.append({"li": "\n- ", "br": "\n", "p": "\n", "ul": "\n"}.get(tag, ""))
-
-    def handle_endtag(self, tag: str) -> None:
-        self.parts.append("\n" if tag in ("p", "ul", "li") else "")
-
-    def handle_data(self, data: str) -> None:
-        self.parts.append(data.replace("•", "\n- "))
-
-
-def plain_text(html: str) -> str:
-    """HTML of a description as lines of text."""
-    parser = _PlainText()
-    parser.feed(html)
-    parser.close()
-    lines = (re.sub(r"[ \t\xa0]+", " ", line).strip() for line in "".join(parser.parts).split("\n"))
-    return "\n".join(line for line in lines if line and line != "-")

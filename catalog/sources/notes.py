@@ -23,6 +23,11 @@ class IngestNotes:
     def __init__(self) -> None:
         self._rows: dict[str, list[str | int]] = {}
         self._unknown: dict[str, dict[str, str]] = {}
+        self._told: list[str] = []
+
+    def tell(self, sentence: str) -> None:
+        """Say something about the source as a whole."""
+        self._told.append(sentence)
 
     def add(self, what: str, where: str) -> None:
         """Count `what` for the row at `where`, once a row."""
@@ -36,7 +41,8 @@ class IngestNotes:
 
     def lines(self) -> tuple[str, ...]:
         """One sentence for each kind of change."""
-        told = [f"{what} in {count} row(s), first {where}" for what, (where, count, _) in self._rows.items()]
+        told = list(self._told)
+        told += [f"{what} in {count} row(s), first {where}" for what, (where, count, _) in self._rows.items()]
         for file, columns in self._unknown.items():
             names = [f"{name} (did you mean {near}?)" if near else name for name, near in columns.items()]
             told.append(f"unknown columns of {file} kept in extra: {', '.join(names)}")

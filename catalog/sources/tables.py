@@ -1,10 +1,12 @@
-"""Rows out of JSON lines or Parquet, one at a time, each with the place it came from."""
+"""Rows out of JSON lines, Parquet, Arrow or CSV, one at a time, each with the place it came from."""
 
 from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -12,10 +14,19 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
 from catalog.errors import CatalogError
+from catalog.sources.delimited import csv_rows
 
 RawRow = dict[str, Any]
 
+FORMATS = (".jsonl", ".json", ".parquet", ".arrow", ".csv", ".tsv")
+"""What a file of rows may be; the text formats also with .gz behind."""
+LOOKED_AT_ROWS = 1000
+"""Rows of JSON lines that are looked at for their columns: such a file has no header."""
+
 _BATCH_ROWS = 1024
+_BATCH_ROWS_BYTES = 64
+"""Where rows hold pictures, so that a batch of them stays small."""
+_ARROW_FILE = b"ARROW1"
 
 
 def find_table(fs: AbstractFileSystem, base: str, stem: str) -> str | None:
@@ -37,33 +48,83 @@ def find_table(fs: AbstractFileSystem, base: str, stem: str) -> str | None:
     return found[0] if found else None
 
 
-def read_rows(fs: AbstractFileSystem, base: str, name: str) -> Iterator[tuple[str, RawRow | str]]:
+def format_of(name: str) -> str | None:
+    """The format that a file's name tells, or None where it is no file of rows."""
+    plain = name.lower().removesuffix(".gz")
+    found = next((suffix for suffix in FORMATS if plain.endswith(suffix)), None)
+    packed = plain != name.lower()
+    return None if packed and found in (".parquet", ".arrow") else found
+
+
+def read_rows(
+    fs: AbstractFileSystem, base: str, name: str, without: Collection[str] = ()
+) -> Iterator[tuple[str, RawRow | str]]:
     """Yield `(file:line, row)`, or `(file:line, reason)` for a line that is no row.
 
     Args:
         fs: File system of the folder.
         base: The folder on it.
-        name: `*.jsonl` or `*.parquet`.
+        name: A file of one of FORMATS.
+        without: Columns that are not wanted; Parquet and Arrow do not turn them into values at all.
 
     Raises:
         CatalogError: The file as a whole cannot be read.
     """
     try:
-        with fs.open(f"{base}/{name}", "rb") as stream:
-            yield from _json_lines(stream, name) if name.endswith(".jsonl") else _parquet_rows(stream, name)
+        with fs.open(f"{base}/{name}", "rb", compression="infer") as stream:
+            match format_of(name):
+                case ".parquet":
+                    yield from _batch_rows(_parquet_batches(stream, without), name)
+                case ".arrow":
+                    yield from _batch_rows(_arrow_batches(stream, without), name)
+                case ".csv" | ".tsv":
+                    yield from csv_rows(stream, name)
+                case _:
+                    yield from _json_lines(stream, name)
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        raise _unreadable(base, name, error) from None
+
+
+def columns_of(fs: AbstractFileSystem, base: str, name: str) -> dict[str, bool]:
+    """The columns of a file, and of each whether it holds bytes; of JSON lines those of the first rows.
+
+    Raises:
+        CatalogError: The file cannot be read.
+    """
+    try:
+        if (kind := format_of(name)) in (".parquet", ".arrow"):
+            with fs.open(f"{base}/{name}", "rb") as stream:
+                schema = pq.read_schema(stream) if kind == ".parquet" else _arrow_reader(stream).schema
+            return {field.name: _holds_bytes(field.type) for field in schema}
     except (OSError, pa.ArrowException) as error:
-        raise CatalogError(
-            f"{name} cannot be read",
-            where=f"{base}/{name}",
-            got=str(error) or type(error).__name__,
-            fix="check that the file is whole and that you may read it",
-        ) from None
+        raise _unreadable(base, name, error) from None
+    found: dict[str, bool] = {}
+    for _, row in islice(read_rows(fs, base, name), 1 if kind in (".csv", ".tsv") else LOOKED_AT_ROWS):
+        found |= dict.fromkeys(row if isinstance(row, dict) else (), False)
+    return found
+
+
+def _unreadable(base: str, name: str, error: Exception) -> CatalogError:
+    return CatalogError(
+        f"{name} cannot be read",
+        where=f"{base}/{name}",
+        got=str(error) or type(error).__name__,
+        fix="check that the file is whole and that you may read it",
+    )
 
 
 def _json_lines(stream: Any, name: str) -> Iterator[tuple[str, RawRow | str]]:
     for number, line in enumerate(stream, start=1):
         if number == 1:
             line = line.removeprefix(codecs.BOM_UTF8)
+        if number == 1 and line.lstrip()[:1] == b"[":
+            raise CatalogError(
+                f"{name} is one JSON array, not JSON lines",
+                where=name,
+                got=f"a first line that begins with {line[:20].decode('utf-8', 'replace')!r}",
+                allowed="one JSON object a line, so that rows can be read one by one",
+                fix=f"write it as lines: jq -c '.[]' {name} > rows.jsonl",
+            )
         if line.strip():
             yield f"{name}:{number}", _parse(line)
 
@@ -85,9 +146,45 @@ def _parse(line: bytes) -> RawRow | str:
     return row
 
 
-def _parquet_rows(stream: Any, name: str) -> Iterator[tuple[str, RawRow | str]]:
+def _parquet_batches(stream: Any, without: Collection[str]) -> Iterator[pa.RecordBatch]:
+    table = pq.ParquetFile(stream)
+    kept = [field for field in table.schema_arrow if field.name not in without]
+    yield from table.iter_batches(batch_size=_batch_rows_of(kept), columns=[field.name for field in kept])
+
+
+def _arrow_batches(stream: Any, without: Collection[str]) -> Iterator[pa.RecordBatch]:
+    reader = _arrow_reader(stream)
+    kept = [field for field in reader.schema if field.name not in without]
+    if isinstance(reader, pa.RecordBatchFileReader):
+        batches: Iterator[pa.RecordBatch] = (reader.get_batch(number) for number in range(reader.num_record_batches))
+    else:
+        batches = iter(reader)
+    size = _batch_rows_of(kept)
+    for batch in batches:
+        chosen = batch.select([field.name for field in kept])
+        yield from (chosen.slice(start, size) for start in range(0, chosen.num_rows, size))
+
+
+def _arrow_reader(stream: Any) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
+    """Arrow has a file format and a stream format under one suffix; Hugging Face writes the stream."""
+    head = stream.read(len(_ARROW_FILE))
+    stream.seek(0)
+    return pa.ipc.open_file(stream) if head == _ARROW_FILE else pa.ipc.open_stream(stream)
+
+
+def _batch_rows_of(fields: list[pa.Field]) -> int:
+    return _BATCH_ROWS_BYTES if any(_holds_bytes(field.type) for field in fields) else _BATCH_ROWS
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return True
+    return any(_holds_bytes(kind.field(number).type) for number in range(kind.num_fields))
+
+
+def _batch_rows(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[tuple[str, RawRow | str]]:
     number = 0
-    for batch in pq.ParquetFile(stream).iter_batches(batch_size=_BATCH_ROWS):
+    for batch in batches:
         for row in batch.to_pylist(maps_as_pydicts="lossy"):
             number += 1
             yield f"{name}:{number}", row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -16,47 +15,24 @@ data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at, i
 imports = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make a catalogue folder of a public source.")
 data.add_typer(imports, name="import")
 
-OUT_OF_SIGHT = 3
-"""Examples of each kind that are shown."""
-
 
 @data.command()
 def inspect(
-    path: Annotated[str, typer.Argument(help="A folder with products.jsonl or products.parquet.")],
+    path: Annotated[str, typer.Argument(help="A folder or file of rows, or hub:OWNER/NAME that is on disk.")],
+    rows: Annotated[int, typer.Option(min=0, help="Rows of published data that are read; 0 reads all.")] = 20_000,
+    columns: Annotated[str | None, typer.Option(help="YAML of a column map to try.")] = None,
+    image_root: Annotated[str | None, typer.Option(help="Folder of the photographs that rows name.")] = None,
+    list_urls: Annotated[
+        Path | None, typer.Option(help="Write the URLs of photographs that are not on disk here, one a line.")
+    ] = None,
 ) -> None:
-    """Say what a folder holds as MOON reads it: rows, photographs, categories, attributes, sides, bad rows.
+    """Say which source fits and what data holds as MOON reads it: rows, photographs, categories, attributes, bad rows.
 
     Example: moon data inspect data/luma
     """
-    from catalog import SplitConfig, split_catalog
-    from catalog.catalog import IMAGE_OK
+    from moon.commands.inspecting import inspect_data
 
-    catalog = _load(path)
-    splits = split_catalog(catalog, SplitConfig())
-    bad_images = [record for record in catalog.images.values() if record.status != IMAGE_OK]
-    kinds = Counter(str(query.kind) for query in catalog.queries)
-    leaves = {product.category for product in catalog.products if product.category}
-    attributes = Counter(name for product in catalog.products for name in product.attributes)
-    sides = Counter(str(side) for side in splits.side_of.values())
-    rows = [
-        ("products", f"{len(catalog.products)} in {len({p.group_id for p in catalog.products})} groups"),
-        ("photographs", f"{len(catalog.images)}, {len(bad_images)} cannot be used"),
-        ("queries", _counts(kinds)),
-        ("categories", f"{len(leaves)} leaves, up to {max((len(leaf) for leaf in leaves), default=0)} levels"),
-        ("attributes", _counts(attributes)),
-        ("split", _counts(sides)),
-        ("digest", catalog.digest),
-    ]
-    for name, text in rows:
-        typer.echo(f"{name:<12} {text}")
-    for product in catalog.products[:OUT_OF_SIGHT]:
-        typer.echo(f"  {product.product_id}: {product.title or '(no title)'}  [{' > '.join(product.category)}]")
-    for note in catalog.notes:
-        typer.echo(f"note: {note}")
-    for row in catalog.bad_rows[:OUT_OF_SIGHT]:
-        typer.echo(f"bad row: {row.where}: {row.reason}")
-    for record in bad_images[:OUT_OF_SIGHT]:
-        typer.echo(f"bad image: {record.ref}: {record.status}")
+    inspect_data(path, rows=rows, columns=columns, image_root=image_root, list_urls=list_urls)
 
 
 @data.command()
@@ -101,7 +77,9 @@ def magento_sample(
     folder = resolve_root(out)
     import_magento_sample(str(source), folder)
     typer.echo(f"written to {folder}")
-    inspect(folder)
+    from moon.commands.inspecting import inspect_data
+
+    inspect_data(folder)
 
 
 def _load(path: str) -> Catalog:
@@ -110,7 +88,3 @@ def _load(path: str) -> Catalog:
 
     with TemporaryDirectory() as work:
         return load_catalog(CatalogConfig(source="folder", path=path), work_dir=work, on_error="quarantine")
-
-
-def _counts(counts: Counter[str]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.most_common()) or "none"

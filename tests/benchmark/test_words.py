@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from validation.benchmark.words import words_of
+from validation.benchmark.words import telling_words, words_of
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,26 @@ def test_case_never_matters(text: str) -> None:
 )
 def test_singular_and_plural_meet(one: str, many: str) -> None:
     assert words_of(one) == words_of(many)
+
+
+@pytest.mark.parametrize(
+    ("answer", "title", "named"),
+    [
+        ("红色", "红豆保暖内衣", False),
+        ("红色", "新款红色连衣裙", True),
+        ("连衣裙", "半身裙女夏", False),
+        ("红", "新款红裙", True),
+        ("T恤", "纯棉T恤女", True),
+        ("T恤", "纯棉衬衫", False),
+        ("red dress", "Dresses for summer", True),
+    ],
+)
+def test_an_answer_is_named_by_pairs_of_characters_where_words_have_no_spaces(
+    answer: str, title: str, named: bool
+) -> None:
+    assert (not set(words_of(title)).isdisjoint(telling_words(answer))) == named
+
+
+@given(st.text(max_size=60))
+def test_telling_words_are_words_of_the_text(text: str) -> None:
+    assert set(telling_words(text)) <= set(words_of(text))

@@ -9,8 +9,9 @@ from PIL import Image
 
 from catalog import CatalogConfig, CatalogError, StorageError
 from catalog.sources import load_catalog, magento
+from catalog.sources.html_text import plain_text
 from catalog.sources.magento import import_magento_sample
-from catalog.sources.magento_text import attributes_of, category_of, common_words, plain_text, role_of
+from catalog.sources.magento_text import attributes_of, category_of, common_words, role_of
 
 GEAR = "CatalogSampleData/fixtures/SimpleProduct"
 SIMPLE = ["category", "name", "sku", "price", "description", "category_gear", "size", "color", "performance_fabric"]

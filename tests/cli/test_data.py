@@ -1,4 +1,4 @@
-"""`moon data import` writes where the recipes look."""
+"""`moon data import` writes where the recipes look; `moon data inspect` says what data is and holds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,18 @@ from typer.testing import CliRunner
 from catalog import CatalogConfig
 from catalog.sources import load_catalog, magento
 from moon.cli import app
+from tests.catalog.pictures import picture_bytes, product, write_folder
+from tests.catalog.published import (
+    IMAGE,
+    hit,
+    mbe_row,
+    shopify_row,
+    write_csv,
+    write_fetched,
+    write_lines,
+    write_parquet,
+    write_shopify,
+)
 
 
 @pytest.fixture
@@ -65,3 +77,92 @@ def test_an_absolute_folder_stays_where_it_was_named(
     done = CliRunner().invoke(app, ["data", "import", "magento-sample", "clone", out])
     assert done.exit_code == 0, done.output
     assert made == [("clone", out)]
+
+
+def inspected(*arguments: str | Path) -> str:
+    done = CliRunner().invoke(app, ["data", "inspect", *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_a_folder_is_told_as_ever(tmp_path: Path) -> None:
+    write_folder(tmp_path / "shop", [product(0), product(1), {"title": "no id"}])
+    told = inspected(tmp_path / "shop")
+    assert told.startswith("products     2 in 2 groups\n")
+    assert "bad row: products.jsonl:3: no product_id" in told
+    assert "source" not in told
+
+
+def test_mbe_is_told_with_its_recipe_what_is_missing_and_what_is_bad(tmp_path: Path) -> None:
+    rows = [mbe_row(0), mbe_row(1), mbe_row(2, doc_title=None), "{broken"]
+    path = write_lines(tmp_path / "eval.jsonl", rows)
+    told = inspected(path)
+    assert "source       mbe (100% of its columns are here)" in told
+    assert f"catalog: {{source: mbe, path: {path}}}" in told
+    assert "title <- doc_title" in told
+    assert "missing      query side" in told
+    assert "products     2 in 2 groups" in told
+    assert "photographs  0, 0 cannot be used; 2 URLs are not on disk" in told
+    assert "categories   1 leaves, up to 5 levels" in told
+    assert "夏季新款碎花连衣裙 0  [服饰 > 女装 > 裙装 > 连衣裙 > 碎花连衣裙]" in told
+    assert "bad row: eval.jsonl:4: broken JSON" in told
+
+
+def test_fetched_photographs_are_counted(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "eval.jsonl", [mbe_row(0), mbe_row(1)])
+    root = write_fetched(tmp_path / "fetched", {"https://img.example.com/0.jpg": picture_bytes(0)})
+    told = inspected(path, "--image-root", root)
+    assert "photographs  1, 0 cannot be used; 1 URLs are not on disk" in told
+
+
+def test_no_more_rows_are_read_than_asked_for(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "eval.jsonl", [mbe_row(number) for number in range(20)])
+    told = inspected(path, "--rows", "5")
+    assert "the first 5 are read" in told
+    assert "products     5 in 5 groups" in told
+    assert "products     20 in 20 groups" in inspected(path, "--rows", "0")
+
+
+def test_a_table_that_nobody_knows_gets_a_draft_that_works_when_saved(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", [{"sku": "01", "name": "Tee", "colour": "red"}])
+    told = inspected(path)
+    assert "source       columns (no source knows it)" in told
+    assert "t.csv:2: sku: '01'" in told
+    draft = "".join(f"{line.strip()}\n" for line in told.splitlines() if line.startswith("  ") and "t.csv" not in line)
+    (tmp_path / "map.yaml").write_text(draft, encoding="utf-8")
+    told = inspected(path, "--columns", tmp_path / "map.yaml")
+    assert "01: Tee" in told
+    assert f"columns: {tmp_path / 'map.yaml'}" in told
+
+
+def test_a_map_that_does_not_fit_is_an_error_with_the_way_out(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", [{"sku": "01", "name": "Tee"}])
+    (tmp_path / "map.yaml").write_text("product_id: sku\ntitle: nam\n", encoding="utf-8")
+    done = CliRunner().invoke(app, ["data", "inspect", str(path), "--columns", str(tmp_path / "map.yaml")])
+    assert done.exit_code != 0
+    assert "did you mean name?" in f"{done.output}{done.exception}"
+
+
+def test_a_marqo_set_is_told_with_its_queries(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "h.parquet", [hit(1, "mug", 1), hit(2, "mug", 2)], image=IMAGE)
+    told = inspected(path)
+    assert "source       marqo" in told
+    assert "queries      text 1" in told
+    assert "photographs  2, 0 cannot be used\n" in told
+
+
+def test_a_shopify_export_is_told(tmp_path: Path) -> None:
+    rows = [shopify_row("tee", Title="Tee", Option1_Name="Color", Option1_Value="Red", Variant_Price="9")]
+    told = inspected(write_shopify(tmp_path / "export.csv", rows))
+    assert "source       shopify" in told
+    assert "note: a product export holds no queries" in told
+    assert "  tee/Red: Tee" in told
+
+
+def test_urls_that_are_not_on_disk_are_listed_those_of_bad_rows_too(tmp_path: Path) -> None:
+    rows = [mbe_row(0), mbe_row(1, doc_title=None, doc_image="//img.example.com/1.jpg"), mbe_row(2)]
+    path = write_lines(tmp_path / "eval.jsonl", rows)
+    root = write_fetched(tmp_path / "fetched", {"https://img.example.com/2.jpg": picture_bytes(0)})
+    told = inspected(path, "--image-root", root, "--list-urls", tmp_path / "urls.txt")
+    assert (tmp_path / "urls.txt").read_text() == "https://img.example.com/0.jpg\nhttps://img.example.com/1.jpg\n"
+    assert f"moon data fetch-images {tmp_path / 'urls.txt'} FOLDER" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 _RUNS = re.compile(r"[^\W_]+")
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
@@ -21,14 +22,31 @@ def words_of(text: str) -> list[str]:
         which shops sell, meet dress and hoodie.
     """
     found: list[str] = []
-    for run in _RUNS.findall(text.casefold()):
-        for piece in _PIECES.findall(run):
-            if _IS_UNSPACED.match(piece):
-                found += list(piece)
-                found += [piece[i : i + 2] for i in range(len(piece) - 1)]
-            else:
-                found.append(_singular(piece))
+    for piece in _pieces(text):
+        found += [*piece, *_pairs(piece)] if _IS_UNSPACED.match(piece) else [_singular(piece)]
     return found
+
+
+def telling_words(text: str) -> list[str]:
+    """The words of `text` that name it when one of them is found in another text by `words_of`.
+
+    In scripts without spaces pairs of characters do, and a character that stands alone; one character of a longer run
+    does not: 红色 is not named by every title that has 红 or 色 in another word.
+    """
+    found: list[str] = []
+    for piece in _pieces(text):
+        found += (_pairs(piece) or [piece]) if _IS_UNSPACED.match(piece) else [_singular(piece)]
+    return found
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Runs of letters and digits, divided where a script without spaces begins or ends."""
+    for run in _RUNS.findall(text.casefold()):
+        yield from _PIECES.findall(run)
+
+
+def _pairs(piece: str) -> list[str]:
+    return [piece[i : i + 2] for i in range(len(piece) - 1)]
 
 
 def _singular(word: str) -> str:
