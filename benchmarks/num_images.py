@@ -25,6 +25,7 @@ from benchmarks.ablation.machine import commit, machine
 from benchmarks.ablation.places import checked, limits_of, region_store, take_in
 from benchmarks.command import held_out_splits, read_config, run
 from catalog import ProductItem, QueryItem, StorageError
+from catalog.fonts import draws_catalogue_text
 from models.encoder import MoonEncoder
 from validation.benchmark import MAIN_METRICS, build_eval_set, main_score, run_benchmark
 
@@ -103,6 +104,7 @@ def main(
     draw(rows, len(photos), picture, config.benchmark.confidence)
 
 
+@draws_catalogue_text
 def draw(rows: Sequence[Mapping[str, Any]], num_products: int, path: Path, confidence: float = 0.95) -> None:
     """Draw a panel a score: photographs a product across, the score with its interval up.
 

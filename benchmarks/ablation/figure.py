@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks.ablation.arms import DUAL, FULL
 from benchmarks.ablation.comparison import Gap, difference, is_sure
 from catalog import StorageError
+from catalog.fonts import draws_catalogue_text
 from validation.benchmark import MAIN_METRICS
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 BETTER, WORSE, UNSURE = "#1b6e53", "#b3432b", "#8a8a8a"
 
 
+@draws_catalogue_text
 def draw(sections: Sequence[Section], path: Path) -> bool:
     """Write a PNG with one panel a data set, all on one scale; nothing where there is nothing to compare.
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.case_study.cases import Case, Held, Neighbours
+from catalog.fonts import draws_catalogue_text
 from models.inside.figures import draw_bars, draw_overlay, draw_photo, shown_parts
 from models.inside.heat import HeatMap
 
@@ -37,6 +38,7 @@ def save_small(figure: Figure, path: Path, dpi: int = 110) -> None:
         dpi = round(dpi * 0.85)
 
 
+@draws_catalogue_text
 def draw_case(case: Case) -> Figure:
     """Query and product side by side: photographs with core and true box, the maps, then the bars."""
     from matplotlib.figure import Figure
@@ -64,6 +66,7 @@ def draw_case(case: Case) -> Figure:
     return figure
 
 
+@draws_catalogue_text
 def draw_neighbours(case: Case) -> Figure:
     """A row for each part left out: what the query finds; green: bought."""
     from matplotlib.figure import Figure
@@ -78,6 +81,7 @@ def draw_neighbours(case: Case) -> Figure:
     return figure
 
 
+@draws_catalogue_text
 def draw_space(held: Held, points: np.ndarray, cases: Sequence[Case]) -> Figure:
     """Products and queries in the plane, coloured by leaf category; numbers: the cases' products.
 

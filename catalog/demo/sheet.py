@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
+from catalog.fonts import picture_font, pieces_of
 from catalog.rows import Product, Query, QueryKind
 
 _GAP_PX = 10
@@ -47,7 +48,11 @@ def render_sheet(
     height = rows * cell_h + (30 + query_rows * query_h if answerable else 0) + 2 * _GAP_PX
     sheet = Image.new("RGB", (width, height), _PAPER)
     pen = ImageDraw.Draw(sheet)
-    bold, small = ImageFont.load_default(size=11), ImageFont.load_default(size=9.5)
+    written = [
+        *(text for one in products for text in (one.title or "", *one.category)),
+        *(q.text or "" for q in queries),
+    ]
+    bold, small = picture_font(11, written), picture_font(9.5, written)
 
     def paste(ref: str, box: tuple[float, float, float, float] | None, x: int, y: int) -> None:
         with Image.open(os.path.join(root, ref)) as stored:
@@ -140,10 +145,10 @@ def _fit(text: str, width_px: int, font: ImageFont.FreeTypeFont | ImageFont.Imag
 
 def _wrap(text: str, width_px: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
     lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= width_px or not lines[-1]:
+    for piece in pieces_of(text):
+        longer = lines[-1] + piece
+        if font.getlength(longer.rstrip()) <= width_px or not lines[-1]:
             lines[-1] = longer
         else:
-            lines.append(word)
-    return lines[:4]
+            lines.append(piece)
+    return [line.rstrip() for line in lines[:4]]

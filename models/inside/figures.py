@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from catalog import Box
+from catalog.fonts import draws_catalogue_text
 from models.encoder import MoonEncoder
 from models.inside.contributions import Part
 from models.inside.experts import LayerExperts
@@ -29,6 +30,7 @@ FOR, AGAINST = "#2a78b5", "#c8553d"
 PANEL_INCH = 2.2
 
 
+@draws_catalogue_text
 def draw_maps(side: ExplainedItem, title: str = "", *, true_boxes: bool = True) -> Figure:
     """Every photograph of one side, plain, and under its map; originals and crops apart where they were mapped.
 
@@ -107,6 +109,7 @@ def draw_overlay(panel: Axes, image: Image.Image, heat: HeatMap, values: np.ndar
     panel.set_axis_off()
 
 
+@draws_catalogue_text
 def draw_parts(side: ExplainedItem, cosine: float, title: str = "") -> Figure:
     """Bars: on the left what each part brings (they sum to the cosine), on the right what is lost without each."""
     from matplotlib.figure import Figure
@@ -145,6 +148,7 @@ def draw_bars(panel: Axes, rows: Sequence[tuple[str, float]], title: str) -> Non
         panel.annotate(f"{value:+.3f}", (value, row), fontsize=6, va="center", ha=side)
 
 
+@draws_catalogue_text
 def draw_experts(layers: Sequence[LayerExperts], title: str = "Experts that fired") -> Figure:
     """A table a guided layer: token types down, routed experts across, each row the mean gates of one type."""
     from matplotlib.figure import Figure

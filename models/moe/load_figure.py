@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from catalog.fonts import draws_catalogue_text
 from models.tokens import TokenType
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ MAX_NUMBERED_EXPERTS = 16
 """Up to here a cell has room for its number."""
 
 
+@draws_catalogue_text
 def draw_load(table: torch.Tensor, layer_names: Sequence[str] = (), title: str = "Expert load by token type") -> Figure:
     """Draw a heat map a layer: token types down, routed experts across, each row one type's shares in percent.
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from catalog import Catalog, ImageError, ImageLimits, Photo, StorageError
 from catalog.catalog import IMAGE_OK
+from catalog.fonts import CSS_FONTS
 from models.regions.boxes import box_iou, scale_box
 from models.regions.chooser import CoreRegion
 from models.regions.core import CoreRegions
@@ -78,6 +79,7 @@ def render_gallery(
         .from_string(_PAGE)
         .render(
             cards=cards,
+            fonts=CSS_FONTS,
             name=catalog.name,
             mean_iou=sum(known) / len(known) if known else None,
             num_known=len(known),
@@ -132,7 +134,7 @@ def _card(shot: _Shot, regions: CoreRegions, limits: ImageLimits) -> _Card:
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Core regions of {{ name }}</title>
 <style>
-body { font: 14px/1.4 system-ui, sans-serif; margin: 24px; color: #222; background: #fff; }
+body { font: 14px/1.4 {{ fonts }}; margin: 24px; color: #222; background: #fff; }
 .cards { display: flex; flex-wrap: wrap; gap: 16px; }
 figure { margin: 0; width: 240px; } figcaption { font-size: 12px; overflow-wrap: anywhere; }
 svg { display: block; background: #eee; } rect { fill: none; }
@@ -152,7 +154,7 @@ height="{{ card.size_px[1] }}"><image href="{{ card.image }}" width="{{ card.siz
 height="{{ card.size_px[1] }}"/>
 {% for found in card.candidates %}{{ box(found.box, "candidate") }}{% endfor %}{{ box(card.core.box, "core") }}\
 {% if card.true_box %}{{ box(card.true_box, "true") }}{% endif %}</svg>
-<figcaption><span class="score">{{ "%.2f"|format(card.core.score) }}</span>\
+<figcaption lang=""><span class="score">{{ "%.2f"|format(card.core.score) }}</span>\
 {% if card.iou is not none %} IoU {{ "%.2f"|format(card.iou) }}{% endif %} · {{ card.shot.kind }} · \
 {{ card.shot.photo.ref }}<br>{{ card.core.reason }}<br>{{ card.shot.title or "" }}</figcaption>
 </figure>

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moon.commands.fetch_images import fetch_images
+
 if TYPE_CHECKING:
     from catalog import Catalog
 
 data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at, import and draw catalogues.")
 imports = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make a catalogue folder of a public source.")
 data.add_typer(imports, name="import")
+data.command("fetch-images")(fetch_images)
 
 
 @data.command()

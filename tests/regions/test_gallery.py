@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from catalog import Catalog, StorageError
+from catalog.fonts import CSS_FONTS
 from models.regions import CoreRegions, RegionsConfig, make_chooser, make_detector, render_gallery
 from tests.regions.pictures import background, catalog_of, with_rectangle
 
@@ -48,6 +49,11 @@ def test_titles_are_escaped(shop: Catalog, tmp_path: Path) -> None:
     page = (tmp_path / "g.html").read_text()
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_the_page_names_fonts_for_chinese_titles(shop: Catalog, tmp_path: Path) -> None:
+    render_gallery(shop, _regions(), tmp_path / "g.html")
+    assert f"font: 14px/1.4 {CSS_FONTS};" in (tmp_path / "g.html").read_text()
 
 
 def test_boxes_are_drawn_at_the_thumbnails_scale(shop: Catalog, tmp_path: Path) -> None:

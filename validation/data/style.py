@@ -1,10 +1,12 @@
 """Style sheet of the data page; also gives Great Expectations' markup the few rules it needs without its own sheets."""
 
+from catalog.fonts import CSS_FONTS
+
 STYLE = """
 :root { color-scheme: light; --ink: #1d2330; --muted: #667085; --line: #e4e7ec; --good: #12715b; --good-bg: #d9f2ea;
   --error: #b42318; --error-bg: #fee4e2; --warning: #93540a; --warning-bg: #fdf0cf; --accent: #3b5ba9; }
 * { box-sizing: border-box; }
-body { margin: 0; background: #f7f8fa; color: var(--ink); font: 15px/1.5 system-ui, "Segoe UI", sans-serif; }
+body { margin: 0; background: #f7f8fa; color: var(--ink); font: 15px/1.5 FONTS; }
 main { max-width: 1080px; margin: 0 auto; padding: 40px 24px 80px; }
 h1 { font-size: 30px; margin: 0 0 6px; line-height: 1.2; } h2 { font-size: 19px; margin: 40px 0 12px; }
 h3 { font-size: 15px; margin: 0 0 4px; }
@@ -46,4 +48,4 @@ summary { cursor: pointer; font-weight: 600; } code { font-size: 12px; }
   font-style: normal; }
 .gx .text-danger { color: var(--error); } .gx .text-success { color: var(--good); } .gx td { overflow-wrap: anywhere; }
 .gx .badge { background: #eef1f6; border-radius: 3px; padding: 0 4px; }
-"""
+""".replace("FONTS", CSS_FONTS)
