@@ -40,9 +40,10 @@ class Detection:
     unmapped: tuple[str, ...] = ()
     num_files: int = 1
 
-    def recipe(self, path: str) -> str:
+    def recipe(self, path: str, image_root: str | None = None) -> str:
         """What to write in a recipe."""
         more = ", columns: MAP.yaml" if self.source == "columns" else ""
+        more += f", image_root: {image_root}" if image_root else ""
         return f"catalog: {{source: {self.source}, path: {path}{more}}}"
 
     def draft(self) -> str:
@@ -119,7 +120,7 @@ def _marqo(present: dict[str, bool]) -> Detection:
             "queries.text": "query",
             "queries.extra.positions": "position",
         },
-        ("category and attributes: the set has none, so only retrieval can be asked of it",),
+        ("category and attributes: the set has none",),
         tuple(column for column in present if column not in marqo.COLUMNS),
     )
 

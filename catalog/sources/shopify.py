@@ -37,7 +37,7 @@ from catalog.sources.shopify_cells import (
 )
 from catalog.sources.tables import RawRow
 
-NO_QUERIES = "a product export holds no queries: only category and attribute tasks can be asked of it"
+NO_QUERIES = "a product export holds no queries: what is asked with shoppers' queries cannot be asked of it"
 
 
 def read_shopify(config: CatalogConfig, on_error: OnError, work_dir: str, max_rows: int | None = None) -> SourceRows:

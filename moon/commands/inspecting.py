@@ -47,7 +47,7 @@ def inspect_data(
     found = detect(path)
     source = "columns" if columns else found.source
     if source != "folder":
-        _tell_source(found, path, columns)
+        _tell_source(found, path, columns, image_root)
     if source == "columns" and columns is None:
         _tell_draft(found, path)
         return
@@ -75,15 +75,16 @@ def _write_urls(urls: tuple[str, ...], out: Path) -> None:
     typer.echo("then write `image_root: FOLDER` beside the path")
 
 
-def _tell_source(found: Detection, path: str, columns: str | None) -> None:
+def _tell_source(found: Detection, path: str, columns: str | None, image_root: str | None) -> None:
     if columns:
         rows = [("source", f"columns, by {columns}")]
-        rows.append(("recipe", f"catalog: {{source: columns, path: {path}, columns: {columns}}}"))
+        more = f", image_root: {image_root}" if image_root else ""
+        rows.append(("recipe", f"catalog: {{source: columns, path: {path}, columns: {columns}{more}}}"))
     else:
         sure = f"{found.confidence:.0%} of its columns are here" if found.confidence else "no source knows it"
-        rows = [("source", f"{found.source} ({sure}): {found.why}"), ("recipe", found.recipe(path))]
+        rows = [("source", f"{found.source} ({sure}): {found.why}"), ("recipe", found.recipe(path, image_root))]
         rows.append(("mapped", ", ".join(f"{ours} <- {theirs}" for ours, theirs in found.mapped.items()) or "nothing"))
-        rows += [("missing", what) for what in found.missing]
+        rows.append(("missing", "; ".join(found.missing) or "nothing"))
         if found.unmapped:
             rows.append(("not mapped", ", ".join(found.unmapped)))
     rows.append(("files", str(found.num_files)))
