@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog import CatalogConfig
+from catalog.fetching.manifest import Manifest, Row
 from catalog.sources import load_catalog
 from tests.catalog.pictures import picture_bytes
 
@@ -56,18 +57,17 @@ def write_lines(path, rows, bom=False):
 def write_fetched(folder, pictures):
     """What `moon data fetch-images` leaves: `pictures` maps URLs to bytes, or to a reason for a failure."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for url, data in pictures.items():
-        name = hashlib.sha256(url.encode()).hexdigest()
-        row = {"url": url, "path": None, "sha256": None, "num_bytes": 0, "status": "failed", "reason": data}
-        if isinstance(data, bytes):
-            path = folder / name[:2] / f"{name}.png"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(data)
-            row |= {"path": f"{name[:2]}/{path.name}", "sha256": hashlib.sha256(data).hexdigest()}
-            row |= {"num_bytes": len(data), "status": "ok", "reason": ""}
-        rows.append(row)
-    write_lines(folder / "manifest.jsonl", rows)
+    manifest = Manifest(folder)
+    with manifest.appending():
+        for url, data in pictures.items():
+            path, digest, size, status, reason = None, None, None, "failed", data
+            if isinstance(data, bytes):
+                name = hashlib.sha256(url.encode()).hexdigest()
+                path, digest, size = f"{name[:2]}/{name}.png", hashlib.sha256(data).hexdigest(), len(data)
+                status, reason = "ok", ""
+                (folder / name[:2]).mkdir(exist_ok=True)
+                (folder / path).write_bytes(data)
+            manifest.append(Row(url, path, digest, size, None, None, status, reason, "", 1, None))
     return folder
 
 
