@@ -14,7 +14,7 @@ from validation.benchmark.evalset import TITLE_HIDDEN, LabelTask, Traits
 from validation.benchmark.photos import bare_photo
 from validation.benchmark.tasks import TITLE_AND_PROSE
 from validation.benchmark.traits import Backgrounds
-from validation.benchmark.words import words_of
+from validation.benchmark.words import telling_words, words_of
 
 LEAF = "category_leaf"
 UNSEEN_LEAF = "category_leaf_unseen"
@@ -206,5 +206,5 @@ def _values(product: Product, name: str) -> tuple[str, ...]:
 
 def _word_in_title(answers: Iterable[str], title: str | None) -> Traits:
     found = set(words_of(title or ""))
-    stands = any(word in found for answer in answers for word in words_of(answer))
+    stands = any(word in found for answer in answers for word in telling_words(answer))
     return (("word_in_title", "yes" if stands else "no"),)

@@ -9,7 +9,7 @@ from catalog.rows import Query, QueryKind
 from validation.benchmark.evalset import AUGMENTED, TITLE_HIDDEN, EvalQuery, RetrievalTask, Traits
 from validation.benchmark.photos import PhotoQuery
 from validation.benchmark.traits import Backgrounds
-from validation.benchmark.words import words_of
+from validation.benchmark.words import telling_words, words_of
 
 PURCHASES = "purchases"
 LINKS = "links"
@@ -44,7 +44,7 @@ class Settler:
             traits["background"] = self._backgrounds.of(query.item.photo)
         if query.item.text:
             titles = {word for index in relevant for word in words_of(self._gallery[index].product.title or "")}
-            traits["names_answer"] = "no" if titles.isdisjoint(words_of(query.item.text)) else "yes"
+            traits["names_answer"] = "no" if titles.isdisjoint(telling_words(query.item.text)) else "yes"
         return EvalQuery(query.item, relevant, same_group, groups[0], traits=_sorted(traits))
 
     def link(self, anchor_id: str, product_ids: Sequence[str]) -> EvalQuery | None:
