@@ -135,6 +135,8 @@ class Schedule:
         self.lock = threading.Condition()
         self.stopped: str = ""
         """Why no further task is handed out; empty while work goes on."""
+        self.filling = True
+        """Whether tasks are still to come from outside, so that an empty queue is not the end."""
 
     def take(self) -> Task | None:
         """The next task, waited for; None when all is done or stopped."""
@@ -142,15 +144,24 @@ class Schedule:
             while not self.stopped:
                 found = self.queues.take(self.clock())
                 if isinstance(found, Task):
+                    # One wakes the next: waking all for each task would be most of the work.
+                    self.lock.notify()
                     return found
-                if found is None and not self.queues.num_waiting and not self.queues.num_in_flight:
+                idle = not self.queues.num_waiting and not self.queues.num_in_flight
+                if idle and not self.filling:
                     return None
                 self.lock.wait(None if found is None else max(0.0, found - self.clock()))
             return None
 
     def changed(self) -> None:
-        """Wake those who wait; call it inside the lock after any change."""
-        self.lock.notify_all()
+        """Wake one who waits; call it inside the lock after any change."""
+        self.lock.notify()
+
+    def filled(self) -> None:
+        """No task comes from outside any more."""
+        with self.lock:
+            self.filling = False
+            self.lock.notify_all()
 
     def stop(self, why: str) -> None:
         """Hand out nothing more; tasks in flight end by themselves."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import ssl
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -108,12 +108,7 @@ class _Run:
         to_do = [url for url in urls if url not in self.rows]
         self.num_to_do = len(to_do)
         with self.manifest.appending():
-            for url in to_do:
-                if found := self.store.find(url):
-                    self._settle(_row(Task(url), found, attempts=0))
-                else:
-                    self._queue(Task(url), url)
-            self._let_work(client)
+            self._let_work(to_do, client)
         self.store.clear_partial()
         hosts = [
             HostRow(name, state.num_requests, state.num_failed, state.busy_s, str(self._given_up.get(name, "")))
@@ -128,19 +123,38 @@ class _Run:
             return not self.store.holds(row.path or "", row.num_bytes or 0)
         return row.passing or retry_failed
 
-    def _let_work(self, client: httpx.Client) -> None:
-        num_workers = min(self.config.num_workers, max(1, self.queues.num_waiting))
+    def _let_work(self, to_do: list[str], client: httpx.Client) -> None:
+        num_workers = min(self.config.num_workers, max(1, len(to_do)))
+        left = iter(to_do)
         with ThreadPoolExecutor(num_workers, thread_name_prefix="fetch") as pool:
             futures = [pool.submit(self._work, client) for _ in range(num_workers)]
             while True:
                 try:
+                    self._fill(left)
                     wait(futures)
                     break
                 except KeyboardInterrupt:
                     # Bodies that are being read end at their next piece, silent hosts at their time-out.
                     self.schedule.stop(Ended.INTERRUPTED)
+                except BaseException:
+                    self.schedule.stop(Ended.DONE)
+                    raise
         for future in futures:
             future.result()
+
+    def _fill(self, left: Iterator[str]) -> None:
+        """Queue what is left, while the workers are at it already; pictures that lie in their place need no request."""
+        for url in left:
+            if self.schedule.stopped:
+                return
+            found = self.store.find(url)
+            with self.schedule.lock:
+                if found:
+                    self._settle(_row(Task(url), found, attempts=0))
+                else:
+                    self._queue(Task(url), url)
+                    self.schedule.changed()
+        self.schedule.filled()
 
     def _work(self, client: httpx.Client) -> None:
         try:

@@ -54,6 +54,7 @@ class ImageStore:
 
     def __init__(self, folder: Path, limits: ImageLimits) -> None:
         self.folder, self.limits = folder, limits
+        self._listed: dict[str, dict[str, list[str]]] = {}
         # A picture of the most pixels allowed takes hundreds of megabytes while it is decoded.
         self._decoding = threading.BoundedSemaphore(os.cpu_count() or 1)
 
@@ -85,19 +86,30 @@ class ImageStore:
     def find(self, url: str) -> Stored | None:
         """The picture of a URL that lies in its place already, such as one whose row a kill prevented."""
         digest = url_digest(url)
-        for extension in dict.fromkeys(_EXTENSIONS.values()):
+        for extension in self._found_at_first(digest[:2]).get(digest, ()):
             path = self.folder / digest[:2] / f"{digest}{extension}"
             try:
                 data = path.read_bytes() if path.stat().st_size <= self.limits.max_bytes else b""
-            except OSError:
-                continue
-            try:
                 found = self._examine(url, data)
-            except FetchError:
+            except (OSError, FetchError):
                 continue
             if found.path.endswith(extension):
                 return found
         return None
+
+    def _found_at_first(self, name: str) -> dict[str, list[str]]:
+        """Digests to endings of what lay in a subfolder when it was first looked at: millions are asked for."""
+        found = self._listed.get(name)
+        if found is None:
+            found = self._listed[name] = {}
+            try:
+                files = os.listdir(self.folder / name)
+            except OSError:
+                files = []
+            for file in files:
+                digest, extension = os.path.splitext(file)
+                found.setdefault(digest, []).append(extension)
+        return found
 
     def holds(self, path: str, num_bytes: int) -> bool:
         """Whether a file of a manifest's row is still there, in its size."""

@@ -39,6 +39,13 @@ def bomb(side_px: int = 30_000) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that hang up are what the tests are about."""
+
+
 class Shop:
     """The server: paths to answers, and what was asked of it.
 
@@ -76,8 +83,7 @@ class Shop:
             def log_message(self, format: str, *args: Any) -> None:
                 """Keep the test's output clean."""
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = _QuietServer(("127.0.0.1", 0), Handler)
         self.port = self.server.server_address[1]
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:

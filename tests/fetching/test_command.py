@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from catalog.fetching import read_manifest
+from catalog import fetching
+from catalog.fetching import Ended, FetchReport, read_manifest
 from moon.cli import app
 from tests.fetching.server import Shop, after, body, picture, status
 
@@ -76,6 +77,21 @@ def test_allow_private_is_warned_of_loudly_and_private_is_refused_without(shop: 
     code, told = run(str(source), str(tmp_path / "out"), *options(shop), "--retry-failed")
     assert code == 0, told
     assert "WARNING: --allow-private" in told
+
+
+def test_an_interrupted_run_leaves_with_130_and_the_command_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "urls.txt").write_text("http://a.example/1")
+    ended = FetchReport(1, {}, [], 0, 0, Ended.INTERRUPTED)
+    monkeypatch.setattr(fetching, "fetch_images", lambda *args, **kwargs: ended)
+    code, told = run(str(tmp_path / "urls.txt"), str(tmp_path / "out"), "--column", "a b", "--max-mib", "2")
+    assert code == 1
+    assert "no columns" in told
+    code, told = run(str(tmp_path / "urls.txt"), str(tmp_path / "out"), "--max-mib", "2")
+    assert code == 130
+    assert "1 not yet asked for" in told
+    assert f"to go on: moon data fetch-images {tmp_path}/urls.txt {tmp_path}/out --max-mib 2.0" in told
 
 
 @pytest.mark.parametrize("words", [["--contact", "小店"], ["--timeout", "100000"], ["--delay", "1e9"]])

@@ -359,6 +359,15 @@ def test_a_folder_that_is_a_file_is_told(shop: Shop, tmp_path: Path) -> None:
         fetch(shop, tmp_path / "out", shop.url("/a.png"))
 
 
+def test_a_disk_that_takes_nothing_ends_the_run_with_the_reason(shop: Shop, tmp_path: Path) -> None:
+    urls = [shop.add(f"/{n}.png", body(picture())) for n in range(8)]
+    for url in urls:
+        (tmp_path / url_digest(url)[:2]).write_text("in the way")
+    with pytest.raises(StorageError, match="cannot be written"):
+        fetch(shop, tmp_path, *urls, num_workers=2)
+    assert read_manifest(tmp_path) == {}
+
+
 def test_progress_counts_every_url(shop: Shop, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     urls = [shop.add(f"/{n}.png", body(picture())) for n in range(5)]

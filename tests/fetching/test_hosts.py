@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from concurrent.futures import ThreadPoolExecutor
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,3 +87,48 @@ def test_a_stopped_schedule_hands_out_nothing_and_keeps_the_first_reason() -> No
     schedule.stop("done")
     assert schedule.take() is None
     assert schedule.stopped == "interrupted"
+
+
+def test_an_empty_schedule_that_is_still_filled_is_waited_for_and_ends_when_it_is_full() -> None:
+    queues = HostQueues(1, 0.0)
+    schedule = Schedule(queues)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(schedule.take)
+        with schedule.lock:
+            queues.put(Task("a", host="a"))
+            schedule.changed()
+        found = first.result(timeout=30)
+        assert found is not None
+        second = pool.submit(schedule.take)
+        with schedule.lock:
+            queues.release("a")
+            schedule.changed()
+        schedule.filled()
+        assert second.result(timeout=30) is None
+
+
+def test_many_workers_take_every_task_once_whoever_wakes_whom() -> None:
+    queues = HostQueues(2, 0.0005)
+    schedule = Schedule(queues)
+
+    def work() -> list[str]:
+        taken = []
+        while (task := schedule.take()) is not None:
+            taken.append(task.url)
+            with schedule.lock:
+                queues.release(task.host)
+                if task.hops == 0 and int(task.url) % 3 == 0:
+                    again = Task(task.url, host="z", hops=1)
+                    queues.put(again, schedule.clock() + 0.002)
+                schedule.changed()
+        return taken
+
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(work) for _ in range(8)]
+        for number in range(300):
+            with schedule.lock:
+                queues.put(Task(str(number), host="abcdef"[number % 6]))
+                schedule.changed()
+        schedule.filled()
+        taken = [url for future in futures for url in future.result(timeout=60)]
+    assert sorted(taken, key=int) == sorted([*map(str, range(300)), *map(str, range(0, 300, 3))], key=int)
