@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+import torch
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import label_ranking_average_precision_score, top_k_accuracy_score
+from sklearn.metrics import average_precision_score, label_ranking_average_precision_score, top_k_accuracy_score
 
-from validation.search import ranks_of_best
+from catalog.labels import TIE_TOLERANCE
+from validation.search import ranks, ranks_of_best, ranks_of_relevant, tiles
 
 
 def unit(rng: np.random.Generator, rows: int, dims: int) -> np.ndarray:
@@ -48,19 +50,19 @@ def test_recall_equals_sklearn_where_nothing_is_tied() -> None:
     rng = np.random.default_rng(1)
     queries, candidates = unit(rng, 50, 8), unit(rng, 30, 8)
     truth = rng.integers(0, 30, size=50)
-    ranks = ranks_of_best(queries, candidates, [[int(index)] for index in truth])
+    found = ranks_of_best(queries, candidates, [[int(index)] for index in truth])
     for k in (1, 5, 10):
         expected = top_k_accuracy_score(truth, queries @ candidates.T, k=k, labels=np.arange(30))
-        assert np.mean(ranks <= k) == pytest.approx(expected)
+        assert np.mean(found <= k) == pytest.approx(expected)
 
 
 def test_reciprocal_rank_equals_sklearn_for_one_positive() -> None:
     rng = np.random.default_rng(2)
     queries, candidates = unit(rng, 40, 8), unit(rng, 25, 8)
     truth = rng.integers(0, 25, size=40)
-    ranks = ranks_of_best(queries, candidates, [[int(index)] for index in truth])
+    found = ranks_of_best(queries, candidates, [[int(index)] for index in truth])
     expected = label_ranking_average_precision_score(np.eye(25)[truth], queries @ candidates.T)
-    assert np.mean(1.0 / ranks) == pytest.approx(expected)
+    assert np.mean(1.0 / found) == pytest.approx(expected)
 
 
 @settings(max_examples=30)
@@ -91,3 +93,126 @@ def test_a_query_without_answer_and_a_wrong_count_are_refused() -> None:
         ranks_of_best(vectors, vectors, [[0], []])
     with pytest.raises(ValueError, match="2 queries but 1"):
         ranks_of_best(vectors, vectors, [[0]])
+
+
+def naive_ranks(scores: np.ndarray, relevant: list[int], excluded: list[int]) -> list[int]:
+    """One query's ranks, by counting in a plain loop over float64 scores."""
+    others = [index for index in range(len(scores)) if index not in relevant and index not in excluded]
+    own = sorted((scores[index] for index in set(relevant)), reverse=True)
+    return [
+        place + sum(scores[other] >= score - TIE_TOLERANCE for other in others) for place, score in enumerate(own, 1)
+    ]
+
+
+def typed(vectors: np.ndarray, kind: str) -> np.ndarray | torch.Tensor:
+    return torch.from_numpy(vectors).bfloat16() if kind == "bfloat16" else vectors.astype(kind)
+
+
+def as_float64(vectors: np.ndarray | torch.Tensor) -> np.ndarray:
+    return torch.as_tensor(vectors).double().numpy()
+
+
+@pytest.fixture(params=["few", "many"])
+def many_relevant(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of counting: a comparison for each threshold, and bins."""
+    if request.param == "many":
+        monkeypatch.setattr(ranks, "_MANY_RELEVANT", 0)
+
+
+@pytest.mark.usefixtures("many_relevant")
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tied_cases(), st.integers(1, 4000), st.sampled_from(["float32", "float16", "bfloat16"]), st.data())
+def test_all_ranks_equal_a_naive_loop_for_every_block_and_type(
+    case, block: int, kind: str, data: st.DataObject
+) -> None:
+    queries, candidates, relevant = case
+    free = [[index for index in range(len(candidates)) if index not in own] for own in relevant]
+    excluded = [data.draw(st.lists(st.sampled_from(left), max_size=4)) if left else [] for left in free]
+    found = ranks_of_relevant(
+        typed(queries, kind), typed(candidates, kind), relevant, excluded=excluded, block_mib=block / 2**20
+    )
+    scores = queries.astype(np.float64) @ candidates.T
+    for of_query, row, own, out in zip(found, scores, relevant, excluded, strict=True):
+        assert of_query.tolist() == naive_ranks(row, own, out)
+
+
+@pytest.mark.usefixtures("many_relevant")
+@pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("block_mib", [0.02, 0.3, 64.0])
+def test_ranks_of_floats_are_those_of_float64_scores_for_every_block(kind: str, block_mib: float) -> None:
+    rng = np.random.default_rng(11)
+    queries, candidates = typed(unit(rng, 70, 48), kind), typed(unit(rng, 900, 48), kind)
+    relevant = [rng.choice(900, size=rng.integers(1, 30), replace=False).tolist() for _ in range(70)]
+    excluded = [[index for index in rng.integers(0, 900, 5).tolist() if index not in own] for own in relevant]
+    found = ranks_of_relevant(queries, candidates, relevant, excluded=excluded, block_mib=block_mib)
+    scores = as_float64(queries) @ as_float64(candidates).T
+    for of_query, row, own, out in zip(found, scores, relevant, excluded, strict=True):
+        assert of_query.tolist() == naive_ranks(row, own, out)
+
+
+@pytest.mark.usefixtures("many_relevant")
+@pytest.mark.parametrize("gap", [0.5 * TIE_TOLERANCE, 1.5 * TIE_TOLERANCE])
+def test_the_tolerance_is_kept_where_float32_cannot_tell(gap: float) -> None:
+    """3,000 candidates just below the right one: ties within the tolerance, and none beyond it."""
+    dims = 512
+    query = np.zeros((1, dims), dtype=np.float32)
+    query[0, :2] = 1.0
+    candidates = np.zeros((3001, dims), dtype=np.float32)
+    candidates[:, 0], candidates[0, 1] = 0.75, np.float32(gap)
+    expected = [3001] if gap < TIE_TOLERANCE else [1]
+    assert ranks_of_relevant(query, candidates, [[0]])[0].tolist() == expected
+
+
+@pytest.mark.usefixtures("many_relevant")
+def test_a_constant_encoder_ranks_its_right_ones_behind_all_wrong_ones() -> None:
+    same = np.full((3000, 37), 37**-0.5, dtype=np.float32)
+    found = ranks_of_relevant(same[:600], same, [[5, 9, 2000]] * 600, excluded=[[0]] * 600)
+    assert np.stack(found).tolist() == [[2997, 2998, 2999]] * 600
+
+
+def test_an_identity_encoder_ranks_each_first() -> None:
+    vectors = unit(np.random.default_rng(12), 800, 32)
+    assert [one.tolist() for one in ranks_of_relevant(vectors, vectors, [[row] for row in range(800)])] == [[1]] * 800
+
+
+def test_the_best_rank_is_the_first_of_all() -> None:
+    rng = np.random.default_rng(13)
+    queries, candidates = unit(rng, 20, 8), unit(rng, 100, 8)
+    relevant = [rng.choice(100, size=3, replace=False).tolist() for _ in range(20)]
+    expected = [of_query[0] for of_query in ranks_of_relevant(queries, candidates, relevant)]
+    assert ranks_of_best(queries, candidates, relevant).tolist() == expected
+
+
+def test_average_precision_of_the_ranks_is_that_of_sklearn() -> None:
+    rng = np.random.default_rng(14)
+    queries, candidates = unit(rng, 30, 8), unit(rng, 60, 8)
+    relevant = [rng.choice(60, size=rng.integers(1, 9), replace=False).tolist() for _ in range(30)]
+    scores = queries @ candidates.T
+    for row, (own, of_query) in enumerate(zip(relevant, ranks_of_relevant(queries, candidates, relevant), strict=True)):
+        truth = np.isin(np.arange(60), own)
+        ours = np.mean(np.arange(1, len(of_query) + 1) / of_query)
+        assert ours == pytest.approx(average_precision_score(truth, scores[row]))
+
+
+def test_ranks_on_several_threads_are_those_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(15)
+    queries, candidates = unit(rng, 1100, 16), unit(rng, 2500, 16)
+    relevant = [rng.choice(2500, size=rng.integers(1, 4), replace=False).tolist() for _ in range(1100)]
+    alone = ranks_of_relevant(queries, candidates, relevant)
+    monkeypatch.setattr(tiles, "_WORTH_THREADS", 0)
+    together = ranks_of_relevant(queries, candidates, relevant)
+    assert all((left == right).all() for left, right in zip(alone, together, strict=True))
+
+
+def test_what_cannot_be_ranked_is_refused_in_words() -> None:
+    vectors = np.eye(3, dtype=np.float32)
+    with pytest.raises(ValueError, match="query 1: candidate 2 is relevant and excluded"):
+        ranks_of_relevant(vectors, vectors, [[0, 1], [2], [0]], excluded=[[], [0, 2], []])
+    with pytest.raises(ValueError, match="relevant candidate 3 is none of 3"):
+        ranks_of_relevant(vectors, vectors, [[0], [3], [1]])
+    with pytest.raises(ValueError, match="relevant candidate -1"):
+        ranks_of_relevant(vectors, vectors, [[0], [-1], [1]])
+    with pytest.raises(ValueError, match="3 wide and candidates 2"):
+        ranks_of_relevant(vectors, vectors[:, :2], [[0], [1], [1]])
+    with pytest.raises(ValueError, match="3 queries but 2 lists of excluded"):
+        ranks_of_relevant(vectors, vectors, [[0], [1], [1]], excluded=[[], []])

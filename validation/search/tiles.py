@@ -34,6 +34,7 @@ _CPU_TILE, _GPU_TILE = (512, 2048), (4096, 16384)
 _MOST_WORKERS = 8
 """More threads that Python drives would wait for its lock; beyond, each gets several cores."""
 _WORTH_THREADS = 10**7
+"""Products of two numbers; below, one core is done before a second has begun."""
 _ROUNDING = 2.0**-24
 _LARGEST = 1e37
 
@@ -214,9 +215,10 @@ class Tiles:
         self._queries, self._candidates, self._hidden = queries, candidates, hidden
         self._device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         budget = int(block_mib * 2**20)
-        self._threads, self._workers = torch.get_num_threads(), 1
-        if self._device.type == "cpu" and queries.count * min(candidates.count, 10**6) * queries.dims > _WORTH_THREADS:
-            self._workers = min(self._threads, queries.count, _MOST_WORKERS)
+        self._threads, self._workers, self._threads_each = torch.get_num_threads(), 1, 1
+        if queries.count * candidates.count * queries.dims > _WORTH_THREADS:
+            self._workers = min(self._threads, queries.count, _MOST_WORKERS) if self._device.type == "cpu" else 1
+            self._threads_each = max(1, self._threads // self._workers)
         share = budget * 7 // 8 // self._workers
         rows = -(-queries.count // self._workers)
         self._rows, self._columns = tile_shape(rows, candidates.count, queries.dims, share, self._device.type)
@@ -251,15 +253,16 @@ class Tiles:
 
     @contextmanager
     def _mapper(self) -> Iterator[Callable[..., Iterable[Any]]]:
-        if self._workers == 1:
-            yield map
-            return
-        each = max(1, self._threads // self._workers)
+        # A thread's own setting is also that of threads yet to come, so it is put back here.
+        set_threads = partial(torch.set_num_threads, self._threads_each)
         try:
-            with ThreadPoolExecutor(self._workers, initializer=partial(torch.set_num_threads, each)) as pool:
-                yield pool.map
+            if self._workers == 1:
+                set_threads()
+                yield map
+            else:
+                with ThreadPoolExecutor(self._workers, initializer=set_threads) as pool:
+                    yield pool.map
         finally:
-            # A thread's own setting is also that of threads yet to come.
             torch.set_num_threads(self._threads)
 
     def _read(self, span: tuple[int, int]) -> Block:
