@@ -85,6 +85,10 @@ def test_any_size_and_mode_has_a_share(size: tuple[int, int], mode: str, level: 
     assert plain_frac(Image.new("L", size, level).convert(mode)) == 1.0
 
 
+def test_a_strip_of_a_pixel_costs_no_memory() -> None:
+    assert plain_frac(Image.new("RGB", (1, 60_000), "white")) == 1.0
+
+
 def test_size_and_compression_hardly_matter() -> None:
     image, buffer = plain().resize((720, 540)), io.BytesIO()
     image.resize((300, 225)).save(buffer, "JPEG", quality=60)

