@@ -45,8 +45,9 @@ def background_of(image: Image.Image) -> Background:
 def plain_frac(image: Image.Image) -> float:
     """Share, 0 to 1, of the border's pixels that are of its commonest colour and in a flat place.
 
-    The short side becomes 96 pixels and the long one at most four times that, of which the outer six on each side are the border. Near the commonest colour is
-    12 levels of 0..255 in each channel; flat is a step of at most two grey levels to the pixel left of it and above it.
+    The short side becomes 96 pixels, the long one at most four times that; the outer six on each side are the border.
+    Near the commonest colour is 12 levels of 0..255 in each channel; flat is a step of at most two grey levels to the
+    pixel left of it and above it.
     Fabric, wood, stone and shadows have the colour and not the flatness, a busy scene neither.
     """
     scale = _SIDE_PX / min(image.size)
