@@ -24,6 +24,7 @@ MIN_CLEAN_FRAC = 1 / 3
 """Share of the border that must be of one flat colour."""
 
 _SIDE_PX = 96
+_MAX_SIDE_PX = 4 * _SIDE_PX
 _BORDER_PX = 6
 _BINS = 16
 _MAX_APART_LEVELS = 12
@@ -44,14 +45,15 @@ def background_of(image: Image.Image) -> Background:
 def plain_frac(image: Image.Image) -> float:
     """Share, 0 to 1, of the border's pixels that are of its commonest colour and in a flat place.
 
-    The short side becomes 96 pixels, of which the outer six on each side are the border. Near the commonest colour is
-    12 levels of 0..255 in each channel; flat is a step of at most two grey levels to the pixel left of it and above it.
+    The short side becomes 96 pixels, the long one at most four times that; the outer six on each side are the border.
+    Near the commonest colour is 12 levels of 0..255 in each channel; flat is a step of at most two grey levels to the
+    pixel left of it and above it.
     Fabric, wood, stone and shadows have the colour and not the flatness, a busy scene neither.
     """
     scale = _SIDE_PX / min(image.size)
-    size = (max(_SIDE_PX, round(image.width * scale)), max(_SIDE_PX, round(image.height * scale)))
+    width, height = (min(max(_SIDE_PX, round(side * scale)), _MAX_SIDE_PX) for side in image.size)
     how = Image.Resampling.BOX if scale < 1.0 else Image.Resampling.BILINEAR
-    pixels = np.asarray(image.convert("RGB").resize(size, how), dtype=np.int32)
+    pixels = np.asarray(image.convert("RGB").resize((width, height), how), dtype=np.int32)
     grey = pixels.mean(axis=2)
     across, down = np.diff(grey, axis=1, prepend=grey[:, :1]), np.diff(grey, axis=0, prepend=grey[:1])
     border = np.ones(grey.shape, dtype=bool)

@@ -59,6 +59,7 @@ def cluster_bootstrap(sample: Sample, level: float) -> Interval:
     """Percentile bootstrap over groups."""
     num_groups = len(sample.sizes)
     weights = np.random.default_rng(1).multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=NUM_DRAWS)
+    weights = weights.astype(float)
     means = (weights @ sample.sums.T) / (weights @ sample.sizes)[:, None]
     low, high = np.quantile(means, [level, 1.0 - level], axis=0)
     return low, high
@@ -84,7 +85,7 @@ RULES: Mapping[str, Callable[[Sample, float], Interval]] = {
 
 def _flips(sample: Sample, level: float, tie: float) -> Interval:
     """Ends as quantiles of means of random halves, found among the halves' own means and 0."""
-    halves = np.random.default_rng(2).integers(0, 2, size=(NUM_DRAWS, len(sample.sizes)))
+    halves = np.random.default_rng(2).integers(0, 2, size=(NUM_DRAWS, len(sample.sizes))).astype(float)
     halves = halves[halves.any(axis=1)]
     means = np.sort(np.round((halves @ sample.sums.T) / (halves @ sample.sizes)[:, None], 10), axis=0)
     lows, highs = [], []

@@ -85,6 +85,10 @@ def test_any_size_and_mode_has_a_share(size: tuple[int, int], mode: str, level: 
     assert plain_frac(Image.new("L", size, level).convert(mode)) == 1.0
 
 
+def test_a_strip_of_a_pixel_costs_no_memory() -> None:
+    assert plain_frac(Image.new("RGB", (1, 60_000), "white")) == 1.0
+
+
 def test_size_and_compression_hardly_matter() -> None:
     image, buffer = plain().resize((720, 540)), io.BytesIO()
     image.resize((300, 225)).save(buffer, "JPEG", quality=60)
@@ -98,7 +102,7 @@ def test_the_demos_backdrops(kind: str, expected: int) -> None:
 
 
 def test_the_demos_main_views_are_clean_and_its_shoppers_photos_cluttered(tmp_path: Path) -> None:
-    products, queries = render_demo(DemoConfig(num_products=20, image_size_px=96, num_workers=1), str(tmp_path))
+    products, queries = render_demo(DemoConfig(num_products=24, image_size_px=96, num_workers=1), str(tmp_path))
     mains = [ref for one in products for ref, role in zip(one.images, one.image_roles, strict=True) if role == "main"]
     taken = [query.image for query in queries if query.image]
     sides = [[background_of(Image.open(tmp_path / ref)) for ref in refs] for refs in (mains, taken)]

@@ -4,12 +4,16 @@ from validation.statistics.intervals import cluster_interval, difference_interva
 from validation.statistics.outcomes import Difference, Outcome, paired_difference, pooled
 from validation.statistics.paired import PairedTest, holm, paired_test
 from validation.statistics.power import Spread, power_of, smallest_difference, smallest_drop
+from validation.statistics.slices import SliceReport, SliceScore, WorstSlice, score_slices
 
 __all__ = [
     "Difference",
     "Outcome",
     "PairedTest",
+    "SliceReport",
+    "SliceScore",
     "Spread",
+    "WorstSlice",
     "cluster_interval",
     "difference_interval",
     "holm",
@@ -18,6 +22,7 @@ __all__ = [
     "paired_test",
     "pooled",
     "power_of",
+    "score_slices",
     "smallest_difference",
     "smallest_drop",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -161,7 +162,7 @@ def _means_of_halves(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Sorted means of random halves of the groups, each in or out by a coin; halves without a group are left out."""
     columns, found = np.stack([sums, weights], axis=1), []
     for inside in _halves(len(sums)):
-        totals = inside.astype(np.float64) @ columns
+        totals = inside @ columns
         found.append(totals[totals[:, 1] > 0])
     totals = np.concatenate(found)
     # Where gains and losses cancel, rounding must not decide between a tie and a loss.
@@ -169,12 +170,25 @@ def _means_of_halves(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _halves(num_groups: int) -> Iterator[np.ndarray]:
-    if num_groups <= _MOST_LISTED:
-        yield (np.arange(1, 2**num_groups)[:, None] >> np.arange(num_groups)) & 1
+    """Blocks of (halves, groups): 1 where a group is in. Equal for equal numbers of groups, so that tests agree."""
+    if num_groups * NUM_DRAWS <= _BLOCK_CELLS:
+        yield _few_halves(num_groups)
         return
     generator, rows = np.random.default_rng(_SEED), max(1, _BLOCK_CELLS // num_groups)
     for start in range(0, NUM_DRAWS, rows):
-        yield generator.integers(0, 2, size=(min(rows, NUM_DRAWS - start), num_groups), dtype=np.uint8)
+        yield _coins(generator, min(rows, NUM_DRAWS - start), num_groups)
+
+
+@lru_cache(maxsize=2)
+def _few_halves(num_groups: int) -> np.ndarray:
+    """All of them at once, at most 32 MB; kept, since a gate asks about many metrics of one set."""
+    if num_groups <= _MOST_LISTED:
+        return ((np.arange(1, 2**num_groups)[:, None] >> np.arange(num_groups)) & 1).astype(np.float64)
+    return _coins(np.random.default_rng(_SEED), NUM_DRAWS, num_groups)
+
+
+def _coins(generator: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    return generator.integers(0, 2, size=(rows, columns), dtype=np.uint8).astype(np.float64)
 
 
 def _mid_p(halves: np.ndarray, differences: np.ndarray) -> np.ndarray:
