@@ -16,7 +16,7 @@ from moon.cli import app
 from moon.recipes import check_recipe
 from pipelines import PIPELINES, train_moon
 from validation.benchmark.table import SHOWN_METRICS
-from validation.config import GatePolicy
+from validation.gate import GatePolicy
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
