@@ -3,12 +3,13 @@
 from validation.statistics.intervals import cluster_interval, difference_interval, macro_interval
 from validation.statistics.outcomes import Difference, Outcome, paired_difference, pooled
 from validation.statistics.paired import PairedTest, holm, paired_test
-from validation.statistics.power import power_of, smallest_difference, smallest_drop
+from validation.statistics.power import Spread, power_of, smallest_difference, smallest_drop
 
 __all__ = [
     "Difference",
     "Outcome",
     "PairedTest",
+    "Spread",
     "cluster_interval",
     "difference_interval",
     "holm",

@@ -1,15 +1,14 @@
-"""What a set can show: the chance to catch a true loss, and the smallest one that is caught often enough.
-
-All of it rests on the standard error of a difference, clustered by group, and on Student's t with one degree of
-freedom less than there are groups.
-"""
+"""What a set can show: the chance to catch a true loss, and the smallest one that is caught often enough."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from statistics import NormalDist
 
-from scipy.special import stdtr, stdtrit
+from scipy.special import bdtrc
+
+from validation.statistics.intervals import wilson_edge
 
 WANTED_POWER = 0.8
 """The usual chance to catch what a study is built to catch."""
@@ -17,43 +16,87 @@ CORRELATION = 0.4
 """Of two encoders' values of one item. Over the pairs of trainings that docs/RESULTS.md compares, the median is 0.49 on
 Luma and 0.37 on the demo, and the middle halves lie between 0.1 and 0.8: a forecast is a rough one."""
 
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How the differences of a comparison scatter over its groups: all that its power depends on."""
+
+    error: float
+    """Standard error of the mean difference, clustered by group; above 0."""
+    num_groups: int
+    num_differing: float
+    """Groups that differ at all; a number of hits may be expected rather than counted."""
+    concentration: float
+    """Sum of the groups' squared shares of the items: 1 / num_groups where all are of one size, 1 where one has all."""
+    largest: float = 1.0
+    """Largest difference of a group's mean, in the metric's unit."""
+
 
 def fewest_groups(level: float) -> int:
-    """Groups below which nothing can be shown: if all differ the same way, that has a chance of 2^-groups by luck."""
-    return math.ceil(-math.log2(level) - 1e-9)
+    """Groups that must differ, all the same way, before chance is ruled out at `level`: mid-p of their sign flips.
+
+    Returns:
+        The least G with 2^-(G + 1) <= level: four at 0.05.
+    """
+    return max(1, math.ceil(-math.log2(level) - 1.0 - 1e-9))
 
 
-def power_of(drop: float, error: float, num_groups: int, *, level: float, tolerance: float = 0.0) -> float:
+def power_of(drop: float, spread: Spread, *, level: float, tolerance: float = 0.0) -> float:
     """Chance that the rule of `paired_test` refuses when the true loss is `drop`.
+
+    A normal approximation of the sign flips times the chance that enough groups differ at all. The flips' own scatter
+    is that of differences about 0 and not about their mean, so it holds the loss too; and on a set where nearly all
+    items tie, a share of -1, 0 and 1 has too few steps for a normal: there the second factor decides.
 
     Args:
         drop: True loss, in the metric's unit (0.03: three points of a share).
-        error: Standard error of the difference, clustered by group; above 0.
-        num_groups: G.
+        spread: How the differences scatter.
         level: One-sided level of the rule.
         tolerance: Loss that the rule lets pass.
 
     Returns:
-        T((drop - tolerance) / error - t), where T is Student's distribution with G - 1 degrees of freedom and t its
-        quantile at 1 - level; 0 where there are too few groups for any verdict.
+        Phi((x - z sqrt(e^2 + c x^2)) / e) P(B >= f), with x the loss beyond the tolerance, e the error, c the
+        concentration, z the normal quantile at 1 - level, f `fewest_groups`, and B binomial over the groups; a group
+        differs with the chance seen, or with that which the loss must bring about if that is more.
     """
-    if num_groups < fewest_groups(level):
+    fewest, beyond = fewest_groups(level), drop - tolerance
+    if spread.num_groups < fewest:
         return 0.0
-    free = num_groups - 1
-    return float(stdtr(free, (drop - tolerance) / error - critical_t(num_groups, level)))
+    edge = _NORMAL.inv_cdf(1.0 - level) * math.hypot(spread.error, math.sqrt(spread.concentration) * beyond)
+    share = min(1.0, max(spread.num_differing / spread.num_groups, abs(drop) / spread.largest))
+    return _NORMAL.cdf((beyond - edge) / spread.error) * float(bdtrc(fewest - 1, spread.num_groups, share))
 
 
-def smallest_drop(
-    error: float, num_groups: int, *, level: float, tolerance: float = 0.0, power: float = WANTED_POWER
-) -> float:
-    """Smallest true loss that the rule catches with chance `power`: `power_of` solved for the drop.
+def smallest_drop(spread: Spread, *, level: float, tolerance: float = 0.0, power: float = WANTED_POWER) -> float:
+    """Smallest true loss that the rule catches with chance `power`: `power_of` solved for the drop by halving.
 
     Returns:
-        (t(1 - level) + t(power)) error + tolerance; infinity where there are too few groups for any verdict.
+        The loss in the metric's unit; infinity where none is caught so often: too few groups, or one has nearly all.
     """
-    if num_groups < fewest_groups(level):
-        return math.inf
-    return (critical_t(num_groups, level) + float(stdtrit(num_groups - 1, power))) * error + tolerance
+    low, high = tolerance, tolerance + spread.error
+    while power_of(high, spread, level=level, tolerance=tolerance) < power:
+        low, high = high, tolerance + 2.0 * (high - tolerance)
+        if high - tolerance > 1e6 * (spread.error + spread.largest):
+            return math.inf
+    for _ in range(50):
+        middle = (low + high) / 2.0
+        caught = power_of(middle, spread, level=level, tolerance=tolerance) >= power
+        low, high = (low, middle) if caught else (middle, high)
+    return high
+
+
+def error_of_ties(num_groups: int, level: float) -> float:
+    """Standard error to assume where no group differs from another: Wilson's interval for what none of them showed.
+
+    Args:
+        num_groups: G.
+        level: One-sided level; the interval's coverage is 1 - 2 level.
+
+    Source: our choice. An estimate of 0 would promise that the smallest loss is caught.
+    """
+    return wilson_edge(num_groups, 1.0 - 2.0 * level) / _NORMAL.inv_cdf(1.0 - level)
 
 
 def smallest_difference(
@@ -62,7 +105,7 @@ def smallest_difference(
     num_groups: int,
     *,
     confidence: float,
-    level: float,
+    level: float = 0.05,
     power: float = WANTED_POWER,
     correlation: float = CORRELATION,
 ) -> float:
@@ -74,7 +117,7 @@ def smallest_difference(
     2 p (1 - p) (1 - r) of the items.
 
     Args:
-        low: Lower end of the score's interval, clustered by group.
+        low: Lower end of the score's interval, clustered by group; a metric of 0 to 1.
         high: Upper end.
         num_groups: G, independent groups among the items.
         confidence: Coverage of that interval, for example 0.95.
@@ -85,10 +128,8 @@ def smallest_difference(
     Returns:
         The loss in the metric's unit; infinity where there are too few groups for any verdict.
     """
-    score_error = (high - low) / (2.0 * NormalDist().inv_cdf(0.5 + confidence / 2.0))
-    return smallest_drop(score_error * math.sqrt(2.0 * (1.0 - correlation)), num_groups, level=level, power=power)
-
-
-def critical_t(num_groups: int, level: float) -> float:
-    """Quantile of Student's t at 1 - `level`, with one degree of freedom less than groups."""
-    return float(stdtrit(num_groups - 1, 1.0 - level))
+    score_error = (high - low) / (2.0 * _NORMAL.inv_cdf(0.5 + confidence / 2.0))
+    error = score_error * math.sqrt(2.0 * (1.0 - correlation)) or error_of_ties(num_groups, level)
+    # No fewer groups can differ, since none differs by more than 1.
+    differing = min(float(num_groups), (error * num_groups) ** 2)
+    return smallest_drop(Spread(error, num_groups, differing, 1.0 / num_groups), level=level, power=power)
