@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 from datetime import date
 
+from validation.benchmark.metrics import lower_is_better
 from validation.benchmark.record import BenchmarkRecord, Score
 from validation.gate.config import GatePolicy, Pin
 from validation.gate.decision import RuleResult
-from validation.gate.direction import lower_is_better
 from validation.gate.evidence import Scored, unknown
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+from validation.benchmark.metrics import lower_is_better
 from validation.benchmark.table import main_score
 from validation.gate.config import GatePolicy, NoLoss
 from validation.gate.decision import RuleResult
-from validation.gate.direction import lower_is_better
 from validation.gate.evidence import Scored, UnknownError, finite, unknown
 from validation.gate.paired import Comparison, compare, compare_main
 
@@ -92,9 +92,8 @@ def compare_by(
 def fault_of(policy: GatePolicy, compared: Comparison, rule: NoLoss) -> str:
     """Why a comparison refuses; empty where it does not."""
     power = policy.min_power if rule.power is None else rule.power
-    if compared.shows_loss:
-        plainly = "" if compared.test.shown_worse else " once the largest losses are counted as smaller ones"
-        return f"a loss is shown at level {compared.test.level:.2g}{plainly}"
+    if compared.test.shown_worse:
+        return f"a loss is shown at level {compared.test.level:.2g}"
     if power is not None and compared.power < power:
         return f"no loss is shown, but the set could not have shown it: power below the {power:.2f} asked"
     return ""

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from catalog.config import Fraction, Section
-from validation.gate.direction import lower_is_better
+from validation.benchmark.metrics import lower_is_better
 
 Level = Annotated[float, Field(gt=0.0, lt=0.5)]
 Ceiling = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+from validation.benchmark.metrics import lower_is_better
 from validation.benchmark.record import BenchmarkRecord, Score
 from validation.gate.config import GatePolicy
 from validation.gate.decision import RuleResult
-from validation.gate.direction import lower_is_better
 from validation.statistics import Outcome
 
 

@@ -32,5 +32,10 @@ def limit(record: BenchmarkRecord, name: str, bound: float) -> RuleResult:
 def _measured(record: BenchmarkRecord, name: str) -> float | None:
     if name.endswith("_ms"):
         return record.timings.get(name)
-    value: float | None = getattr(record, name, None)
-    return value
+    others = {
+        "model_bytes": record.model_bytes,
+        "num_parameters": record.num_parameters,
+        "dims": record.dims,
+        "peak_memory_mib": record.peak_memory_mib,
+    }
+    return others[name]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from validation.benchmark.metrics import lower_is_better
 from validation.gate.config import BeatRule
 from validation.gate.decision import RuleResult
-from validation.gate.direction import lower_is_better
 from validation.gate.evidence import Scored, UnknownError, finite, gap, unknown
 from validation.gate.paired import compare
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from validation.benchmark.metrics import lower_is_better
 from validation.benchmark.record import Score
 from validation.gate.champion import compare_by, fault_of
 from validation.gate.config import GatePolicy, NoLoss, SliceRules
 from validation.gate.decision import RuleResult
-from validation.gate.direction import lower_is_better
 from validation.gate.evidence import Scored, UnknownError, finite, gap, unknown
 from validation.gate.paired import Comparison
 
