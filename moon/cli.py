@@ -12,6 +12,7 @@ from catalog.errors import MoonError
 from moon.commands.check_config import check_config
 from moon.commands.data import data
 from moon.commands.doctor import doctor
+from moon.commands.gate import gate
 from moon.commands.runs import runs
 from moon.commands.serve import serve
 from moon.commands.setup import setup
@@ -54,6 +55,7 @@ app.command()(runs)
 app.command()(serve)
 app.command("check-config")(check_config)
 app.add_typer(data, name="data")
+app.add_typer(gate, name="gate")
 app.add_typer(weights, name="weights")
 
 

@@ -8,7 +8,8 @@ from catalog.config import CatalogConfig, Section
 from models.config import ModelConfig, TrainConfig
 from models.regions.config import RegionsConfig
 from serving.config import ServingConfig
-from validation.config import BenchmarkConfig, DataChecksConfig, GateConfig
+from validation.config import BenchmarkConfig, DataChecksConfig
+from validation.gate import GateConfig
 
 
 class MoonConfig(Section):

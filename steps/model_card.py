@@ -41,6 +41,7 @@ def model_card(
             decision.text,
             "```",
             "",
+            *_waivers(decision),
             "## Intended use",
             "",
             "Finding products of this shop by a photograph, by words or by both, and naming their category and "
@@ -58,6 +59,15 @@ def model_card(
             "The code is Apache-2.0. The weights inherit the terms of the catalogue they were trained on.",
         ]
     )
+
+
+def _waivers(decision: GateResult) -> list[str]:
+    """What the version was forgiven; nothing where every rule held."""
+    rows = decision.to_decision().used_waivers
+    if not rows:
+        return []
+    lines = [f"- `{row['rule']}`: waived by {row['name']} until {row['expires']}: {row['reason']}" for row in rows]
+    return ["## Waivers", "", "Rules that did not hold, and who answered for them:", "", *lines, ""]
 
 
 def _rivals(benchmark: Benchmark) -> list[tuple[str, BenchmarkRecord]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from validation.benchmark.record import BenchmarkRecord
-from validation.gate.decision import Decision, RuleResult
+from validation.gate.decision import Decision
+from validation.statistics import Outcome
 
 SCHEMA_VERSION = 1
 
@@ -57,22 +59,40 @@ class Benchmark(Record):
     rivals: dict[str, BenchmarkRecord]
     examples: list[dict[str, Any]] = field(default_factory=list)
     """A few queries with what the candidate found, see `steps.showcase`."""
+    outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Encoder -> `task/metric` -> its value for every item, `Outcome.to_dict()`: what paired rules need."""
 
     @property
     def records(self) -> list[BenchmarkRecord]:
         return [self.candidate, *self.rivals.values()]
+
+    def outcomes_of(self, name: str) -> dict[str, Outcome] | None:
+        """An encoder's values item by item; None where they were not kept."""
+        return outcomes_from_dict(self.outcomes[name]) if name in self.outcomes else None
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "candidate": self.candidate.to_dict(),
             "rivals": {name: record.to_dict() for name, record in self.rivals.items()},
             "examples": self.examples,
+            "outcomes": self.outcomes,
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         rivals = {name: BenchmarkRecord.from_dict(row) for name, row in data["rivals"].items()}
-        return cls(BenchmarkRecord.from_dict(data["candidate"]), rivals, data["examples"])
+        candidate = BenchmarkRecord.from_dict(data["candidate"])
+        return cls(candidate, rivals, data["examples"], data.get("outcomes", {}))
+
+
+def outcomes_from_dict(rows: Mapping[str, Any]) -> dict[str, Outcome]:
+    """`task/metric` -> values, of what `outcomes_to_dict` gave."""
+    return {key: Outcome.from_dict(row) for key, row in rows.items()}
+
+
+def outcomes_to_dict(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    """Plain data, ready for JSON."""
+    return {key: outcome.to_dict() for key, outcome in outcomes.items()}
 
 
 @dataclass(frozen=True)
@@ -88,8 +108,12 @@ class GateResult(Record):
     """The champion's benchmark record on the same evaluation set."""
 
     def to_decision(self) -> Decision:
-        """The room's own type again."""
-        return Decision(**self.decision | {"rules": tuple(RuleResult(**rule) for rule in self.decision["rules"])})
+        """The room's own type again.
+
+        Raises:
+            ConfigError: It was written by another version of the gate.
+        """
+        return Decision.from_dict(self.decision)
 
 
 @dataclass(frozen=True)

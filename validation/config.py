@@ -96,32 +96,3 @@ class BenchmarkConfig(Section):
         default=200, ge=20, description="First sentences of a description up to this length become a text query."
     )
     score_block_mib: int = Field(default=64, ge=1, description="Memory for one block of scores, MiB.")
-
-
-class BeatRule(Section):
-    """Trivial baselines that must be beaten, and on what."""
-
-    metrics: tuple[str, ...] = Field(min_length=1, description="`task/metric` names.")
-    by: Fraction = Field(default=0.0, description="Least difference, in the metric's own unit (0 to 1).")
-
-
-class GatePolicy(Section):
-    """What a model must show before it may be registered. Rules are joined by `and`; their order means nothing."""
-
-    required_tasks: tuple[str, ...] = Field(default=(), description="Tasks that must have a score.")
-    floors: dict[str, Fraction] = Field(default_factory=dict, description="Metric -> least value.")
-    beat: dict[str, BeatRule] = Field(default_factory=dict, description="Name of a rival -> where it must be beaten.")
-    champion: dict[str, Fraction] = Field(
-        default_factory=dict, description="Metric -> most it may fall below the champion's."
-    )
-    min_n: dict[str, Annotated[int, Field(ge=1)]] = Field(
-        default_factory=dict, description="Task or metric -> least number of queries or products behind it."
-    )
-
-
-class GateConfig(Section):
-    """Which policy decides about promotion."""
-
-    policy: str | GatePolicy = Field(
-        default="configs/gates/demo.yaml", description="Path of a policy in YAML, or the policy itself."
-    )

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from validation.benchmark import MAIN_METRICS, BenchmarkRecord, Score, TaskInfo
+from validation.statistics import Outcome
 
 METRICS = (
     *MAIN_METRICS,
@@ -45,3 +50,25 @@ def record(
         not_applicable=not_applicable or {},
         harness_digest=harness,
     )
+
+
+def items(own: BenchmarkRecord, hits: dict[str, list[int]] | None = None) -> dict[str, Outcome]:
+    """Values of single items that go with a record: the first items are the right ones, unless `hits` names others.
+
+    One group an item. The macro accuracy over attributes has none of its own.
+    """
+    found = {}
+    for key, score in {**own.scores, **own.slices}.items():
+        if key.endswith("_macro") or not 0.0 <= score.value <= 1.0:
+            continue
+        values = np.zeros(score.n)
+        values[(hits or {}).get(key, list(range(round(score.value * score.n))))] = 1.0
+        names = tuple(f"item-{row}" for row in range(score.n))
+        found[key] = Outcome(names, names, values)
+    return found
+
+
+def sliced(own: BenchmarkRecord, metric: str, **slices: tuple[float, int]) -> BenchmarkRecord:
+    """With slices of a metric by category: name -> value, n."""
+    parts = {f"{metric}[category={name}]": Score(value, 0.0, 1.0, n, 120, n) for name, (value, n) in slices.items()}
+    return replace(own, slices={**own.slices, **parts})

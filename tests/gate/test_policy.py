@@ -8,9 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from catalog import ConfigError
-from validation.config import GateConfig
-from validation.gate import GatePolicy, load_policy
+from validation.gate import GateConfig, GatePolicy, load_policy
 
+FLOOR = "floors: {a/b: 0.1}\n"
+WHO = "name: Ada, reason: r, expires: 2027-06-30"
 SHIPPED = sorted(Path("configs/gates").glob("*.yaml"))
 
 
@@ -56,7 +57,34 @@ def test_an_inline_policy_is_taken_as_it_is() -> None:
         ("beat: {random: {metrics: []}}", "at least 1 item"),
         ("beat: {random: {metric: [a/b]}}", "policy.yaml: beat.random.metric"),
         ("beat: {random: {metrics: [a/b], by: 2}}", "less than or equal to 1"),
-        ("champion: {a/b: -1}", "greater than or equal to 0"),
+        ("champion: {a/b: 0.05}", r"a/b: a bare number was a margin.*write \{level: 0.05, drop: 0.05\}"),
+        ("champion: {a/b: {drop: 0}}", "policy.yaml: champion.a/b.drop"),
+        ("champion: {a/b: {level: 0.5}}", "less than 0.5"),
+        ("floors: {a/mean_rank: 0.5}", "floor on a/mean_rank.*put it in ceilings"),
+        ("ceilings: {a/recall@1: 0.5}", "ceiling on a/recall@1.*put it in floors"),
+        ("ceilings: {a/mean_rank: .inf}", "finite"),
+        ("slices: {floors: {a/mean_rank: {category: 0.5}}}", "put it in ceilings"),
+        ("slices: {ceilings: {a/mrr: {category: 0.5}}}", "put it in floors"),
+        ("slices: {small: ignore}", "'refuse' or 'skip'"),
+        ("gain: all", "'any', 'shown' or 'none'"),
+        ("min_power: 0.8", "there is none; add champion"),
+        ("limits: {query_ms: 0}", "greater than 0"),
+        ("limits: {latency: 5}", "policy.yaml: limits.latency"),
+        ("benchmark: {expires: 2027-06-30}", "policy.yaml: benchmark.digest"),
+        ("benchmark: {digest: a, expires: soon}", "policy.yaml: benchmark.expires"),
+        (f"{FLOOR}waivers: [{{rule: floor/a/b, name: Ada, reason: r}}]", "policy.yaml: waivers.0.expires"),
+        (f"{FLOOR}waivers: [{{rule: floor/a/b, name: ' ', reason: r, expires: 2027-06-30}}]", "waivers.0.name"),
+        (f"{FLOOR}waivers: [{{rule: floor/a/b, name: Ada, reason: '', expires: 2027-06-30}}]", "waivers.0.reason"),
+        (f"{FLOOR}waivers: [{{rule: floor/a/c, {WHO}}}]", "no rule of this policy; did you mean floor/a/b"),
+        (f"{FLOOR}waivers: [{{rule: '*', {WHO}}}]", r"names \*, which is no rule"),
+        (f"{FLOOR}waivers: [{{rule: finite, {WHO}}}]", "finite cannot be waived"),
+        (f"{FLOOR}waivers: [{{rule: policy, {WHO}}}]", "policy cannot be waived"),
+        (f"{FLOOR}waivers: [{{rule: champion, {WHO}}}]", "champion cannot be waived"),
+        (
+            f"{FLOOR}benchmark: {{digest: x}}\nwaivers: [{{rule: benchmark/digest, {WHO}}}]",
+            "benchmark/digest cannot be waived",
+        ),
+        (f"{FLOOR}waivers: [{{rule: floor/a/b, {WHO}}}, {{rule: floor/a/b, {WHO}}}]", "waived 2 times"),
         ("min_n: {a: 0}", "greater than or equal to 1"),
     ],
 )

@@ -29,7 +29,8 @@ def policies(draw: st.DrawFn) -> GatePolicy:
                 name: {"metrics": draw(some_metrics), "by": draw(bounds)}
                 for name in draw(st.lists(st.sampled_from(RIVALS), max_size=2, unique=True))
             },
-            "champion": draw(st.dictionaries(st.sampled_from(METRICS), bounds, max_size=3)),
+            # Paired rules ask for items, which the records here lack: see test_paired_properties.
+            "gain": draw(st.sampled_from(["any", "none"])),
             "min_n": draw(st.dictionaries(st.sampled_from(METRICS), st.integers(1, 120), max_size=2)),
         }
     )
@@ -107,11 +108,13 @@ def test_one_more_rule_never_turns_refuse_into_pass(policy, candidate, rivals, c
 
 @given(policies(), scored(), rival_sets)
 def test_nobody_replaces_itself(policy, candidate, rivals) -> None:
+    assume(policy.gain == "any")
     assert not decide(policy, candidate, rivals, candidate, candidate.encoder_digest).passed
 
 
 @given(policies(), scored(), rival_sets, scored("old"))
 def test_whoever_passes_is_strictly_better_than_the_champion(policy, candidate, rivals, champion) -> None:
+    assume(policy.gain == "any")
     decision = decide(policy, candidate, rivals, champion)
     if decision.passed:
         assert decision.main_score is not None

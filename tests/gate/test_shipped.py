@@ -12,8 +12,8 @@ from catalog.labels import attribute_label, category_label
 from tests.benchmark.encoders import Oracle
 from tests.benchmark.shop import Shop, stocked
 from validation.benchmark import BenchmarkRecord, EvalSet, build_eval_set, run_benchmark
-from validation.config import BenchmarkConfig, GateConfig
-from validation.gate import Decision, decide, load_policy
+from validation.config import BenchmarkConfig
+from validation.gate import Decision, GateConfig, decide, load_policy
 from validation.rivals import ColourHistogram, Constant, RandomVectors, TitleWordOverlap, label_baselines
 
 POLICIES = ("demo", "luma")

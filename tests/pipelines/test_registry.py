@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 
 from catalog import Alias, ModelError
 from steps.move_alias import move_alias
-from steps.records import Parity
-from steps.registry import HISTORY_TAG, Registry
+from steps.records import Parity, outcomes_to_dict
+from steps.registry import HISTORY_TAG, Registry, waivers_of
 from steps.rollback_alias import rollback_alias
+from tests.gate.records import items, record
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,35 @@ def test_versions_are_found_by_digest_and_their_files_are_there(registry: Regist
     assert str(found.version) == first
     assert (Path(registry.model_path(found)) / "model.safetensors").read_text() == "weights"
     assert registry.benchmark_of(found) is None
+
+
+def test_waivers_stay_on_a_version_and_none_is_kept_twice(registry: Registry) -> None:
+    version = register(registry, "aaa")
+    one = {"rule": "floor/a/b", "name": "Ada", "reason": "new season", "expires": "2027-06-30"}
+    other = one | {"rule": "min_n/a", "name": "Bo"}
+    registry.keep_waivers(registry.by_version(version), [])
+    assert waivers_of(registry.by_version(version).tags) == []
+    registry.keep_waivers(registry.by_version(version), [one])
+    registry.keep_waivers(registry.by_version(version), [one, other])
+    tags = registry.by_version(version).tags
+    assert waivers_of(tags) == [one, other]
+    assert tags["waiver.1.rule"] == "floor/a/b"
+    assert tags["waiver.2.name"] == "Bo"
+    assert tags["gate"] == "pass"
+
+
+def test_a_versions_items_are_read_back_where_they_were_kept(registry: Registry) -> None:
+    own = record()
+    with mlflow.start_run(experiment_id="0") as run:
+        mlflow.log_text("weights", "model/model.safetensors")
+        mlflow.log_text(own.to_json(), "benchmark/candidate.json")
+        mlflow.log_text(json.dumps(outcomes_to_dict(items(own))), "benchmark/outcomes.json")
+    version = registry.register(run.info.run_id, "aaa", {}, "card")
+    assert registry.benchmark_of(version) == own
+    found = registry.outcomes_of(version)
+    assert found is not None
+    assert {key: one.to_dict() for key, one in found.items()} == outcomes_to_dict(items(own))
+    assert registry.outcomes_of(registry.by_version(register(registry, "bbb"))) is None
 
 
 def test_a_version_that_is_not_there_is_named_with_those_that_are(registry: Registry) -> None:

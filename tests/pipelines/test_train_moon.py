@@ -24,8 +24,7 @@ from moon.cli import app
 from serving.index import ProductIndex
 from steps.code import LOCK_FILE, PROJECT_ROOT, ROOMS
 from tests.pipelines.conftest import Workplace, draw_photo
-from validation.config import GateConfig
-from validation.gate import decide, load_policy
+from validation.gate import GateConfig, decide, load_policy
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(600)]
 

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from catalog.errors import ConfigError
-from validation.config import BeatRule, GateConfig, GatePolicy
+from validation.gate.config import BeatRule, GateConfig, GatePolicy, Limits, NoLoss, Pin, SliceRules, Waiver
 
 
 def load_policy(config: GateConfig) -> GatePolicy:
@@ -42,11 +42,12 @@ def load_policy(config: GateConfig) -> GatePolicy:
         return GatePolicy.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key, message = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+        # An error of the policy as a whole has no place in it, and its input is everything.
         raise ConfigError(
-            f"gate policy: {first['msg'][0].lower()}{first['msg'][1:]}",
-            where=f"{path}: {key}",
-            got=repr(first["input"]),
+            f"gate policy: {message[0].lower()}{message[1:]}",
+            where=f"{path}: {key}" if key else str(path),
+            got=repr(first["input"]) if key else "",
             fix=_nearest(str(first["loc"][-1])) if first["type"] == "extra_forbidden" else "",
         ) from None
 
@@ -72,6 +73,7 @@ def _no_key_twice(node: yaml.Node | None, path: Path) -> None:
 
 
 def _nearest(key: str) -> str:
-    known = [*GatePolicy.model_fields, *BeatRule.model_fields]
+    sections = (GatePolicy, BeatRule, NoLoss, SliceRules, Limits, Pin, Waiver)
+    known = list(dict.fromkeys(name for section in sections for name in section.model_fields))
     close = get_close_matches(key, known, n=1)
     return f"did you mean {close[0]}?" if close else f"a policy knows {', '.join(known)}"

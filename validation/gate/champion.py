@@ -1,0 +1,99 @@
+"""No regression against the incumbent, and something gained over it."""
+
+from __future__ import annotations
+
+import math
+
+from validation.benchmark.metrics import lower_is_better
+from validation.benchmark.table import main_score
+from validation.gate.config import GatePolicy, NoLoss
+from validation.gate.decision import RuleResult
+from validation.gate.evidence import Scored, UnknownError, finite, unknown
+from validation.gate.paired import Comparison, compare, compare_main
+
+
+def comparable(candidate: Scored, champion: Scored | None, digest: str | None) -> RuleResult:
+    """There is no champion, or its scores are those of the registered one on the same set by the same code."""
+    if champion is None and digest is None:
+        return RuleResult("champion", True, "there is no champion yet")
+    if champion is None:
+        return unknown("champion", "the champion has no score on this evaluation set: rescore the champion")
+    if digest is not None and digest != champion.record.encoder_digest:
+        return unknown("champion", "the scores given are not those of the registered champion: rescore the champion")
+    apart = candidate.not_comparable(champion.record)
+    if apart:
+        return unknown("champion", f"the champion {apart}: rescore the champion")
+    return RuleResult("champion", True, "the champion was scored on the same questions by the same code")
+
+
+def against_champion(policy: GatePolicy, candidate: Scored, champion: Scored) -> list[RuleResult]:
+    """What the main score gains, and no loss on any metric of the policy; for a champion that is comparable."""
+    rules = [_no_loss(policy, candidate, champion, metric, rule) for metric, rule in policy.champion.items()]
+    return rules if policy.gain == "none" else [_gain(policy, candidate, champion), *rules]
+
+
+def _gain(policy: GatePolicy, candidate: Scored, champion: Scored) -> RuleResult:
+    name, own, theirs = "champion/gain", main_score(candidate.record), main_score(champion.record)
+    numbers = finite(own), finite(theirs), finite(theirs)
+    if not (math.isfinite(own) and math.isfinite(theirs)):
+        return unknown(name, "a main score is missing, so nobody knows who is better", *numbers)
+    if own == theirs:
+        return RuleResult(name, False, "main score equals the champion's: a tie keeps the champion", *numbers)
+    if own < theirs:
+        return RuleResult(name, False, f"main score {100 * (theirs - own):.1f} points below the champion's", *numbers)
+    reason = f"main score {100 * (own - theirs):.1f} points above the champion's"
+    if policy.gain == "any":
+        return RuleResult(name, True, reason, *numbers)
+    try:
+        compared = compare_main(candidate, champion, level=policy.level)
+    except UnknownError as error:
+        return unknown(name, str(error), *numbers)
+    passed, test = compared.shows_lead(0.0), compared.test
+    reason += f" [{100 * test.low:+.1f}, {100 * test.high:+.1f}]" + ("" if passed else ", which is not shown")
+    return RuleResult(name, passed, reason, *numbers, low=test.low, high=test.high)
+
+
+def _no_loss(policy: GatePolicy, candidate: Scored, champion: Scored, metric: str, rule: NoLoss) -> RuleResult:
+    name = f"champion/{metric}"
+    try:
+        own, theirs = candidate.score(metric).value, champion.score(metric).value
+        numbers = finite(own), None, finite(theirs)
+        compared = compare_by(policy, candidate, champion, metric, rule)
+    except UnknownError as error:
+        score = candidate.record.scores.get(metric)
+        return unknown(name, str(error), value=finite(score.value) if score else None)
+    fault = fault_of(policy, compared, rule)
+    reason = f"{fault or 'no loss is shown'}: {compared.sentence(metric)}"
+    test = compared.test
+    return RuleResult(
+        name,
+        not fault,
+        reason,
+        *numbers,
+        low=test.low,
+        high=test.high,
+        power=compared.power,
+        smallest_drop=finite(compared.smallest_drop),
+    )
+
+
+def compare_by(
+    policy: GatePolicy, candidate: Scored, champion: Scored, key: str, rule: NoLoss, *, share: int = 1
+) -> Comparison:
+    """Pair the two on `key` as `rule` asks; the level is divided by `share`, the number of slices judged together.
+
+    Raises:
+        UnknownError: As `compare`.
+    """
+    drop = rule.drop * champion.score(key).value if lower_is_better(key) else rule.drop
+    return compare(candidate, champion, key, level=(rule.level or policy.level) / share, drop=drop)
+
+
+def fault_of(policy: GatePolicy, compared: Comparison, rule: NoLoss) -> str:
+    """Why a comparison refuses; empty where it does not."""
+    power = policy.min_power if rule.power is None else rule.power
+    if compared.test.shown_worse:
+        return f"a loss is shown at level {compared.test.level:.2g}"
+    if power is not None and compared.power < power:
+        return f"no loss is shown, but the set could not have shown it: power below the {power:.2f} asked"
+    return ""
