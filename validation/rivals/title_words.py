@@ -28,6 +28,8 @@ class TitleWordOverlap:
 
     name = "title_words"
     modalities = frozenset({"text"})
+    num_parameters = 0
+    num_bytes = 0
 
     def __init__(self, catalog: Catalog) -> None:
         texts = [product_words(product) for product in catalog.products]
