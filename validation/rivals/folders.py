@@ -50,7 +50,7 @@ def find_folder(name: str | Path, *, fetch: bool = False) -> Path:
             "model is not on this machine, and nothing is fetched unasked",
             where=str(name),
             got="no such folder, and not in the local Hugging Face cache",
-            fix=f"give --fetch, or: huggingface-cli download {name}; or name a local folder",
+            fix=f"give --fetch, or: hf download {name}; or name a local folder",
         ) from None
     except (HfHubHTTPError, OSError) as error:
         raise ModelError("model could not be fetched", where=str(name), got=str(error).splitlines()[0][:300]) from None
@@ -124,12 +124,14 @@ def from_disk_alone(what: str, where: Path) -> Iterator[None]:
     fetched.
     """
     from huggingface_hub import constants
+    from safetensors import SafetensorError
 
+    faults = (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError, AttributeError, SafetensorError)
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = True
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError, AttributeError) as error:
+    except faults as error:
         raise ModelError(
             f"{what} cannot be loaded from this folder",
             where=str(where),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,7 @@ class OpenClip(LateFusion):
         weights = _weights(folder)
         self.name, self.batch_size = f"open_clip:{Path(str(name)).name}", batch_size
         self._device, self._dtype = place(device, dtype)
-        with from_disk_alone("open_clip model", folder):
+        with from_disk_alone("open_clip model", folder), _without_its_warnings():
             self._model: Any = open_clip.create_model(
                 f"local-dir:{folder}", load_weights=False, pretrained_text=False, pretrained_image=False
             )
@@ -99,6 +101,20 @@ class OpenClip(LateFusion):
         if inner is not None:
             return len(inner(text, truncation=False, verbose=False)["input_ids"])
         return len(self._tokenizer.encode(text)) + 2  # its start and end
+
+
+@contextmanager
+def _without_its_warnings() -> Iterator[None]:
+    """Told that weights come later, open_clip warns that there are none, and sets up the root logger to say so."""
+    silent = logging.NullHandler()
+    logging.root.addHandler(silent)
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        logging.root.removeHandler(silent)
 
 
 def _weights(folder: Path) -> Path:

@@ -85,9 +85,7 @@ class SentenceTransformersEncoder(LateFusion):
 
     def read_texts(self, texts: Sequence[str], side: Side = "query") -> np.ndarray:
         """(N, dims) of texts under the side's prompt; a text over the model's length loses its end."""
-        if self._cut is not None:
-            found = self._model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
-            self._cut.look(len(ids) for ids in found)
+        self._look_at_lengths(texts)
         return self._encode([{"text": text} for text in texts] if self._named else list(texts), side)
 
     def see_images(self, images: Sequence[Image.Image], side: Side = "query") -> np.ndarray:
@@ -99,6 +97,7 @@ class SentenceTransformersEncoder(LateFusion):
     ) -> np.ndarray:
         if not self._joint:
             return super()._fused(ids, texts, photos, side)
+        self._look_at_lengths([text for text in texts if text])
         kept = [tuple(own[: self._max_photos]) for own in photos]
         keys = [(text, *(photo_key(photo) for photo in own)) for text, own in zip(texts, kept, strict=True)]
         # Inputs of one batch must be of one kind: the library pads neither texts with pictures nor one picture to two.
@@ -118,6 +117,11 @@ class SentenceTransformersEncoder(LateFusion):
                     found[keys[row]] = self.nowhere(side) if direction is None else direction
         vectors = np.asarray([found.get(key, self.nowhere(side)) for key in keys], dtype=np.float32)
         return check_vectors(vectors.reshape(len(keys), self.dims), ids, self.dims, self.name)
+
+    def _look_at_lengths(self, texts: Sequence[str]) -> None:
+        if self._cut is not None and texts:
+            found = self._model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+            self._cut.look(len(ids) for ids in found)
 
     def _encode(self, inputs: list[Any], side: Side) -> np.ndarray:
         encode = self._model.encode_query if side == "query" else self._model.encode_document
