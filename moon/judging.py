@@ -50,7 +50,7 @@ def judge_named(
     settings = data.benchmark.model_dump_json()
     if model == MAJORITY:
         record, outcomes = judge_majority(data.eval_set, data.benchmark)
-        return Entry(model, record, settings, 0, 0, outcomes)
+        return Entry(model, record, settings, outcomes)
     encoder = resolve_encoder(model, data.products, options)
     for warning in lineage_warnings(model, data.split):
         say(f"{model}: {warning}")
@@ -60,7 +60,7 @@ def judge_named(
         return before
     watched = Watched(encoder, model, say)
     record, outcomes = judge(watched, data.eval_set, data.benchmark)
-    return Entry(model, record, settings, watched.num_parameters, watched.num_bytes, outcomes)
+    return Entry(model, record, settings, outcomes)
 
 
 def lineage_warnings(model: str, split: str | None) -> list[str]:

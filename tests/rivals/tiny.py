@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
+from transformers.models.siglip2.tokenization_siglip2 import Siglip2Tokenizer
 
 from catalog import Photo, Product, ProductItem, QueryItem, sha256_hex
 from tests.benchmark.shop import picture, png
@@ -37,6 +38,21 @@ def tokenizer(max_tokens: int = MAX_TOKENS) -> PreTrainedTokenizerFast:
         bos_token="<s>",
         eos_token="</s>",
         model_max_length=max_tokens,
+    )
+
+
+def prefix_tokenizer() -> Siglip2Tokenizer:
+    """SigLIP 2's own class, whose pieces are words with the space before them, built up letter by letter."""
+    words = ["\u2581" + word for word in WORDS]
+    prefixes = sorted(
+        {word[:end] for word in words for end in range(2, len(word) + 1)}, key=lambda one: (len(one), one)
+    )
+    letters = sorted({letter for word in words for letter in word})
+    pieces = dict.fromkeys(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *letters, *prefixes])
+    return Siglip2Tokenizer(
+        vocab={piece: index for index, piece in enumerate(pieces)},
+        merges=[(prefix[:-1], prefix[-1]) for prefix in prefixes],
+        model_max_length=MAX_TOKENS,
     )
 
 
@@ -80,10 +96,11 @@ def siglip2(folder: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     vision = _vision(num_patches=16)
     del vision["image_size"]
-    config = Siglip2Config(text_config=_text(projection_size=16), vision_config=vision)
+    words = prefix_tokenizer()
+    config = Siglip2Config(text_config=_text(projection_size=16, vocab_size=len(words)), vision_config=vision)
     Siglip2Model(config).save_pretrained(folder)
     images = Siglip2ImageProcessor(patch_size=8, max_num_patches=16)
-    Siglip2Processor(images, tokenizer()).save_pretrained(folder)
+    Siglip2Processor(images, words).save_pretrained(folder)
     return folder
 
 

@@ -31,7 +31,8 @@ class BM25:
     and BM25 is their inner product. Cosine would divide by the product's norm and change the ranks. So every product
     gets one more number, on an axis where no query has anything, that brings all to the same norm: the cosine is then
     BM25 over (norm of the query x that norm), and ranks of products are BM25's own. Labels are queries: among labels,
-    which are not of one norm, the nearest is that of the greatest BM25 over the label's length.
+    which are not of one norm, the nearest is that of the greatest BM25 over the label's length. Product to product is
+    no question BM25 answers: between two products the added axes count too.
 
     Rarity and mean length come from all products given, test products included: a shop's search engine has indexed them
     too. Words outside the `max_words` most frequent count towards the length and match nothing.

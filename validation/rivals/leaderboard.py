@@ -29,9 +29,6 @@ class Entry:
     record: BenchmarkRecord
     settings: str
     """JSON of the benchmark's settings: intervals of two settings are not compared."""
-    num_parameters: int | None = None
-    num_bytes: int | None = None
-    """Of the weights on disk."""
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
 
     def answers(self, encoder_digest: str, eval_set_digest: str, harness_digest: str, settings: str) -> bool:
@@ -50,8 +47,6 @@ class Entry:
             "version": ENTRY_VERSION,
             "model": self.model,
             "settings": self.settings,
-            "num_parameters": self.num_parameters,
-            "num_bytes": self.num_bytes,
             "record": self.record.to_dict(),
             "outcomes": {key: outcome.to_dict() for key, outcome in self.outcomes.items()},
         }
@@ -72,8 +67,6 @@ class Entry:
                 model=data["model"],
                 record=BenchmarkRecord.from_dict(data["record"]),
                 settings=data["settings"],
-                num_parameters=data["num_parameters"],
-                num_bytes=data["num_bytes"],
                 outcomes={key: Outcome.from_dict(value) for key, value in data["outcomes"].items()},
             )
         except (ValueError, KeyError, TypeError) as error:
@@ -141,8 +134,9 @@ def board_to_dict(entries: Sequence[Entry]) -> dict[str, Any]:
                 "encoder_digest": entry.record.encoder_digest,
                 "main": None if math.isnan(value := rank_value(entry, metrics)) else value,
                 "dims": entry.record.dims or None,
-                "num_parameters": entry.num_parameters,
-                "num_bytes": entry.num_bytes,
+                "num_parameters": entry.record.num_parameters,
+                "model_bytes": entry.record.model_bytes,
+                "peak_memory_mib": entry.record.peak_memory_mib,
                 "timings": entry.record.timings,
                 "scores": {key: vars(score) for key, score in entry.record.scores.items()},
                 "not_applicable": entry.record.not_applicable,

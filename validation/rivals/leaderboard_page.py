@@ -7,16 +7,14 @@ import math
 from collections.abc import Sequence
 
 from validation.benchmark.record import BenchmarkRecord
+from validation.benchmark.table import shown
 from validation.rivals.leaderboard import Entry, rank_metrics, rank_value, ranked
 
 ALSO_SHOWN = (
-    "image_to_product/recall@10",
-    "image_to_product/recall_group@1",
-    "text_to_product/recall@1",
-    "text_to_product/mrr",
-    "category_leaf/accuracy",
-    "category_level_1_title_hidden/accuracy",
-    "attributes/accuracy_macro",
+    *("image_to_product/recall@10", "image_to_product/recall_group@1"),
+    *("text_to_product/recall@1", "text_to_product_title_hidden/recall@10", "text_to_image/recall@10"),
+    *("product_to_product/map", "category_leaf/accuracy", "category_level_1_title_hidden/accuracy"),
+    *("attributes/accuracy_macro", "photo_label/accuracy", "photo_label/f1_macro"),
 )
 """Beside what the board ranks by, where the evaluation set asks it."""
 NONE = "n/a"
@@ -77,30 +75,32 @@ def _about(entries: Sequence[Entry]) -> str:
 def _table(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
     metrics = rank_metrics(entries)
     also = [metric for metric in ALSO_SHOWN if any(metric in entry.record.scores for entry in entries)]
-    shown = [*metrics, *(metric for metric in also if metric not in metrics)]
-    sizes = {metric: _asked(entries, metric) for metric in shown}
+    columns = [*metrics, *(metric for metric in also if metric not in metrics)]
+    sizes = {metric: _asked(entries, metric) for metric in columns}
     header = ["encoder", "main", "dims", "parameters", "MiB", "ms a product", "ms a query"]
-    header += [f"{metric} ({sizes[metric]})" for metric in shown]
-    return header, [_row(entry, metrics, shown) for entry in ranked(entries)]
+    header += [f"{metric} ({sizes[metric]})" for metric in columns]
+    return header, [_row(entry, metrics, columns) for entry in ranked(entries)]
 
 
-def _row(entry: Entry, metrics: Sequence[str], shown: Sequence[str]) -> list[str]:
+def _row(entry: Entry, metrics: Sequence[str], columns: Sequence[str]) -> list[str]:
     record, value = entry.record, rank_value(entry, metrics)
     return [
         entry.model,
         NONE if math.isnan(value) else f"{100 * value:.1f}",
         str(record.dims) if record.dims else NONE,
-        NONE if entry.num_parameters is None else _millions(entry.num_parameters),
-        NONE if entry.num_bytes is None else f"{entry.num_bytes / MIB:,.1f}",
+        NONE if record.num_parameters is None else _millions(record.num_parameters),
+        NONE if record.model_bytes is None else f"{record.model_bytes / MIB:,.1f}",
         _milliseconds(record, "product_ms"),
         _milliseconds(record, "query_ms"),
-        *(_cell(record, metric) for metric in shown),
+        *(_cell(record, metric) for metric in columns),
     ]
 
 
 def _cell(record: BenchmarkRecord, metric: str) -> str:
     score = record.scores.get(metric)
-    return NONE if score is None else f"{100 * score.value:.1f} [{100 * score.low:.0f}-{100 * score.high:.0f}]"
+    if score is None:
+        return NONE
+    return f"{shown(metric, score.value)} [{shown(metric, score.low, 0)}-{shown(metric, score.high, 0)}]"
 
 
 def _milliseconds(record: BenchmarkRecord, name: str) -> str:
