@@ -100,7 +100,7 @@ class Watched:
         for block in _blocks(everything):
             parts.append(embed(block))
             done, now = sum(len(part) for part in parts), time.monotonic()
-            if now - self._told > EVERY_S:
+            if done < len(everything) and now - self._told > EVERY_S:
                 self._told = now
                 left = (now - started) / done * (len(everything) - done)
                 self._say(f"{self._label}: {done} of {len(everything)} {what}, {left:.0f} s left")
