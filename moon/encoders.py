@@ -105,10 +105,10 @@ def _check_weights(kind: str, rest: str, options: EncoderOptions) -> None:
 def _no_such_name(name: str) -> ConfigError:
     near = difflib.get_close_matches(name.partition(":")[0], [*BARE, *PREFIXED], n=3, cutoff=0.5)
     fix = "name a folder that is there, or one of the above"
-    if near:
-        fix = f"did you mean {' or '.join(near)}?"
-    elif name.count("/") == 1:
+    if name.count("/") == 1 and ":" not in name:
         fix = f"say what kind of model it is, such as clip:{name} or st:{name}"
+    elif near:
+        fix = f"did you mean {' or '.join(near)}?"
     return ConfigError(
         "no encoder has this name",
         where="--model",
