@@ -66,8 +66,9 @@ def _html_cell(cell: str, column: str) -> str:
 
 def _about(entries: Sequence[Entry]) -> str:
     first = entries[0].record
+    gallery = f"{first.side} side, {first.num_gallery} products in the gallery" if first.num_gallery else "no gallery"
     return (
-        f"{first.side} side, {first.num_gallery} in the gallery; scores in % [{first.confidence:.0%} interval]; "
+        f"{gallery}; scores in % [{first.confidence:.0%} interval]; "
         f"evaluation set {first.eval_set_digest[:12]}, harness {first.harness_digest[:12]}"
     )
 
@@ -121,7 +122,10 @@ def _notes(entries: Sequence[Entry]) -> list[str]:
     metrics = rank_metrics(entries)
     notes = []
     if metrics:
-        notes.append(f"main: mean of {', '.join(metrics)}; {NONE} for an encoder that cannot answer one of them")
+        notes.append(
+            f"main: mean of {', '.join(metrics)}; {NONE} for an encoder that cannot answer one of them: such follow, by "
+            "the mean of what they can"
+        )
     else:
         notes.append("this evaluation set asks none of the main metrics")
     for entry in ranked(entries):
