@@ -122,10 +122,8 @@ def _notes(entries: Sequence[Entry]) -> list[str]:
     metrics = rank_metrics(entries)
     notes = []
     if metrics:
-        notes.append(
-            f"main: mean of {', '.join(metrics)}; {NONE} for an encoder that cannot answer one of them: such follow, by "
-            "the mean of what they can"
-        )
+        parts = ", ".join(metrics)
+        notes.append(f"main: mean of {parts}; encoders that cannot answer one of them follow, by the mean of the rest")
     else:
         notes.append("this evaluation set asks none of the main metrics")
     for entry in ranked(entries):
