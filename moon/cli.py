@@ -12,7 +12,9 @@ from catalog.errors import MoonError
 from moon.commands.check_config import check_config
 from moon.commands.data import data
 from moon.commands.doctor import doctor
+from moon.commands.evaluate import evaluate
 from moon.commands.gate import gate
+from moon.commands.leaderboard import leaderboard
 from moon.commands.runs import runs
 from moon.commands.serve import serve
 from moon.commands.setup import setup
@@ -53,6 +55,8 @@ app.command()(setup)
 app.command()(doctor)
 app.command()(runs)
 app.command()(serve)
+app.command()(evaluate)
+app.command()(leaderboard)
 app.command("check-config")(check_config)
 app.add_typer(data, name="data")
 app.add_typer(gate, name="gate")

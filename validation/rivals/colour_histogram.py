@@ -40,6 +40,8 @@ class ColourHistogram:
 
     name = "colour_histogram"
     modalities = frozenset({"image"})
+    num_parameters = 0
+    num_bytes = 0
     dims = int(np.prod(_BINS)) + 2
 
     def __init__(self) -> None:

@@ -17,6 +17,8 @@ class RandomVectors:
 
     name = "random"
     modalities = BOTH_MODALITIES
+    num_parameters = 0
+    num_bytes = 0
 
     def __init__(self, dims: int = 64, seed: int = 0) -> None:
         self.dims = dims
@@ -46,6 +48,8 @@ class Constant:
 
     name = "constant"
     modalities = BOTH_MODALITIES
+    num_parameters = 0
+    num_bytes = 0
 
     def __init__(self, dims: int = 64) -> None:
         self.dims = dims

@@ -11,8 +11,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from catalog.catalog import Catalog
 from catalog.items import ProductItem, QueryItem, hide_fields
-from catalog.rows import Product
 from validation.benchmark.words import words_of
+from validation.rivals.product_text import product_words
 
 _MAX_WORDS = 8192
 _NO_PRODUCT_WORD, _NO_QUERY_WORD = -2, -1
@@ -28,9 +28,11 @@ class TitleWordOverlap:
 
     name = "title_words"
     modalities = frozenset({"text"})
+    num_parameters = 0
+    num_bytes = 0
 
     def __init__(self, catalog: Catalog) -> None:
-        texts = [_visible_text(product) for product in catalog.products]
+        texts = [product_words(product) for product in catalog.products]
         # A word of its own keeps the vocabulary from being empty in a catalogue of pictures alone.
         self._weights = TfidfVectorizer(analyzer=words_of, max_features=_MAX_WORDS, dtype=np.float64)
         self._weights.fit([*texts, "product"])
@@ -39,7 +41,7 @@ class TitleWordOverlap:
         self.digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def embed_products(self, items: Iterable[ProductItem], hide: frozenset[str] = frozenset()) -> np.ndarray:
-        return self._embed([_visible_text(hide_fields(item, hide).product) for item in items], _NO_PRODUCT_WORD)
+        return self._embed([product_words(hide_fields(item, hide).product) for item in items], _NO_PRODUCT_WORD)
 
     def embed_queries(self, items: Iterable[QueryItem]) -> np.ndarray:
         return self._embed([item.text or "" for item in items], _NO_QUERY_WORD)
@@ -53,10 +55,3 @@ class TitleWordOverlap:
             rows[:, :-2] = self._weights.transform(texts).toarray()
             rows[~rows.any(axis=1), missing_axis] = 1.0
         return rows
-
-
-def _visible_text(product: Product) -> str:
-    values = (
-        value for given in product.attributes.values() for value in ((given,) if isinstance(given, str) else given)
-    )
-    return " ".join([product.title or "", *product.category, *values])

@@ -1,0 +1,82 @@
+"""`moon evaluate`: one encoder, judged by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+MODEL_HELP = (
+    "A MOON model folder; bm25, title_words, colour, colour_hash, random, constant, majority; or KIND:FOLDER_OR_ID "
+    "with a kind of clip, siglip, open_clip, st, text, vision, untrained."
+)
+DATA_HELP = "demo, a catalogue folder, a recipe in YAML, or the folder of a frozen evaluation set."
+
+
+def evaluate(
+    model: Annotated[str, typer.Option(help=MODEL_HELP)],
+    data: Annotated[str, typer.Option(help=DATA_HELP)],
+    out: Annotated[
+        Path | None, typer.Option(help="JSON to write the record to; every item's result goes beside it.")
+    ] = None,
+    side: Annotated[str, typer.Option(help="Side of the split: test or val.")] = "test",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    dtype: Annotated[Literal["fp32", "bf16"], typer.Option(help="Numbers a rival's weights are held in.")] = "fp32",
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts or photos a forward pass of a rival.")] = 32,
+    label_prompt: Annotated[
+        str | None, typer.Option(help="What a rival is asked a label in, with {} for it, such as 'a photo of {}'.")
+    ] = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Download a hub id that is not in the local cache.")] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run Python code of a model folder, or of module:attr.")
+    ] = False,
+) -> None:
+    """Judge one encoder on held-out products: retrieval, categories and attributes, with intervals.
+
+    Nothing is fetched and no code of others is run unless you say so.
+
+    Example: moon evaluate --model bm25 --data demo
+    """
+    from moon.encoders import EncoderOptions, check_name
+    from moon.evaluation_data import open_evaluation
+    from moon.judging import judge_named, outcomes_json, write_whole
+    from validation.benchmark import score_table
+
+    options = EncoderOptions(device, dtype, batch_size, check_prompt(label_prompt), fetch, trust_remote_code)
+    check_name(model, options)
+    with open_evaluation(data, side, tell) as opened:
+        entry = judge_named(model, opened, options, tell)
+    typer.echo(score_table([entry.record]))
+    for task, reason in sorted(entry.record.not_applicable.items()):
+        typer.echo(f"not asked: {task}: {reason}")
+    for note in entry.record.notes:
+        typer.echo(f"note: {note}")
+    if out is not None:
+        items = out.with_name(f"{out.stem}.outcomes.json")
+        write_whole(out, entry.record.to_json())
+        write_whole(items, outcomes_json(entry.outcomes))
+        typer.echo(f"record: {out}, every item: {items}")
+
+
+def tell(text: str) -> None:
+    """Progress goes to the terminal's error stream: the table alone can be piped."""
+    typer.echo(text, err=True)
+
+
+def check_prompt(prompt: str | None) -> str | None:
+    """The label prompt, if it can hold a label.
+
+    Raises:
+        ConfigError: Not exactly one {}.
+    """
+    from catalog.errors import ConfigError
+
+    if prompt is not None and (prompt.count("{}") != 1 or prompt.count("{") != 1 or prompt.count("}") != 1):
+        raise ConfigError(
+            "label prompt has no place for the label",
+            where="--label-prompt",
+            got=prompt,
+            allowed="one {} and no other brace",
+        )
+    return prompt
