@@ -47,11 +47,12 @@ def balance(catalog: Catalog, side_of: Mapping[str, Side], cfg: CuratingConfig) 
     Raises:
         BenchmarkError: No product is on the test side, or `max_gallery` is below what the tail is to keep.
     """
+    # A catalogue of labelled photographs alone has no products, and is a set to judge on all the same.
     leaves: dict[str, list[Product]] = {}
     for row in catalog.products:
         if side_of.get(row.product_id) is Side.TEST:
             leaves.setdefault(leaf_of(row), []).append(row)
-    if not leaves:
+    if not leaves and catalog.products:
         raise BenchmarkError(
             "no product to judge on",
             where="the test side",
@@ -107,7 +108,7 @@ def _shares(sizes: Mapping[str, int], cfg: CuratingConfig) -> dict[str, int]:
     def at(level: int) -> dict[str, int]:
         return {leaf: min(size, max(level, floors[leaf])) for leaf, size in sizes.items()}
 
-    low, high = 0, max(sizes.values())
+    low, high = 0, max(sizes.values(), default=0)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if sum(at(middle).values()) <= most else (low, middle - 1)

@@ -29,6 +29,7 @@ class Rule(StrEnum):
     SMALL_LEAVES = "small_leaves"
     GALLERY_CAP = "gallery_cap"
     QUERIES_WITHOUT_ANSWERS = "queries_without_answers"
+    QUERY_PHOTO_IN_GALLERY = "query_photo_in_gallery"
     QUERY_CAP = "query_cap"
 
 
