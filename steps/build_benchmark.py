@@ -53,6 +53,7 @@ def build_benchmark(
         name=freezing.name or catalog.name,
         created=datetime.now(UTC),
         source=catalog.name,
+        source_digest=catalog.digest,
         licence=freezing.licence,
         valid_days=freezing.valid_days,
         rules=rules,

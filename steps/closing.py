@@ -80,7 +80,7 @@ def closing_of_building(run: PipelineRunResponse) -> str:
     card = _artifact(run, "build_benchmark", ArtifactName.EVAL_SET_CARD)
     folder = f"{frozen.uri}/files"
     found = [
-        f"  {row['count']:6,}  {row['rule']:<24}{row['told']}" for row in read_findings(folder) if row["count"] > 0
+        f"  {row['count']:6,}  {row['rule']:<26}{row['told']}" for row in read_findings(folder) if row["count"] > 0
     ]
     return "\n".join(
         [

@@ -25,6 +25,8 @@ class SetCard:
     """With a time zone."""
     source: str
     """Name of the catalogue; never a path."""
+    source_digest: str = ""
+    """Of the catalogue before it was curated."""
     licence: str = ""
     valid_days: int = 365
     rules: Mapping[str, Any] = field(default_factory=dict)
@@ -46,7 +48,8 @@ def card_text(card: SetCard, eval_set: EvalSet) -> str:
     expires = card.created + timedelta(days=card.valid_days)
     facts = (
         ("digest", f"`{eval_set.digest}`"),
-        ("source", f"{_cell(card.source)}, catalogue digest `{eval_set.dataset_digest}`"),
+        ("source", f"{_cell(card.source)}, catalogue digest `{card.source_digest or 'not given'}`"),
+        ("curated catalogue", f"digest `{eval_set.dataset_digest}`"),
         ("built", card.created.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")),
         ("to be replaced by", f"{expires.astimezone(UTC):%Y-%m-%d}, {card.valid_days} days on: shops change"),
         ("gallery", f"{len(eval_set.gallery)} products of the side {eval_set.side}"),
