@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from catalog.images import ImageLimits, Photo
-from catalog.items import ProductItem
+from catalog.images import ImageLimits
 from catalog.likeness import fingerprint, near_identical_pairs
 from catalog.parallel import map_in_order
 from catalog.splits import Side
 from validation.benchmark.building import build_eval_set
-from validation.benchmark.evalset import AUGMENTED, EvalQuery, EvalSet, RetrievalTask
+from validation.benchmark.evalset import AUGMENTED, EvalSet, RetrievalTask
 from validation.config import BenchmarkConfig
 from validation.curating.balance import draw
 from validation.curating.config import CuratingConfig
@@ -48,14 +47,6 @@ def build_curated_set(
     return capped, (*curated.findings, in_gallery, beyond)
 
 
-def _name(query: EvalQuery) -> str:
-    return query.item.product.product_id if isinstance(query.item, ProductItem) else query.item.query_id
-
-
-def _photo(query: EvalQuery) -> Photo | None:
-    return None if isinstance(query.item, ProductItem) else query.item.photo
-
-
 def _without_gallery_photos(eval_set: EvalSet, cfg: CuratingConfig, limits: ImageLimits) -> tuple[EvalSet, Found]:
     sold = {photo.digest: photo for item in eval_set.gallery for photo in item.photos}
     asked = {
@@ -63,7 +54,7 @@ def _without_gallery_photos(eval_set: EvalSet, cfg: CuratingConfig, limits: Imag
         for task in eval_set.retrieval
         if not _is_augmented(task)
         for query in task.queries
-        if (photo := _photo(query)) is not None
+        for photo in query.photos
     }
     photos = [*sold.values(), *asked.values()]
     prints = list(map_in_order(lambda photo: fingerprint(photo.load(limits)), photos, cfg.num_workers))
@@ -76,12 +67,13 @@ def _without_gallery_photos(eval_set: EvalSet, cfg: CuratingConfig, limits: Imag
     tasks = []
     for task in eval_set.retrieval:
         bad = {
-            _name(query): leaking[photo.digest]
+            query.query_id: leaking[photo.digest]
             for query in task.queries
-            if not _is_augmented(task) and (photo := _photo(query)) is not None and photo.digest in leaking
+            for photo in query.photos
+            if not _is_augmented(task) and photo.digest in leaking
         }
         names |= {f"{key}: {digest[:12]}" for key, digest in bad.items()}
-        tasks.append(replace(task, queries=tuple(query for query in task.queries if _name(query) not in bad)))
+        tasks.append(replace(task, queries=tuple(query for query in task.queries if query.query_id not in bad)))
     return _with_tasks(eval_set, tasks, "every query's photo is in the gallery"), found(
         Rule.QUERY_PHOTO_IN_GALLERY,
         "queries have a photo that is still in the gallery of the built set; dropped",
@@ -93,10 +85,10 @@ def _with_fewer_queries(eval_set: EvalSet, cfg: CuratingConfig) -> tuple[EvalSet
     """At most `max_queries` a task, drawn by hash: the twins of a task keep the same queries."""
     tasks, gone = [], set()
     for task in eval_set.retrieval:
-        order = sorted(task.queries, key=lambda query: draw(cfg.salt, _name(query)))
-        kept = {_name(query) for query in order[: cfg.max_queries]}
-        gone |= {_name(query) for query in task.queries} - kept
-        tasks.append(replace(task, queries=tuple(query for query in task.queries if _name(query) in kept)))
+        order = sorted(task.queries, key=lambda query: draw(cfg.salt, query.query_id))
+        kept = {query.query_id for query in order[: cfg.max_queries]}
+        gone |= {query.query_id for query in task.queries} - kept
+        tasks.append(replace(task, queries=tuple(query for query in task.queries if query.query_id in kept)))
     return _with_tasks(eval_set, tasks, "no query"), found(
         Rule.QUERY_CAP, "queries lie beyond a task's cap; not asked", gone
     )

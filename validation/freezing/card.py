@@ -56,7 +56,7 @@ def card_text(card: SetCard, eval_set: EvalSet) -> str:
         ("licence", _cell(card.licence) or "not stated: ask the shop before you pass rows or photographs on"),
     )
     parts = [
-        f"# {card.name}",
+        f"# {_cell(card.name)}",
         "An evaluation set for product encoders. Every result on it names its digest; one changed byte makes another "
         "benchmark.",
         _table(("", ""), facts),
@@ -86,7 +86,10 @@ def card_text(card: SetCard, eval_set: EvalSet) -> str:
 
 
 def _tasks(eval_set: EvalSet) -> list[tuple[str, ...]]:
-    rows = [(task.name, f"{len(task.queries)}", "gallery", task.query_source) for task in eval_set.retrieval]
+    rows = [
+        (task.name, f"{len(task.queries)}", f"{len(eval_set.pool_of(task))} products", task.query_source)
+        for task in eval_set.retrieval
+    ]
     rows += [(task.name, f"{len(task.items)}", f"{len(task.labels)} labels", "") for task in eval_set.labels]
     return [(f"`{name}`", n, pool, source) for name, n, pool, source in rows]
 

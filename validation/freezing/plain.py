@@ -76,7 +76,7 @@ def from_plain(kind: Any, data: Any, special: Mapping[type, Place], where: str =
     if origin is dict:
         return {key: from_plain(arms[1], one, special, f"{where}.{key}") for key, one in _mapping(data, where).items()}
     try:
-        return _adapter(kind).validate_python(data, strict=not _is_model(kind))
+        return _adapter(kind).validate_python(data, strict=not _is_lenient(kind))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ValueError(f"{'.'.join((where, *map(str, first['loc'])))}: {first['msg']}") from None
@@ -122,8 +122,9 @@ def _mapping(data: Any, where: str) -> dict[str, Any]:
     return data
 
 
-def _is_model(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+def _is_lenient(kind: Any) -> bool:
+    """Rows know their own rules, and plain data holds an enum as its value."""
+    return isinstance(kind, type) and issubclass(kind, BaseModel | Enum)
 
 
 @cache
