@@ -24,6 +24,8 @@ class ArtifactName(StrEnum):
     PARITY = "parity"
     ALIAS_MOVE = "alias_move"
     INDEX = "index"
+    EVAL_SET = "eval_set"
+    EVAL_SET_CARD = "eval_set_card"
     INSIDE = "inside"
     """Figures of what the model looks at; in MLflow alone."""
 

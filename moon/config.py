@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from catalog.config import CatalogConfig, Section
@@ -9,6 +11,8 @@ from models.config import ModelConfig, TrainConfig
 from models.regions.config import RegionsConfig
 from serving.config import ServingConfig
 from validation.config import BenchmarkConfig, DataChecksConfig
+from validation.curating import CuratingConfig
+from validation.freezing import FreezingConfig
 from validation.gate import GateConfig
 
 
@@ -23,6 +27,18 @@ class MoonConfig(Section):
     benchmark: BenchmarkConfig = BenchmarkConfig()
     gate: GateConfig = GateConfig()
     serving: ServingConfig = ServingConfig()
+
+
+class BuildBenchmarkConfig(Section):
+    """What a frozen evaluation set is made of, and by which rules."""
+
+    catalog: CatalogConfig = CatalogConfig()
+    on_error: Literal["stop", "quarantine"] = Field(
+        default="stop", description="What a row or photo that cannot be read does; as in `checks.on_error`."
+    )
+    curating: CuratingConfig = CuratingConfig()
+    benchmark: BenchmarkConfig = BenchmarkConfig()
+    freezing: FreezingConfig = FreezingConfig()
 
 
 class PromoteConfig(Section):

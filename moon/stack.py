@@ -21,7 +21,7 @@ ORCHESTRATOR = "moon_local"
 OF_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 """Without it the MLflow UI opens our experiments among chats and prompts, not among trainings."""
 
-EXPERIMENTS = (EXPERIMENT, "promote_moon", "rollback_moon", "embed_catalog")
+EXPERIMENTS = (EXPERIMENT, "promote_moon", "rollback_moon", "embed_catalog", "build_benchmark")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ PIPELINES: dict[str, str] = {
     "promote_moon": "pipelines.promotion",
     "rollback_moon": "pipelines.promotion",
     "embed_catalog": "pipelines.embedding",
+    "build_benchmark": "pipelines.benchmark",
 }
 """Pipeline -> the module that wires it. The names differ, so that importing the module never hides the pipeline."""
 

@@ -10,6 +10,7 @@ from catalog import ArtifactName
 from steps.records import AliasMove, Benchmark, BentoRecord, GateResult, Registration
 from steps.times import cached_steps, seconds_by_step
 from validation.benchmark import score_table
+from validation.freezing import read_digest, read_findings
 
 
 def closing_of_training(run: PipelineRunResponse) -> str:
@@ -71,6 +72,32 @@ def closing_of_embedding(run: PipelineRunResponse) -> str:
     """The end of embed_catalog."""
     index = _artifact(run, "embed_catalog", ArtifactName.INDEX)
     return "\n".join(["", _times(run), "", f"index  {index.uri}/files"])
+
+
+def closing_of_building(run: PipelineRunResponse) -> str:
+    """The end of build_benchmark."""
+    frozen = _artifact(run, "build_benchmark", ArtifactName.EVAL_SET)
+    card = _artifact(run, "build_benchmark", ArtifactName.EVAL_SET_CARD)
+    folder = f"{frozen.uri}/files"
+    found = [
+        f"  {row['count']:6,}  {row['rule']:<26}{row['told']}" for row in read_findings(folder) if row["count"] > 0
+    ]
+    return "\n".join(
+        [
+            "",
+            "found:",
+            *(found or ["  nothing; no rule had anything to do"]),
+            "",
+            _times(run),
+            "",
+            f"evaluation set  {folder}",
+            f"digest          {read_digest(folder)}",
+            f"card            {card.uri}/output.md",
+            "",
+            "next:",
+            f"  moon evaluate --model MODEL --data {folder}",
+        ]
+    )
 
 
 def _artifact(run: PipelineRunResponse, step_name: str, name: ArtifactName) -> ArtifactVersionResponse:

@@ -42,6 +42,14 @@ class IndexFolder:
 
 
 @dataclass(frozen=True)
+class FrozenSet:
+    """A frozen evaluation set on disk."""
+
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class TrainingRun(Record):
     """What training did and the curves it left."""
 

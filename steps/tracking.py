@@ -86,6 +86,15 @@ def log_page(html: str, name: ArtifactName) -> None:
     mlflow.log_text(html, f"{name}/{name}.html")
 
 
+def log_frozen_set(folder: Path, digest: str, counts: Mapping[str, int]) -> None:
+    """A frozen evaluation set: card and findings as files, what each rule found as metrics, the digest as a tag."""
+    mlflow.set_tag("eval_set_digest", digest)
+    mlflow.log_metrics({mlflow_key(f"found/{rule}"): float(count) for rule, count in counts.items()})
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            mlflow.log_artifact(str(path), ArtifactName.EVAL_SET.value)
+
+
 def log_benchmark(benchmark: Benchmark, table: str) -> None:
     """The candidate's scores as metrics; all encoders as a table and as records."""
     scores = {mlflow_key(f"test/{name}"): score.value for name, score in benchmark.candidate.scores.items()}
