@@ -71,9 +71,7 @@ def retrieval_gallery(
     ]
 
 
-def worst_failures(
-    embedder: Embedder, eval_set: EvalSet, *, queries_per_task: int = 5, k: int = 5
-) -> list[GalleryRow]:
+def worst_failures(embedder: Embedder, eval_set: EvalSet, *, queries_per_task: int = 5, k: int = 5) -> list[GalleryRow]:
     """The queries of each task whose best right product comes last, worst first; none whose first hit is right."""
     return [
         own.row(index, worst=True)

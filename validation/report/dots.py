@@ -11,9 +11,11 @@ from validation.benchmark import shown
 from validation.report.comparison import Compared
 from validation.report.slices import Part
 
-LABEL_WIDTH, PLOT_WIDTH, TEXT_WIDTH, ROW_HEIGHT, AXIS_HEIGHT = 190.0, 290.0, 130.0, 22.0, 26.0
-WIDTH = LABEL_WIDTH + PLOT_WIDTH + TEXT_WIDTH
+LABEL_WIDTH, PLOT_WIDTH, TEXT_WIDTH, ROW_HEIGHT, AXIS_HEIGHT = 190.0, 290.0, 136.0, 22.0, 26.0
+METRIC_WIDTH = 290.0
+"""For the names of metrics, which are longer than those of slices."""
 LABEL_COLUMNS = 24
+METRIC_COLUMNS = 40
 """Columns of a terminal that a label may be wide; a Chinese character takes two."""
 MOST_ROWS = 12
 """Rows of one metric; a shop with hundreds of categories has its worst shown."""
@@ -49,7 +51,17 @@ class DotChart:
     """x, y from, y to: the overall score, or no difference."""
     ticks: tuple[tuple[float, str], ...]
     """x, text."""
-    width: float = WIDTH
+    left: float = LABEL_WIDTH
+    """x where the plot begins; labels end before it."""
+
+    @property
+    def right(self) -> float:
+        """x where the plot ends; numbers begin behind it."""
+        return self.left + PLOT_WIDTH
+
+    @property
+    def width(self) -> float:
+        return self.right + TEXT_WIDTH
 
     @property
     def bottom(self) -> float:
@@ -65,7 +77,7 @@ def slice_chart(by_metric: Mapping[str, Sequence[Part]], worst: Part | None) -> 
         headings.append((y + 15, f"{metric}, all {overall.n}: {shown(metric, overall.value)}"))
         start = y = y + ROW_HEIGHT
         listed = parts[:MOST_ROWS]
-        if worst in parts and worst not in listed:
+        if worst is not None and worst in parts and worst not in listed:
             listed = [*parts[: MOST_ROWS - 1], worst]
         for part in listed:
             own = part.score
@@ -100,10 +112,10 @@ def difference_chart(rows: Sequence[Compared]) -> DotChart | None:
     if not tested:
         return None
     reach = max(0.01, *(abs(end) for _, test in tested for end in (test.low, test.high, test.value)))
-    reach = math.ceil(20 * reach) / 20
+    reach = math.ceil(20 * reach - 1e-9) / 20
 
     def place(value: float) -> float:
-        return LABEL_WIDTH + PLOT_WIDTH * (value + reach) / (2 * reach)
+        return METRIC_WIDTH + PLOT_WIDTH * (value + reach) / (2 * reach)
 
     dots = []
     for index, (row, test) in enumerate(tested):
@@ -114,15 +126,15 @@ def difference_chart(rows: Sequence[Compared]) -> DotChart | None:
                 x=place(test.value),
                 low=place(test.low),
                 high=place(test.high),
-                label=fitted(row.metric, LABEL_COLUMNS + 4),
+                label=fitted(row.metric, METRIC_COLUMNS),
                 full=f"{row.metric}: {text}, {row.verdict}",
                 text=text,
                 marked=test.shown_worse,
             )
         )
     height = len(tested) * ROW_HEIGHT
-    ticks = tuple((place(share * reach), f"{100 * share * reach:+.0f}") for share in (-1.0, -0.5, 0.0, 0.5, 1.0))
-    return DotChart(height + AXIS_HEIGHT, tuple(dots), (), ((place(0.0), 0.0, height),), ticks)
+    ticks = tuple((place(share * reach), f"{100 * share * reach:+g}") for share in (-1.0, -0.5, 0.0, 0.5, 1.0))
+    return DotChart(height + AXIS_HEIGHT, tuple(dots), (), ((place(0.0), 0.0, height),), ticks, METRIC_WIDTH)
 
 
 def fitted(text: str, columns: int = LABEL_COLUMNS) -> str:
@@ -137,5 +149,3 @@ def fitted(text: str, columns: int = LABEL_COLUMNS) -> str:
 
 def _share(value: float) -> float:
     return LABEL_WIDTH + PLOT_WIDTH * min(max(value, 0.0), 1.0)
-
-

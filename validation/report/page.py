@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from validation.benchmark import BenchmarkRecord, main_score
 from validation.report.charts import COLOURS, CURVE_HEIGHT, CURVE_WIDTH, LEFT, curves, level_chart
 from validation.report.comparison import MOST_IDS, compare
-from validation.report.dots import LABEL_WIDTH, PLOT_WIDTH, DotChart, difference_chart, slice_chart
+from validation.report.dots import DotChart, difference_chart, slice_chart
 from validation.report.gate_table import gate_rows
 from validation.report.pictures import Album
 from validation.report.run import RunReport
@@ -77,7 +77,6 @@ def render_report(report: RunReport) -> str:
         most_lost=MOST_LOST,
         most_ids=MOST_IDS,
         most_notes=MOST_NOTES,
-        plot=(LABEL_WIDTH, PLOT_WIDTH),
         gate=gate_rows(report.decision) if report.decision else [],
         sample=album.sample(),
         worst_of_all=album.worst_of_all(),
