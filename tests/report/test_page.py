@@ -36,7 +36,7 @@ HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)> {{ 7*7 }}'
 class Parsed(HTMLParser):
     """Tags, attributes and text of a page; complains about a tag that is closed out of turn."""
 
-    VOID = frozenset({"meta", "img", "br", "rect", "line", "polyline", "circle", "link", "input", "hr"})
+    VOID = frozenset({"meta", "img", "br", "rect", "line", "polyline", "circle", "wbr", "link", "input", "hr"})
 
     def __init__(self, html: str) -> None:
         super().__init__()

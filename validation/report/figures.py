@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from catalog.fonts import draws_catalogue_text
 from validation.report.charts import COLOURS, level_scores
 from validation.report.comparison import Compared, compare
 from validation.report.dots import METRIC_COLUMNS, fitted
@@ -36,6 +37,7 @@ def figures(report: RunReport) -> dict[str, Figure]:
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
+@draws_catalogue_text
 def _levels(report: RunReport) -> Figure | None:
     levels = level_scores(report.records)
     drawn = [index for index in range(len(report.records)) if any(scores[index] for scores in levels.values())]
@@ -64,6 +66,7 @@ def _levels(report: RunReport) -> Figure | None:
     return figure
 
 
+@draws_catalogue_text
 def _slices(parts: Sequence[Part]) -> Figure | None:
     if not parts:
         return None
@@ -81,6 +84,7 @@ def _slices(parts: Sequence[Part]) -> Figure | None:
     return figure
 
 
+@draws_catalogue_text
 def _differences(rows: Sequence[Compared]) -> Figure | None:
     tested = [(row, row.test) for row in rows if row.test is not None and row.is_main][::-1]
     if not tested:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
+from catalog.fonts import CSS_FONTS
 from validation.benchmark import BenchmarkRecord, main_score
 from validation.report.charts import COLOURS, CURVE_HEIGHT, CURVE_WIDTH, LEFT, curves, level_chart
 from validation.report.comparison import MOST_IDS, compare
@@ -57,8 +60,10 @@ def render_report(report: RunReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     return environment.get_template("page.html.j2").render(
         report=report,
+        fonts=CSS_FONTS,
         decision=report.decision,
         records=records,
         colours=COLOURS,
@@ -96,6 +101,11 @@ def is_safe_link(address: str) -> bool:
         return urlsplit(address).scheme in _LINK_SCHEMES
     except ValueError:
         return False
+
+
+def _breakable(text: str) -> Markup:
+    """A key that may be broken where a reader would break it, not in the midst of a word."""
+    return Markup(re.sub(r"([_/.=\[])", r"\1<wbr>", str(escape(text))))
 
 
 def headline_parts(report: RunReport) -> list[Part]:
