@@ -16,7 +16,7 @@ from steps.limits import ingested_limits
 from steps.materializers import RecordMaterializer
 from steps.records import Benchmark, ModelFolder
 from steps.showcase import rows_to_data
-from validation.benchmark import build_eval_set, main_score, retrieval_gallery, run_benchmark
+from validation.benchmark import build_eval_set, gallery_and_failures, main_score, run_benchmark
 from validation.config import BenchmarkConfig
 from validation.rivals import ColourHistogram, RandomVectors, TitleWordOverlap, label_baselines
 
@@ -53,5 +53,5 @@ def evaluate_mbe(
     records += label_baselines(eval_set, benchmark)
     logger.info("main score %.3f, 0 to 1; every score stands in the table at the end", main_score(candidate))
     core = CoreRegions(make_detector(regions_config), make_chooser(regions_config), regions)
-    examples = rows_to_data(retrieval_gallery(encoder, eval_set), core)
+    examples = rows_to_data(gallery_and_failures(encoder, eval_set), core)
     return Benchmark(candidate, {record.encoder: record for record in records}, examples)

@@ -36,7 +36,7 @@ HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)> {{ 7*7 }}'
 class Parsed(HTMLParser):
     """Tags, attributes and text of a page; complains about a tag that is closed out of turn."""
 
-    VOID = frozenset({"meta", "img", "br", "rect", "line", "polyline", "link", "input", "hr"})
+    VOID = frozenset({"meta", "img", "br", "rect", "line", "polyline", "circle", "wbr", "link", "input", "hr"})
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -62,6 +62,11 @@ class Parsed(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attrs for name, attrs in self.tags if name == tag]
+
+    def links(self) -> list[str]:
+        """Addresses that lead away from the page."""
+        addresses = [attrs.get("href") or "" for attrs in self.all("a")]
+        return [address for address in addresses if not address.startswith("#")]
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +148,7 @@ def test_untrusted_text_is_shown_and_never_obeyed(report: RunReport) -> None:
     assert not page.all("script")
     assert all("onerror" not in attrs for _, attrs in page.tags)
     assert page.text.count(HOSTILE) >= 10
-    assert not page.all("a"), "an address that could run code must not become a link"
+    assert not page.links(), "an address that could run code must not become a link"
     assert "javascript:alert(1)" in page.text
 
 
@@ -161,7 +166,7 @@ def test_untrusted_text_is_shown_and_never_obeyed(report: RunReport) -> None:
 )
 def test_links(address: str, linked: bool) -> None:
     page = Parsed(render_report(RunReport("x", [], links={"there": address})))
-    assert bool(page.all("a")) is linked
+    assert bool(page.links()) is linked
 
 
 def test_titles_of_any_length_and_script_stand_whole_in_an_element_of_their_own_direction() -> None:

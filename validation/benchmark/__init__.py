@@ -1,8 +1,15 @@
 """Zero-shot tests of any encoder that keeps the Embedder protocol."""
 
 from validation.benchmark.building import build_eval_set
+from validation.benchmark.confusion import Confusion, Confusions
 from validation.benchmark.evalset import EvalQuery, EvalSet, LabelTask, RetrievalTask
-from validation.benchmark.gallery import GalleryHit, GalleryRow, retrieval_gallery
+from validation.benchmark.gallery import (
+    GalleryHit,
+    GalleryRow,
+    gallery_and_failures,
+    retrieval_gallery,
+    worst_failures,
+)
 from validation.benchmark.harness import harness_digest
 from validation.benchmark.record import BenchmarkRecord, Score, TaskInfo
 from validation.benchmark.run import judge, run_benchmark
@@ -20,6 +27,8 @@ __all__ = [
     "MAIN_METRICS",
     "SHOWN_METRICS",
     "BenchmarkRecord",
+    "Confusion",
+    "Confusions",
     "EvalQuery",
     "EvalSet",
     "GalleryHit",
@@ -29,6 +38,7 @@ __all__ = [
     "Score",
     "TaskInfo",
     "build_eval_set",
+    "gallery_and_failures",
     "harness_digest",
     "judge",
     "main_metrics",
@@ -38,4 +48,5 @@ __all__ = [
     "run_benchmark",
     "score_table",
     "shown",
+    "worst_failures",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,17 @@ class GalleryRow:
     rank: int
     """Of the best right product, from 1."""
     hits: tuple[GalleryHit, ...]
+    right: GalleryHit | None = None
+    """The best right product, wherever it came."""
+    pool: int = 0
+    """Candidates, those barred from this query left out; 0 where it is not told."""
+    worst: bool = False
+    """Chosen for how badly it went; the others are a fair sample."""
+
+    @property
+    def depth(self) -> float:
+        """How far down the best right product lies: 0 first, 1 last of the pool."""
+        return (self.rank - 1) / max(1, self.pool - 1)
 
 
 def retrieval_gallery(
@@ -53,7 +64,82 @@ def retrieval_gallery(
         failures: Of those rows, how many are kept for queries whose first hit is wrong, where there are as many.
             Which ones: by a hash of the query's id, not by how bad they look.
     """
-    rows: list[GalleryRow] = []
+    return [
+        own.row(index)
+        for own in _found(embedder, eval_set, k)
+        for index in _chosen(own.task, own.ranks, queries_per_task, failures)
+    ]
+
+
+def worst_failures(embedder: Embedder, eval_set: EvalSet, *, queries_per_task: int = 5, k: int = 5) -> list[GalleryRow]:
+    """The queries of each task whose best right product comes last, worst first; none whose first hit is right."""
+    return [
+        own.row(index, worst=True)
+        for own in _found(embedder, eval_set, k)
+        for index in _worst(own.task, own.ranks, queries_per_task)
+    ]
+
+
+def gallery_and_failures(
+    embedder: Embedder,
+    eval_set: EvalSet,
+    *,
+    queries_per_task: int = 8,
+    k: int = 5,
+    failures: int = 5,
+    worst_per_task: int = 5,
+) -> list[GalleryRow]:
+    """The rows of `retrieval_gallery`, then those of `worst_failures`, for the price of one."""
+    sample, worst = [], []
+    for own in _found(embedder, eval_set, k):
+        sample += [own.row(index) for index in _chosen(own.task, own.ranks, queries_per_task, failures)]
+        worst += [own.row(index, worst=True) for index in _worst(own.task, own.ranks, worst_per_task)]
+    return sample + worst
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one task's queries were answered with."""
+
+    task: RetrievalTask
+    eval_set: EvalSet
+    queries: np.ndarray
+    products: np.ndarray
+    ranks: list[int]
+    hits: list[list[int]]
+
+    def row(self, index: int, *, worst: bool = False) -> GalleryRow:
+        query = self.task.queries[index]
+        asking = query.item
+        text = asking.text if isinstance(asking, QueryItem) else asking.product.title
+        photo = asking.photo if isinstance(asking, QueryItem) else next(iter(asking.photos), None)
+        scores = self.products[list(query.relevant)].astype(np.float64) @ self.queries[index].astype(np.float64)
+        candidates = set(self.eval_set.pool_of(self.task)).difference(query.excluded)
+        return GalleryRow(
+            task=self.task.name,
+            query_id=query.query_id,
+            text=text,
+            photo=photo,
+            rank=self.ranks[index],
+            hits=tuple(self._hit(query, index, hit) for hit in self.hits[index]),
+            right=self._hit(query, index, query.relevant[int(scores.argmax())]),
+            pool=len(candidates),
+            worst=worst,
+        )
+
+    def _hit(self, query: EvalQuery, index: int, hit: int) -> GalleryHit:
+        item = self.eval_set.gallery[hit]
+        return GalleryHit(
+            product_id=item.product.product_id,
+            title=item.product.title or "",
+            score=float(np.dot(self.queries[index], self.products[hit])),
+            right=hit in query.relevant,
+            same_group=hit in query.same_group,
+            photo=next(iter(item.photos), None),
+        )
+
+
+def _found(embedder: Embedder, eval_set: EvalSet, k: int) -> Iterator[_Found]:
     by_hide: dict[frozenset[str], np.ndarray] = {}
     for task in eval_set.retrieval:
         if task.name.endswith(TITLE_HIDDEN) or not set(task.needs) <= embedder.modalities:
@@ -63,9 +149,7 @@ def retrieval_gallery(
         products = by_hide[task.hide]
         queries = _query_vectors(embedder, task, products, eval_set)
         ranks, hits = _ranked(task, queries, products, eval_set.pool_of(task), k)
-        for index in _chosen(task, ranks, queries_per_task, failures):
-            rows.append(_row(task, task.queries[index], ranks[index], hits[index], queries[index], products, eval_set))
-    return rows
+        yield _Found(task, eval_set, queries, products, ranks, hits)
 
 
 def _checked(embedder: Embedder, vectors: np.ndarray, eval_set: EvalSet) -> np.ndarray:
@@ -105,31 +189,9 @@ def _chosen(task: RetrievalTask, ranks: list[int], count: int, failures: int) ->
     return sorted(chosen, key=lambda index: (-ranks[index], ids[index]))
 
 
-def _row(
-    task: RetrievalTask,
-    query: EvalQuery,
-    rank: int,
-    hits: list[int],
-    vector: np.ndarray,
-    products: np.ndarray,
-    eval_set: EvalSet,
-) -> GalleryRow:
-    found = tuple(
-        GalleryHit(
-            product_id=eval_set.gallery[hit].product.product_id,
-            title=eval_set.gallery[hit].product.title or "",
-            score=float(np.dot(vector, products[hit])),
-            right=hit in query.relevant,
-            same_group=hit in query.same_group,
-            photo=next(iter(eval_set.gallery[hit].photos), None),
-        )
-        for hit in hits
-    )
-    asking = query.item
-    if isinstance(asking, QueryItem):
-        return GalleryRow(task.name, query.query_id, asking.text, asking.photo, rank, found)
-    photo = next(iter(asking.photos), None)
-    return GalleryRow(task.name, query.query_id, asking.product.title, photo, rank, found)
+def _worst(task: RetrievalTask, ranks: list[int], count: int) -> list[int]:
+    failed = [index for index, rank in enumerate(ranks) if rank > 1]
+    return sorted(failed, key=lambda index: (-ranks[index], _draw(task.queries[index].query_id)))[:count]
 
 
 def _draw(query_id: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from validation.benchmark.confusion import Confusions
 from validation.errors import BenchmarkError
 
 SCHEMA_VERSION = 2
@@ -75,6 +76,8 @@ class BenchmarkRecord:
     """`task` or `task/metric` -> why there is no number. Never a silent zero."""
     notes: tuple[str, ...] = ()
     """What the evaluation set dropped or could not ask."""
+    confusions: tuple[Confusions, ...] = ()
+    """Which leaf category was answered for which, with the title shown and hidden."""
     timings: dict[str, float] = field(default_factory=dict)
     """product_ms, query_ms, label_ms: milliseconds an item; total_s."""
     num_parameters: int | None = None
@@ -122,6 +125,7 @@ class BenchmarkRecord:
                 for key, value in data["tasks"].items()
             }
             rows["notes"] = tuple(data["notes"])
+            rows["confusions"] = tuple(Confusions.from_dict(row) for row in data.get("confusions", ()))
             return cls(**rows)
         except (KeyError, TypeError, AttributeError) as error:
             raise BenchmarkError("benchmark record is damaged", got=str(error), fix="score the model again") from None

@@ -8,11 +8,12 @@ import numpy as np
 
 from catalog.errors import ModelError
 from validation.benchmark.columns import Columns
+from validation.benchmark.confusion import Confusions, confusions
 from validation.benchmark.evalset import TITLE_HIDDEN, EvalQuery, EvalSet, LabelTask, RetrievalTask, Traits
 from validation.benchmark.harness import harness_digest
 from validation.benchmark.label_answers import LabelAnswers
 from validation.benchmark.metrics import ranking_metrics
-from validation.benchmark.questions import NEEDS_TEXT, PHOTO_LABEL
+from validation.benchmark.questions import LEAF, NEEDS_TEXT, PHOTO_LABEL
 from validation.benchmark.record import BenchmarkRecord, Cost, Score, TaskInfo
 from validation.benchmark.traits import masks
 from validation.config import BenchmarkConfig
@@ -33,6 +34,7 @@ class Scoring:
         self.scores: dict[str, Score] = {}
         self.slices: dict[str, Score] = {}
         self.outcomes: dict[str, Outcome] = {}
+        self.confusions: list[Confusions] = []
         self.not_applicable: dict[str, str] = dict(eval_set.absent)
         """Begins with what nobody can be asked here, whichever encoder comes."""
         self._columns: dict[tuple[str, ...], Columns] = {}
@@ -82,6 +84,8 @@ class Scoring:
                 self.scores[f"{task.name}/{metric}"] = Score(
                     value, low, high, len(ids), len(task.labels), len(set(groups))
                 )
+            if task.name.removesuffix(TITLE_HIDDEN) == LEAF and task.paths:
+                self.confusions.append(confusions(task, answers))
             if task.family == "attributes":
                 family = task.family + (TITLE_HIDDEN if task.name.endswith(TITLE_HIDDEN) else "")
                 macro.setdefault(family, []).append((values["accuracy"], groups))
@@ -112,6 +116,7 @@ class Scoring:
             tasks=task_infos(self._set),
             not_applicable=self.not_applicable,
             notes=self._set.notes,
+            confusions=tuple(self.confusions),
             timings=dict(timings or {}),
             num_parameters=cost.num_parameters,
             model_bytes=cost.model_bytes,

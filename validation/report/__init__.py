@@ -1,5 +1,8 @@
-"""One self-contained HTML page of a run: what was decided, on which numbers, and what it looks like."""
+"""What a run leaves for people: a self-contained page, a summary for a pull request, figures for a tracker."""
 
-from validation.report.page import RunReport, render_report
+from validation.report.figures import figures
+from validation.report.markdown import render_markdown
+from validation.report.page import render_report
+from validation.report.run import RunReport
 
-__all__ = ["RunReport", "render_report"]
+__all__ = ["RunReport", "figures", "render_markdown", "render_report"]

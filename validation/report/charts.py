@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from validation.benchmark import BenchmarkRecord
+from validation.benchmark import BenchmarkRecord, Score
+from validation.report.scores import is_finite
 
 COLOURS = ("#2457c5", "#c8732a", "#4f8f5b", "#8a5aa8", "#9a9a9a", "#b64a5c", "#3f9aa6", "#6b6b2f")
 """One for each encoder or curve, in order; told apart also by people who do not see red and green alike."""
@@ -60,20 +61,30 @@ LEFT, TOP, PLOT_HEIGHT, GROUP_WIDTH = 44.0, 12.0, 180.0, 190.0
 CURVE_WIDTH, CURVE_HEIGHT = 320.0, 120.0
 
 
+def level_scores(records: Sequence[BenchmarkRecord], suffix: str = "_title_hidden") -> dict[str, list[Score | None]]:
+    """Level -> the category accuracy of each record; None where it has none that can be drawn."""
+    keys = {key for own in records for key in own.scores if _is_level(key, suffix)}
+    return {
+        f"level {level}": [_drawable(own.scores.get(key)) for own in records]
+        for level, key in sorted((_level_of(key, suffix), key) for key in keys)
+    }
+
+
 def level_chart(records: Sequence[BenchmarkRecord], suffix: str = "_title_hidden") -> LevelChart | None:
     """Bars of category accuracy, level by level; None where no encoder was asked."""
-    keys = sorted({key for own in records for key in own.scores if _is_level(key, suffix)})
-    shown = [own for own in records if any(key in own.scores for key in keys)]
-    if not keys or not shown:
+    levels = level_scores(records, suffix)
+    shown = [index for index in range(len(records)) if any(scores[index] for scores in levels.values())]
+    if not shown:
         return None
     bar = min(26.0, (GROUP_WIDTH - 30) / len(shown))
     bars = []
-    for group, key in enumerate(keys):
+    for group, scores in enumerate(levels.values()):
         start = LEFT + group * GROUP_WIDTH + (GROUP_WIDTH - bar * len(shown)) / 2
-        for place, own in enumerate(shown):
-            score = own.scores.get(key)
+        for place, index in enumerate(shown):
+            score = scores[index]
             if score is None:
                 continue
+            name = records[index].encoder
             bars.append(
                 Bar(
                     x=start + place * bar + 1,
@@ -82,18 +93,17 @@ def level_chart(records: Sequence[BenchmarkRecord], suffix: str = "_title_hidden
                     height=PLOT_HEIGHT * score.value,
                     low=_y(score.low),
                     high=_y(score.high),
-                    colour=COLOURS[records.index(own) % len(COLOURS)],
-                    label=f"{own.encoder}: {100 * score.value:.1f} % [{100 * score.low:.0f}-{100 * score.high:.0f}]",
+                    colour=COLOURS[index % len(COLOURS)],
+                    label=f"{name}: {100 * score.value:.1f} % [{100 * score.low:.0f}-{100 * score.high:.0f}]",
                 )
             )
-    names = tuple((LEFT + (i + 0.5) * GROUP_WIDTH, _level_name(key, suffix)) for i, key in enumerate(keys))
     return LevelChart(
-        width=LEFT + GROUP_WIDTH * len(keys) + 8,
+        width=LEFT + GROUP_WIDTH * len(levels) + 8,
         height=TOP + PLOT_HEIGHT + 30,
         bars=tuple(bars),
         ticks=tuple((_y(share), f"{100 * share:.0f} %") for share in (0.0, 0.25, 0.5, 0.75, 1.0)),
-        names=names,
-        legend=tuple((COLOURS[records.index(own) % len(COLOURS)], own.encoder) for own in shown),
+        names=tuple((LEFT + (i + 0.5) * GROUP_WIDTH, name) for i, name in enumerate(levels)),
+        legend=tuple((COLOURS[index % len(COLOURS)], records[index].encoder) for index in shown),
     )
 
 
@@ -118,11 +128,19 @@ def curves(series: Mapping[str, Sequence[tuple[int, float]]]) -> list[Curve]:
 
 def _is_level(key: str, suffix: str) -> bool:
     task, _, metric = key.partition("/")
-    return metric == "accuracy" and task.startswith("category_level_") and task.endswith(suffix)
+    return metric == "accuracy" and task.endswith(suffix) and _number_in(task, suffix).isdecimal()
 
 
-def _level_name(key: str, suffix: str) -> str:
-    return "level " + key.partition("/")[0].removesuffix(suffix).removeprefix("category_level_")
+def _level_of(key: str, suffix: str) -> int:
+    return int(_number_in(key.partition("/")[0], suffix))
+
+
+def _number_in(task: str, suffix: str) -> str:
+    return task.removesuffix(suffix).removeprefix("category_level_")
+
+
+def _drawable(score: Score | None) -> Score | None:
+    return score if score is not None and is_finite(score) else None
 
 
 def _y(share: float) -> float:

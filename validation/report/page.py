@@ -1,70 +1,42 @@
-"""Gathering a run's plain data and rendering the page."""
+"""Rendering a run's page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib.resources import files
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
-from catalog.rows import Box
-from validation.benchmark import BenchmarkRecord, GalleryRow, main_score
-from validation.benchmark.table import SHOWN_METRICS
-from validation.gate import Decision
+from catalog.fonts import CSS_FONTS
+from validation.benchmark import BenchmarkRecord, main_score
 from validation.report.charts import COLOURS, CURVE_HEIGHT, CURVE_WIDTH, LEFT, curves, level_chart
-from validation.report.thumbnails import Thumbnail, Thumbnails
+from validation.report.comparison import MOST_IDS, compare
+from validation.report.dots import DotChart, difference_chart, slice_chart
+from validation.report.gate_table import gate_rows
+from validation.report.pictures import Album
+from validation.report.run import RunReport
+from validation.report.scores import COST_COLUMNS, cost_rows, score_groups, score_rows
+from validation.report.slices import KINDS, Part, by_kind, lost_parts, slice_parts, worst_part
 
-_THUMBNAIL_PX = 150
+MOST_SLICES = 200
+MOST_NOTES = 100
+MOST_LOST = 12
 _LINK_SCHEMES = ("", "http", "https", "file")
 
 
 @dataclass(frozen=True)
-class RunReport:
-    """Everything the page shows; each part may be left out."""
+class Slices:
+    """Everything about the parts."""
 
-    title: str
-    records: Sequence[BenchmarkRecord]
-    """The candidate first, then rivals and the champion, all of one evaluation set."""
-    decision: Decision | None = None
-    gallery: Sequence[GalleryRow] = ()
-    cores: Mapping[str, Box] = field(default_factory=dict)
-    """Query id -> box of the object asked for, pixels of the upright photo."""
-    curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
-    """Name -> (step, value)."""
-    phases_s: Mapping[str, float] = field(default_factory=dict)
-    """Phase -> seconds, in the order they ran."""
-    lineage: Mapping[str, str] = field(default_factory=dict)
-    """Commit, digests, versions."""
-    config_yaml: str = ""
-    links: Mapping[str, str] = field(default_factory=dict)
-    """Text -> address; only http, https, file and relative ones become links."""
-
-
-@dataclass(frozen=True)
-class _Cell:
-    text: str
-    value: float | None = None
-    low: float = 0.0
-    high: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Row:
-    metric: str
-    source: str
-    n: int
-    pool: int
-    cells: tuple[_Cell, ...]
-    best: int
-
-
-@dataclass(frozen=True)
-class _Picture:
-    row: GalleryRow
-    query: Thumbnail | None
-    hits: tuple[Thumbnail | None, ...]
+    charts: tuple[tuple[str, str, DotChart], ...]
+    """Kind, what it means, chart."""
+    worst: Part | None
+    listed: tuple[Part, ...]
+    """Of every metric, the worst first."""
+    num_more: int
 
 
 def render_report(report: RunReport) -> str:
@@ -74,59 +46,88 @@ def render_report(report: RunReport) -> str:
 
     Raises:
         ValueError: Records of different evaluation sets; their numbers do not belong side by side.
+        BenchmarkError: Outcomes of candidate and champion do not belong to the same items.
     """
+    report.check_one_set()
     records = list(report.records)
-    if len({own.eval_set_digest for own in records}) > 1:
-        raise ValueError("these records come from different evaluation sets and cannot share a page")
-    thumbnails = Thumbnails(_THUMBNAIL_PX)
-    tasks: dict[str, list[_Picture]] = {}
-    for row in report.gallery:
-        query = thumbnails.of(row.photo, report.cores.get(row.query_id))
-        hits = tuple(thumbnails.of(hit.photo) for hit in row.hits)
-        tasks.setdefault(row.task, []).append(_Picture(row, query, hits))
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((files("validation.report") / "page.html.j2").read_text(encoding="utf-8"))
+    compared = compare(report)
+    album = Album(report.gallery, report.cores)
     total_s = sum(report.phases_s.values())
-    return template.render(
+    environment = Environment(
+        loader=PackageLoader("validation.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["breakable"] = _breakable
+    return environment.get_template("page.html.j2").render(
         report=report,
+        fonts=CSS_FONTS,
         decision=report.decision,
         records=records,
         colours=COLOURS,
-        rows=_score_rows(records),
+        headline=score_rows(records, report.headline_metrics),
         main=[main_score(own) for own in records],
+        groups=score_groups(records),
+        not_asked=_not_asked(report.candidate),
+        costs=cost_rows(records),
+        cost_columns=COST_COLUMNS,
         levels=level_chart(records),
         left=LEFT,
-        gallery=tasks,
+        slices=_slices(report),
+        compared=compared,
+        differences=difference_chart([row for row in compared if row.is_main]),
+        lost_parts=_lost(report),
+        most_lost=MOST_LOST,
+        most_ids=MOST_IDS,
+        most_notes=MOST_NOTES,
+        gate=gate_rows(report.decision) if report.decision else [],
+        sample=album.sample(),
+        worst_of_all=album.worst_of_all(),
+        worst=album.worst(),
+        confusions=report.candidate.confusions if report.candidate else (),
         curves=curves(report.curves),
         curve_size=(CURVE_WIDTH, CURVE_HEIGHT),
         total_s=total_s,
         phases=[(name, seconds, 100 * seconds / (total_s or 1.0)) for name, seconds in report.phases_s.items()],
-        links=[(text, to if _is_safe(to) else "", to) for text, to in report.links.items()],
+        links=[(text, to if is_safe_link(to) else "", to) for text, to in report.links.items()],
     )
 
 
-def _score_rows(records: Sequence[BenchmarkRecord]) -> list[_Row]:
-    rows = []
-    for metric in SHOWN_METRICS:
-        known = [own.scores.get(metric) for own in records]
-        first = next((score for score in known if score is not None), None)
-        if first is None:
-            continue
-        cells = tuple(
-            _Cell("n/a")
-            if score is None
-            else _Cell(f"{100 * score.value:.1f}", 100 * score.value, 100 * score.low, 100 * score.high)
-            for score in known
-        )
-        best = max(range(len(cells)), key=lambda index: -1.0 if cells[index].value is None else cells[index].value or 0)
-        task = records[0].tasks.get(metric.partition("/")[0])
-        source = task.query_source if task and task.query_source != "purchases" else ""
-        rows.append(_Row(metric, source, first.n, first.pool, cells, best))
-    return rows
-
-
-def _is_safe(address: str) -> bool:
+def is_safe_link(address: str) -> bool:
+    """Whether following it can only show a page: http, https, file or relative."""
     try:
         return urlsplit(address).scheme in _LINK_SCHEMES
     except ValueError:
         return False
+
+
+def _breakable(text: str) -> Markup:
+    """A key that may be broken where a reader would break it, not in the midst of a word."""
+    return Markup(re.sub(r"([_/.=\[])", r"\1<wbr>", str(escape(text))))
+
+
+def headline_parts(report: RunReport) -> list[Part]:
+    """Slices of the headline metrics."""
+    if report.candidate is None:
+        return []
+    return slice_parts(report.candidate, report.champion_record, report.headline_metrics)
+
+
+def _slices(report: RunReport) -> Slices | None:
+    if report.candidate is None or not report.candidate.slices:
+        return None
+    parts = headline_parts(report)
+    worst = worst_part(parts)
+    charts = tuple((kind, KINDS.get(kind, ""), slice_chart(own, worst)) for kind, own in by_kind(parts))
+    every = sorted(slice_parts(report.candidate), key=lambda part: (-part.shortfall, part.key))
+    return Slices(charts, worst, tuple(every[:MOST_SLICES]), max(0, len(every) - MOST_SLICES))
+
+
+def _lost(report: RunReport) -> Sequence[Part]:
+    return lost_parts(headline_parts(report))
+
+
+def _not_asked(record: BenchmarkRecord | None) -> list[tuple[str, str]]:
+    return sorted(record.not_applicable.items()) if record else []
