@@ -16,9 +16,10 @@ from steps.limits import ingested_limits
 from steps.materializers import RecordMaterializer
 from steps.records import Benchmark, ModelFolder
 from steps.showcase import rows_to_data
-from validation.benchmark import build_eval_set, gallery_and_failures, main_score, run_benchmark
+from validation.benchmark import build_eval_set, gallery_and_failures, judge, main_score
 from validation.config import BenchmarkConfig
-from validation.rivals import ColourHistogram, RandomVectors, TitleWordOverlap, label_baselines
+from validation.rivals import BM25, ColourHistogram, RandomVectors, TitleWordOverlap, judge_majority
+from validation.statistics import outcomes_to_dict
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +47,15 @@ def evaluate_mbe(
         FrozenVision(untrained),
         ColourHistogram(),
         TitleWordOverlap(catalog),
+        BM25(catalog.products),
         RandomVectors(),
     )
-    candidate = run_benchmark(encoder, eval_set, benchmark, commit=commit())
-    records = [run_benchmark(rival, eval_set, benchmark) for rival in rivals]
-    records += label_baselines(eval_set, benchmark)
+    candidate, items = judge(encoder, eval_set, benchmark, commit=commit())
+    judged = [judge(rival, eval_set, benchmark) for rival in rivals]
+    judged.append(judge_majority(eval_set, benchmark))
     logger.info("main score %.3f, 0 to 1; every score stands in the table at the end", main_score(candidate))
     core = CoreRegions(make_detector(regions_config), make_chooser(regions_config), regions)
     examples = rows_to_data(gallery_and_failures(encoder, eval_set), core)
-    return Benchmark(candidate, {record.encoder: record for record in records}, examples)
+    outcomes = {candidate.encoder: outcomes_to_dict(items)}
+    outcomes |= {record.encoder: outcomes_to_dict(items) for record, items in judged}
+    return Benchmark(candidate, {record.encoder: record for record, _ in judged}, examples, outcomes)

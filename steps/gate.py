@@ -17,7 +17,7 @@ from steps.registry import MODEL_DIGEST_TAG, Registry
 from validation.benchmark import BenchmarkRecord, build_eval_set, judge
 from validation.config import BenchmarkConfig
 from validation.gate import GateConfig, decide, load_policy
-from validation.statistics import Outcome
+from validation.statistics import Outcome, outcomes_to_dict
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ def gate(
         champion_version=str(version.version) if version is not None else None,
         champion_digest=digest,
         champion=champion.to_dict() if champion is not None else None,
+        champion_outcomes=outcomes_to_dict(champion_outcomes) if champion_outcomes is not None else None,
     )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from validation.benchmark.record import BenchmarkRecord
 from validation.gate.decision import Decision
-from validation.statistics import Outcome
+from validation.statistics import Outcome, outcomes_from_dict
 
 SCHEMA_VERSION = 1
 
@@ -68,7 +67,7 @@ class Benchmark(Record):
     examples: list[dict[str, Any]] = field(default_factory=list)
     """A few queries with what the candidate found, see `steps.showcase`."""
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Encoder -> `task/metric` -> its value for every item, `Outcome.to_dict()`: what paired rules need."""
+    """Encoder -> its value of each metric for every item, `outcomes_to_dict()`: what paired rules need."""
 
     @property
     def records(self) -> list[BenchmarkRecord]:
@@ -93,16 +92,6 @@ class Benchmark(Record):
         return cls(candidate, rivals, data["examples"], data.get("outcomes", {}))
 
 
-def outcomes_from_dict(rows: Mapping[str, Any]) -> dict[str, Outcome]:
-    """`task/metric` -> values, of what `outcomes_to_dict` gave."""
-    return {key: Outcome.from_dict(row) for key, row in rows.items()}
-
-
-def outcomes_to_dict(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
-    """Plain data, ready for JSON."""
-    return {key: outcome.to_dict() for key, outcome in outcomes.items()}
-
-
 @dataclass(frozen=True)
 class GateResult(Record):
     """The gate's decision, as it is printed and as data."""
@@ -114,6 +103,8 @@ class GateResult(Record):
     champion_digest: str | None = None
     champion: dict[str, Any] | None = None
     """The champion's benchmark record on the same evaluation set."""
+    champion_outcomes: dict[str, Any] | None = None
+    """Its value of each metric for every item, `outcomes_to_dict()`; None where they were not kept."""
 
     def to_decision(self) -> Decision:
         """The room's own type again.

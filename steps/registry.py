@@ -13,9 +13,8 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from catalog import Alias, ArtifactName, ModelError
 from catalog.names import REGISTERED_MODEL
-from steps.records import outcomes_from_dict
-from validation.benchmark.record import BenchmarkRecord
-from validation.statistics import Outcome
+from validation.benchmark.record import SCHEMA_VERSION, BenchmarkRecord
+from validation.statistics import Outcome, outcomes_from_dict
 
 MODEL_DIGEST_TAG = "model_digest"
 BENTO_TAG = "bento_tag"
@@ -102,9 +101,14 @@ class Registry:
         return str(self._artifact(version, ArtifactName.MODEL))
 
     def benchmark_of(self, version: ModelVersion) -> BenchmarkRecord | None:
-        """The scores the version was registered with; None where its run did not get as far as keeping them."""
+        """The scores the version was registered with; None where its run did not get as far as keeping them.
+
+        Scores that an older or newer version of the record holds are none either: the version is scored again.
+        """
         text = self._benchmark_file(version, CANDIDATE_FILE)
-        return None if text is None else BenchmarkRecord.from_json(text)
+        if text is None or json.loads(text).get("schema_version") != SCHEMA_VERSION:
+            return None
+        return BenchmarkRecord.from_json(text)
 
     def outcomes_of(self, version: ModelVersion) -> dict[str, Outcome] | None:
         """The version's values item by item that go with those scores; None where they were not kept."""

@@ -11,10 +11,11 @@ import pytest
 
 from catalog import Alias, ModelError
 from steps.move_alias import move_alias
-from steps.records import Parity, outcomes_to_dict
+from steps.records import Parity
 from steps.registry import HISTORY_TAG, Registry, waivers_of
 from steps.rollback_alias import rollback_alias
 from tests.gate.records import items, record
+from validation.statistics import outcomes_to_dict
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +89,16 @@ def test_a_versions_items_are_read_back_where_they_were_kept(registry: Registry)
     assert registry.benchmark_of(version) == own
     found = registry.outcomes_of(version)
     assert found is not None
-    assert {key: one.to_dict() for key, one in found.items()} == outcomes_to_dict(items(own))
+    assert outcomes_to_dict(found) == outcomes_to_dict(items(own))
     assert registry.outcomes_of(registry.by_version(register(registry, "bbb"))) is None
+
+
+def test_scores_of_another_version_of_the_record_are_none(registry: Registry) -> None:
+    older = record().to_dict() | {"schema_version": 1}
+    with mlflow.start_run(experiment_id="0") as run:
+        mlflow.log_text("weights", "model/model.safetensors")
+        mlflow.log_text(json.dumps(older), "benchmark/candidate.json")
+    assert registry.benchmark_of(registry.register(run.info.run_id, "ccc", {}, "card")) is None
 
 
 def test_a_version_that_is_not_there_is_named_with_those_that_are(registry: Registry) -> None:

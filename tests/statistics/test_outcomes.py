@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from validation.benchmark import judge, run_benchmark
 from validation.config import BenchmarkConfig
 from validation.errors import BenchmarkError
 from validation.rivals.knows_nothing import RandomVectors
-from validation.statistics import Outcome, paired_difference, pooled
+from validation.statistics import Outcome, outcomes_from_dict, outcomes_to_dict, paired_difference, pooled
 
 HOW = {"num_bootstrap": 1000, "confidence": 0.95, "seed": 0}
 
@@ -68,3 +70,20 @@ def test_outcomes_say_what_the_scores_say(eval_set) -> None:  # type: ignore[no-
         assert record.scores[key].value == pytest.approx(outcome.values.mean())
         assert record.scores[key].n == len(outcome.ids)
         assert Outcome.from_dict(outcome.to_dict()).ids == outcome.ids
+
+
+def test_outcomes_come_back_and_keep_their_items_once_for_all_metrics() -> None:
+    one, other = _outcome([0.0, 1.0, 1 / 3]), _outcome([1.0, 0.0, 0.25])
+    plain = json.loads(json.dumps(outcomes_to_dict({"a/mrr": one, "a/recall@1": other, "b/mrr": _outcome([1.0])})))
+    assert len(plain["items"]) == 2
+    found = outcomes_from_dict(plain)
+    assert list(found) == ["a/mrr", "a/recall@1", "b/mrr"]
+    assert (found["a/mrr"].ids, found["a/mrr"].groups) == (one.ids, one.groups)
+    assert found["a/mrr"].values == pytest.approx(one.values, abs=1e-6)
+    assert found["a/recall@1"].values.tolist() == [1.0, 0.0, 0.25]
+
+
+@pytest.mark.parametrize("data", [{}, {"items": [], "values": {"a": [0, [1.0]]}}, {"items": [{}], "values": {}}])
+def test_damaged_outcomes_are_refused(data: dict) -> None:
+    with pytest.raises(BenchmarkError, match="damaged"):
+        outcomes_from_dict(data)

@@ -33,6 +33,32 @@ class Outcome:
         return cls(tuple(data["ids"]), tuple(data["groups"]), np.asarray(data["values"], dtype=np.float64))
 
 
+def outcomes_to_dict(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    """Plain data, ready for JSON: items once for all metrics of them, values to six digits."""
+    places: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
+    values = {
+        key: [places.setdefault((own.ids, own.groups), len(places)), np.round(own.values, 6).tolist()]
+        for key, own in outcomes.items()
+    }
+    return {"items": [{"ids": list(ids), "groups": list(groups)} for ids, groups in places], "values": values}
+
+
+def outcomes_from_dict(data: Mapping[str, Any]) -> dict[str, Outcome]:
+    """Read what `outcomes_to_dict` gave.
+
+    Raises:
+        BenchmarkError: It is something else.
+    """
+    try:
+        items = [(tuple(one["ids"]), tuple(one["groups"])) for one in data["items"]]
+        return {
+            key: Outcome(items[place][0], items[place][1], np.asarray(values, dtype=np.float64))
+            for key, (place, values) in data["values"].items()
+        }
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise BenchmarkError("results item by item are damaged", got=str(error), fix="score the model again") from None
+
+
 @dataclass(frozen=True)
 class Difference:
     """How much better the first of two encoders is, on the same items."""
