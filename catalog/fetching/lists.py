@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import fsspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from catalog.errors import CatalogError
-from catalog.sources.tables import read_rows
+from catalog.sources.pictures import full_url
+from catalog.sources.tables import FORMATS, columns_of, format_of, read_rows
 
-_TABLES = (".jsonl", ".parquet", ".csv", ".tsv")
 _NOTED = 3
 """Examples kept of values that are no URL."""
-_BATCH_ROWS = 4096
 
 
 @dataclass
@@ -36,8 +32,8 @@ class UrlList:
     """Of those, the first few, with their places."""
 
     def add_text(self, text: str, where: str) -> None:
-        """Take one value; an empty one says nothing."""
-        text = text.strip()
+        """Take one value; an empty one says nothing, and `//host/path`, as shops write it, is taken over https."""
+        text = full_url(text)
         if "://" in text:
             self.num_values += 1
             self.urls.setdefault(text)
@@ -45,23 +41,20 @@ class UrlList:
             self.leave_out(text, where)
 
     def add_cell(self, cell: Any, where: str) -> None:
-        """Take a table's cell: one URL, or a list of them, also as JSON text, which is how a CSV holds a list."""
+        """Take a table's cell: a URL, an object with `url` or `path`, or a list of them, also as JSON text."""
         if isinstance(cell, str) and cell.lstrip().startswith("["):
             try:
                 cell = json.loads(cell)
             except (ValueError, RecursionError):
                 return self.leave_out(cell, where)
-        if isinstance(cell, str):
-            self.add_text(cell, where)
-        elif isinstance(cell, list):
-            for one in cell:
-                if isinstance(one, str):
-                    self.add_text(one, where)
-                elif one is not None:
-                    self.leave_out(repr(one), where)
-        # A number that is not equal to itself is how pandas writes a missing value.
-        elif cell is not None and cell == cell:
-            self.leave_out(repr(cell), where)
+        for one in cell if isinstance(cell, list) else [cell]:
+            if isinstance(one, dict):
+                one = one.get("url") or one.get("path") or repr(one)
+            if isinstance(one, str):
+                self.add_text(one, where)
+            # A number that is not equal to itself is how pandas writes a missing value.
+            elif one is not None and one == one:
+                self.leave_out(repr(one), where)
         return None
 
     def leave_out(self, text: str, where: str) -> None:
@@ -75,8 +68,8 @@ def read_urls(path: str | Path, columns: Sequence[str] = ()) -> UrlList:
     """The URLs of a file.
 
     Args:
-        path: `*.jsonl`, `*.parquet`, `*.csv` or `*.tsv` with the columns named; any other file is text with one URL
-            a line, where empty lines and those that begin with `#` say nothing.
+        path: A table of one of `catalog.sources.tables.FORMATS`, with the columns named; any other file is text with
+            one URL a line, where empty lines and those that begin with `#` say nothing.
         columns: Of a table.
 
     Raises:
@@ -84,7 +77,7 @@ def read_urls(path: str | Path, columns: Sequence[str] = ()) -> UrlList:
     """
     path = Path(path)
     found = UrlList()
-    table = path.suffix.lower() in _TABLES
+    table = format_of(path.name) is not None
     try:
         if table:
             _read_table(path, list(dict.fromkeys(columns)), found)
@@ -93,7 +86,7 @@ def read_urls(path: str | Path, columns: Sequence[str] = ()) -> UrlList:
                 "a text file has no columns",
                 where=str(path),
                 got=f"column {columns[0]}",
-                allowed=f"columns of {', '.join(f'*{kind}' for kind in _TABLES)}",
+                allowed=f"columns of {', '.join(f'*{kind}' for kind in FORMATS)}",
                 fix="name no column, or give the file the ending of what it is",
             )
         else:
@@ -101,7 +94,7 @@ def read_urls(path: str | Path, columns: Sequence[str] = ()) -> UrlList:
                 for number, line in enumerate(stream, start=1):
                     if not line.startswith("#"):
                         found.add_text(line, f"{path.name}:{number}")
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise CatalogError(
             "the list of URLs cannot be read", where=str(path), got=str(error), fix="check the file and its encoding"
         ) from None
@@ -117,16 +110,16 @@ def read_urls(path: str | Path, columns: Sequence[str] = ()) -> UrlList:
 
 
 def _read_table(path: Path, columns: list[str], found: UrlList) -> None:
-    known: dict[str, None] = {}
-    for where, row in _rows(path, columns, known):
+    fs, base = fsspec.filesystem("file"), str(path.parent)
+    known = dict.fromkeys(columns_of(fs, base, path.name))
+    for where, row in read_rows(fs, base, path.name, without=known.keys() - set(columns)) if columns else ():
         if isinstance(row, str):
             found.leave_out(row, where)
             continue
+        # JSON lines have no header: a column may come in any row.
         known |= dict.fromkeys(row)
         for name in columns:
             found.add_cell(row.get(name), where)
-        if not columns:
-            break
     missing = [name for name in columns if name not in known]
     if not columns or missing:
         near = difflib.get_close_matches(missing[0], known, n=1) if missing else []
@@ -136,25 +129,3 @@ def _read_table(path: Path, columns: list[str], found: UrlList) -> None:
             allowed=", ".join(known)[:400],
             fix=f"--column {near[0]}" if near else "--column NAME; repeat it for several",
         )
-
-
-def _rows(path: Path, columns: list[str], known: dict[str, None]) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """Rows with their places; what is known of the columns before the first row goes into `known`."""
-    kind = path.suffix.lower()
-    if kind == ".jsonl":
-        yield from read_rows(fsspec.filesystem("file"), str(path.parent), path.name)
-    elif kind == ".parquet":
-        with pq.ParquetFile(path) as file:
-            known |= dict.fromkeys(file.schema_arrow.names)
-            wanted = [name for name in columns if name in known]
-            number = 0
-            for batch in file.iter_batches(_BATCH_ROWS, columns=wanted) if wanted else ():
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{path.name}:{number}", row
-    else:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter="\t" if kind == ".tsv" else ",")
-            known |= dict.fromkeys(reader.fieldnames or ())
-            for row in reader:
-                yield f"{path.name}:{reader.line_num}", row

@@ -128,17 +128,17 @@ class _Run:
         left = iter(to_do)
         with ThreadPoolExecutor(num_workers, thread_name_prefix="fetch") as pool:
             futures = [pool.submit(self._work, client) for _ in range(num_workers)]
-            while True:
-                try:
-                    self._fill(left)
-                    wait(futures)
-                    break
-                except KeyboardInterrupt:
-                    # Bodies that are being read end at their next piece, silent hosts at their time-out.
-                    self.schedule.stop(Ended.INTERRUPTED)
-                except BaseException:
-                    self.schedule.stop(Ended.DONE)
-                    raise
+            try:
+                while True:
+                    try:
+                        self._fill(left)
+                        wait(futures)
+                        break
+                    except KeyboardInterrupt:
+                        # Bodies that are being read end at their next piece, silent hosts at their time-out.
+                        self.schedule.stop(Ended.INTERRUPTED)
+            finally:
+                self.schedule.stop(Ended.DONE)
         for future in futures:
             future.result()
 

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from catalog import fetching
 from catalog.fetching import Ended, FetchReport, read_manifest
+from catalog.sources.files import find_files
+from catalog.sources.pictures import PictureFinder
 from moon.cli import app
 from tests.fetching.server import Shop, after, body, picture, status
 
@@ -92,6 +94,18 @@ def test_an_interrupted_run_leaves_with_130_and_the_command_that_goes_on(
     assert code == 130
     assert "1 not yet asked for" in told
     assert f"to go on: moon data fetch-images {tmp_path}/urls.txt {tmp_path}/out --max-mib 2.0" in told
+
+
+def test_what_was_fetched_is_what_a_catalogue_of_urls_shows(shop: Shop, tmp_path: Path) -> None:
+    url = shop.add("/a.png", body(picture()))
+    source = tmp_path / "products.csv"
+    source.write_text(f"id,photo\n1,{url}\n2,{shop.url('/missing.png')}\n")
+    out = str(tmp_path / "images")
+    code, told = run(str(source), out, "--column", "photo", "--max-failed-frac", "1", *options(shop))
+    assert code == 0, told
+    shots = PictureFinder(find_files(str(source)), out, str(tmp_path / "work")).shots([url, shop.url("/missing.png")])
+    assert shots.refs == (read_manifest(out)[url].path,)
+    assert shots.urls == (shop.url("/missing.png"),)
 
 
 @pytest.mark.parametrize("words", [["--contact", "小店"], ["--timeout", "100000"], ["--delay", "1e9"]])

@@ -65,24 +65,28 @@ def test_a_misspelt_column_is_told_the_nearest(kind: str, tmp_path: Path) -> Non
 
 def test_a_text_file_has_one_url_a_line(tmp_path: Path) -> None:
     path = tmp_path / "urls.txt"
-    path.write_text(f"\ufeff{A}\r\n\n# a note\n  {B} \n{A}\nnot a url\n", encoding="utf-8")
+    path.write_text(f"\ufeff{A}\r\n\n# a note\n  {B} \n{A}\nnot a url\n//cdn.example/1.jpg\n", encoding="utf-8")
     found = read_urls(path)
-    assert list(found.urls) == [A, B]
-    assert (found.num_values, found.num_left_out) == (3, 1)
+    assert list(found.urls) == [A, B, "https://cdn.example/1.jpg"]
+    assert (found.num_values, found.num_left_out) == (4, 1)
     assert found.examples == ["urls.txt:6: not a url"]
 
 
 def test_broken_rows_are_counted_and_the_rest_is_read(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_text(f'{{"u": "{A}"}}\n{{"u": \n{{"u": 7}}\n{{"u": ["{B}", {{}}]}}\n{{"u": "[broken"}}\n')
+    path.write_text(
+        f'{{"u": "{A}"}}\n{{"u": \n{{"u": 7}}\n{{"u": ["{B}", {{}}, {{"url": "{C}"}}]}}\n{{"u": "[broken"}}\n'
+    )
     found = read_urls(path, ["u"])
-    assert list(found.urls) == [A, B]
+    assert list(found.urls) == [A, B, C]
     assert found.num_left_out == 4
 
 
 @pytest.mark.parametrize(
     ("name", "data", "columns", "told"),
     [
+        ("deep.csv", b"image\n" + b"[" * 900 + b"]" * 900 + b"\n", ["image"], "no URL"),
+        ("deeper.csv", b"image\n" + b"[" * 90_000 + b"\n", ["image"], "no URL"),
         ("missing.txt", None, [], "cannot be read"),
         ("empty.txt", b"", [], "no URL"),
         ("paths.txt", b"images/a.jpg\n", [], "no URL"),
@@ -91,7 +95,7 @@ def test_broken_rows_are_counted_and_the_rest_is_read(tmp_path: Path) -> None:
         ("broken.parquet", b"PAR1 not really", ["image"], "cannot be read"),
         ("empty.csv", b"", ["image"], "no column image"),
         ("empty.jsonl", b"", ["image"], "no column image"),
-        ("wide.csv", b"image\n" + b"x" * 200_000 + b"\n", ["image"], "cannot be read"),
+        ("wide.csv", b"image\n" + b"x" * 200_000 + b"\n", ["image"], "no URL"),
     ],
 )
 def test_a_file_that_is_no_list_is_refused(
