@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -162,18 +163,43 @@ def test_many_threads_and_one_find_the_same_and_leave_torch_as_it_was(monkeypatc
     assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
 
 
-def test_low_precision_and_autocast_of_the_caller_change_nothing() -> None:
+@pytest.fixture
+def precision() -> Iterator[None]:
+    """Puts back what a test sets."""
+    before = torch.get_float32_matmul_precision()
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.usefixtures("precision")
+def test_low_precision_and_autocast_of_the_caller_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(10)
     queries, candidates = unit(rng, 40, 64), unit(rng, 900, 64)
-    before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
-    try:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            found = top_k(queries, candidates, 10).indices
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision(before)
+    of_blocks = []
+    hide = tiles._hide
+    monkeypatch.setattr(
+        tiles,
+        "_hide",
+        lambda *given: (of_blocks.append(torch.backends.mkldnn.matmul.fp32_precision), hide(*given))[1],
+    )
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = top_k(queries, candidates, 10).indices
+    assert set(of_blocks) == {"ieee"}
+    assert torch.get_float32_matmul_precision() == "medium"
     assert (found == naive(queries, candidates, 10, [[]] * 40)).all()
+
+
+def test_a_precision_set_for_one_backend_is_put_back() -> None:
+    matmul = torch.backends.mkldnn.matmul
+    before = matmul.fp32_precision
+    vectors = np.eye(3, dtype=np.float32)
+    try:
+        matmul.fp32_precision = "bf16"
+        assert top_k(vectors, vectors, 1).indices[:, 0].tolist() == [0, 1, 2]
+        assert matmul.fp32_precision == "bf16"
+    finally:
+        matmul.fp32_precision = before
 
 
 @pytest.mark.parametrize(

@@ -317,9 +317,13 @@ def _hide(scores: Tensor, hidden: Sequence[tuple[np.ndarray, np.ndarray]]) -> Te
 @contextmanager
 def float32_products() -> Iterator[None]:
     """Matrix products in float32 indeed, whatever precision the process is set to: the margin is that of float32."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    onednn: Any = torch.backends.mkldnn
+    settings = (torch.backends.cuda.matmul, onednn.matmul)
+    before = [one.fp32_precision for one in settings]
     try:
+        for one in settings:
+            one.fp32_precision = "ieee"
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        for one, precision in zip(settings, before, strict=True):
+            one.fp32_precision = precision
