@@ -75,7 +75,7 @@ def check_is_whole(output: str) -> None:
     assert order == sorted(order)
     text = " ".join(output.split())
     assert "waived by Ada until 2027-06-30: new season" in text
-    assert "a loss is shown at level 0.05: -10.0 points [" in text
+    assert "a loss is shown at level 0.05: -10.0 [" in text
     assert "on 100 items in 100 groups" in text
     assert "value 0.4000, incumbent 0.5000, power" in text
     assert "digest-of-old" in text

@@ -9,7 +9,7 @@ from validation.benchmark.table import main_score
 from validation.gate.config import GatePolicy, NoLoss
 from validation.gate.decision import RuleResult
 from validation.gate.evidence import Scored, UnknownError, finite, unknown
-from validation.gate.paired import Comparison, compare, compare_main
+from validation.gate.paired import Comparison, compare, compare_main, interval
 
 
 def comparable(candidate: Scored, champion: Scored | None, digest: str | None) -> RuleResult:
@@ -49,7 +49,7 @@ def _gain(policy: GatePolicy, candidate: Scored, champion: Scored) -> RuleResult
     except UnknownError as error:
         return unknown(name, str(error), *numbers)
     passed, test = compared.shows_lead(0.0), compared.test
-    reason += f" [{100 * test.low:+.1f}, {100 * test.high:+.1f}]" + ("" if passed else ", which is not shown")
+    reason += f", in pairs {interval(test, 'main score')}" + ("" if passed else ", which is not shown")
     return RuleResult(name, passed, reason, *numbers, low=test.low, high=test.high)
 
 

@@ -74,10 +74,9 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def gap(value: float, key: str, *, sign: bool = False) -> str:
+def gap(value: float, key: str) -> str:
     """A difference of two values of a metric, in the unit people say it in."""
-    form = "+.1f" if sign else ".1f"
-    return f"{value:{form}} ranks" if lower_is_better(key) else f"{100 * value:{form}} points"
+    return f"{value:.1f} ranks" if lower_is_better(key) else f"{100 * value:.1f} points"
 
 
 def digest_of(policy: GatePolicy) -> str:

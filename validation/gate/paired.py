@@ -41,15 +41,18 @@ class Comparison:
         """The difference, its interval, and what this set can show."""
         test = self.test
         if not math.isfinite(self.smallest_drop):
-            return (
-                f"{gap(test.value, key, sign=True)} on {test.num_groups} groups, too few to show any loss: power 0.00"
-            )
-        low, high = gap(test.low, key, sign=True), gap(test.high, key, sign=True)
+            return f"{gap(test.value, key)} on {test.num_groups} groups, too few to show any loss: power 0.00"
         return (
-            f"{gap(test.value, key, sign=True)} [{low}, {high}] on {test.n} items in {test.num_groups} groups; "
+            f"{interval(test, key)} on {test.n} items in {test.num_groups} groups; "
             f"a true loss of {gap(test.drop, key)} would be shown with power {self.power:.2f}, "
             f"one of {gap(self.smallest_drop, key)} with 0.80"
         )
+
+
+def interval(test: PairedTest, key: str) -> str:
+    """A difference and its interval, in the unit people say it in."""
+    scale, unit = (1.0, "ranks") if lower_is_better(key) else (100.0, "points")
+    return f"{scale * test.value:+.1f} [{scale * test.low:+.1f}, {scale * test.high:+.1f}] {unit}"
 
 
 def compare(own: Scored, other: Scored, key: str, *, level: float, drop: float) -> Comparison:
@@ -144,14 +147,14 @@ def _compared(
 
 
 def _spread_of_losses(parts: Sequence[tuple[np.ndarray, Sequence[str]]], level: float) -> Spread:
-    """How differences between equal models scatter, told from the losses alone.
+    """How differences between equal models scatter, told so that a worse answer never raises the power.
 
     Equal models lose as often as they win, so twice the sum of squares of the groups that lost stands for the sum of
-    all. Our choice, and why: counted from wins as well, as the paired test counts, a candidate that turns wins into
-    ties would look steadier, gain power and might pass because it became worse. One item more is counted as lost than
-    was seen, because a set on which nothing happened has shown nothing about what it can show. For the same reason the
-    groups that differ are not counted but left to the drop, and the concentration is kept below 1 / z^2, up to which
-    more scatter means less power.
+    all, and twice the number of those that won for the number that differ. Our choice, and why: counted from both, as
+    the paired test counts, a candidate that turns wins into ties would look steadier, gain power and might pass because
+    it became worse. So every part here is one by which a worse answer can only lower the power: beside those two, the
+    largest loss, and a concentration below 1 / z^2, up to which more scatter means less power. One item more is counted
+    as lost than was seen, because a set on which nothing happened has shown nothing about what it can show.
     """
     names = {name: row for row, name in enumerate(sorted({group for _, groups in parts for group in groups}))}
     sums, weights = np.zeros((2, len(names)))
@@ -161,6 +164,10 @@ def _spread_of_losses(parts: Sequence[tuple[np.ndarray, Sequence[str]]], level: 
         weights += np.bincount(rows, minlength=len(names)) * scale
     losses = np.minimum(sums, 0.0)
     one_item = max(1.0 / (len(values) * len(parts)) for values, _ in parts)
-    error = math.sqrt(2.0 * (float(losses @ losses) + one_item**2))
-    concentration = min(float(weights @ weights), NormalDist().inv_cdf(1.0 - level) ** -2)
-    return Spread(error, len(names), num_differing=0.0, concentration=concentration)
+    return Spread(
+        math.sqrt(2.0 * (float(losses @ losses) + one_item**2)),
+        num_groups=len(names),
+        num_differing=min(2.0 * np.count_nonzero(sums > 0.0), len(names)),
+        concentration=min(float(weights @ weights), NormalDist().inv_cdf(1.0 - level) ** -2),
+        largest=max(1.0, float(-(losses / weights).min())),
+    )

@@ -9,7 +9,7 @@ from validation.benchmark.metrics import lower_is_better
 from validation.gate.config import BeatRule
 from validation.gate.decision import RuleResult
 from validation.gate.evidence import Scored, UnknownError, finite, gap, unknown
-from validation.gate.paired import compare
+from validation.gate.paired import compare, interval
 
 SLACK = 1e-12
 """Rounding of a difference of two floats; far below what any evaluation set can show."""
@@ -48,7 +48,6 @@ def _beaten(row: str, candidate: Scored, rival: Scored, metric: str, rule: BeatR
         return RuleResult(row, passed, f"leads {rival.who} by {gap(lead, metric)}{short}", *numbers)
     compared = compare(candidate, rival, metric, level=level, drop=by or 1.0)
     passed, test = compared.shows_lead(by), compared.test
-    interval = f"[{gap(test.low, metric, sign=True)}, {gap(test.high, metric, sign=True)}]"
     asked = "lies above" if passed else "does not lie above"
-    reason = f"leads {rival.who} by {gap(lead, metric)} {interval}, which {asked} {gap(by, metric)}"
+    reason = f"leads {rival.who} by {interval(test, metric)}, which {asked} {gap(by, metric)}"
     return RuleResult(row, passed, reason, *numbers, low=test.low, high=test.high)
