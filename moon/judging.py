@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,7 +30,13 @@ EVERY_S = 10.0
 
 
 def judge_named(
-    model: str, data: EvalData, options: EncoderOptions, say: Say, known: Callable[[str], Entry | None] | None = None
+    model: str,
+    data: EvalData,
+    options: EncoderOptions,
+    say: Say,
+    *,
+    known: Callable[[str], Entry | None] | None = None,
+    cache: Path | None = None,
 ) -> Entry:
     """Resolve, judge, and keep what it weighs.
 
@@ -39,12 +46,13 @@ def judge_named(
         options: Device, numbers, and what is allowed.
         say: Told of progress.
         known: Given the encoder's digest, an entry made before that still holds, if there is one.
+        cache: Folder of vectors computed before; what is read from there costs no time, so the entry tells none.
 
     Raises:
         ConfigError, ModelError, BenchmarkError: See `resolve_encoder` and `judge`.
     """
     from validation.benchmark import judge
-    from validation.rivals import judge_majority
+    from validation.rivals import RandomVectors, judge_majority
     from validation.rivals.leaderboard import Entry
 
     settings = data.benchmark.model_dump_json()
@@ -58,9 +66,16 @@ def judge_named(
     if before is not None:
         say(f"{model}: scored before, taken over")
         return before
-    watched = Watched(encoder, model, say)
-    record, outcomes = judge(watched, data.eval_set, data.benchmark)
-    return Entry(model, record, settings, outcomes)
+    if cache is None:
+        record, outcomes = judge(Watched(encoder, model, say), data.eval_set, data.benchmark)
+        return Entry(model, record, settings, outcomes)
+    from validation.search import CachedVectors
+
+    kept = CachedVectors(encoder, cache, by_id=isinstance(encoder, RandomVectors))
+    record, outcomes = judge(Watched(kept, model, say, size_of(encoder)), data.eval_set, data.benchmark)
+    say(f"{model}: {kept.hits} vectors from {cache} or asked twice, {kept.misses} computed; no times are told")
+    timings = {"total_s": record.timings["total_s"]}
+    return Entry(model, replace(record, timings=timings), settings, outcomes)
 
 
 def lineage_warnings(model: str, split: str | None) -> list[str]:
@@ -77,11 +92,13 @@ def lineage_warnings(model: str, split: str | None) -> list[str]:
 class Watched:
     """An encoder whose progress is told: items a second, in blocks; its vectors are the encoder's own."""
 
-    def __init__(self, encoder: Embedder, label: str, say: Say) -> None:
+    def __init__(
+        self, encoder: Embedder, label: str, say: Say, size: tuple[int | None, int | None] | None = None
+    ) -> None:
         self._encoder, self._label, self._say = encoder, label, say
         self.name, self.digest = encoder.name, encoder.digest
         self.dims, self.modalities = encoder.dims, encoder.modalities
-        self.num_parameters, self.num_bytes = size_of(encoder)
+        self.num_parameters, self.num_bytes = size_of(encoder) if size is None else size
         self._told = time.monotonic()
 
     def embed_products(self, items: Iterable[ProductItem], hide: frozenset[str] = frozenset()) -> np.ndarray:

@@ -20,6 +20,9 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="JSON to write the record to; every item's result goes beside it.")
     ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder to keep vectors in: each is computed once. Times are then not told.")
+    ] = None,
     side: Annotated[str, typer.Option(help="Side of the split: test or val.")] = "test",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     dtype: Annotated[Literal["fp32", "bf16"], typer.Option(help="Numbers a rival's weights are held in.")] = "fp32",
@@ -46,7 +49,7 @@ def evaluate(
     options = EncoderOptions(device, dtype, batch_size, check_prompt(label_prompt), fetch, trust_remote_code)
     check_name(model, options)
     with open_evaluation(data, side, tell) as opened:
-        entry = judge_named(model, opened, options, tell)
+        entry = judge_named(model, opened, options, tell, cache=cache)
     typer.echo(score_table([entry.record]))
     for task, reason in sorted(entry.record.not_applicable.items()):
         typer.echo(f"not asked: {task}: {reason}")

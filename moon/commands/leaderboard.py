@@ -23,6 +23,9 @@ def leaderboard(
     out: Annotated[
         Path | None, typer.Option(help="Folder for board.md, board.html, board.json and what each encoder scored.")
     ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder to keep vectors in: each is computed once. Times are then not told.")
+    ] = None,
     side: Annotated[str, typer.Option(help="Side of the split: test or val.")] = "test",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     dtype: Annotated[Literal["fp32", "bf16"], typer.Option(help="Numbers a rival's weights are held in.")] = "fp32",
@@ -61,7 +64,7 @@ def leaderboard(
                 asked = (digest, opened.eval_set.digest, harness_digest(), settings)
                 return entry if entry is not None and entry.answers(*asked) else None
 
-            entry = judge_named(name, opened, options, tell, known)
+            entry = judge_named(name, opened, options, tell, known=known, cache=cache)
             if place is not None:
                 write_whole(place, entry.to_json())
             entries.append(entry)

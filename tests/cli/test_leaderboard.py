@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ from catalog import ModelError, ProductItem
 from moon.cli import app
 from moon.encoders import BARE, PREFIXED, EncoderOptions, check_name, resolve_encoder
 from moon.judging import Watched, lineage_warnings, write_whole
-from tests.benchmark.shop import picture, png
+from tests.benchmark.shop import picture, png, stocked
 from tests.rivals.tiny import FOLDERS, item_of, questions, stock
-from validation.benchmark import BenchmarkRecord
-from validation.rivals import BM25, RandomVectors
+from validation.benchmark import BenchmarkRecord, build_eval_set
+from validation.config import BenchmarkConfig
+from validation.freezing import SetCard, save_eval_set
+from validation.rivals import BM25, ColourHistogram, RandomVectors
 
 RUNNER = CliRunner()
 
@@ -102,6 +105,45 @@ def test_the_board_ranks_tells_what_cannot_be_answered_and_does_not_run_twice(
     assert again.exit_code == 0, again.output
     assert "bm25: scored before, taken over" in again.output
     assert json.loads((out / "board.json").read_text()) == board
+
+
+def test_with_a_cache_no_vector_is_computed_twice_and_no_time_is_told(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["evaluate", "--model", "colour", "--data", shop, "--cache", tmp_path / "vectors", "--out"]
+    assert moon(*words, tmp_path / "one.json").exit_code == 0
+    monkeypatch.setattr(ColourHistogram, "embed_products", lambda *_: pytest.fail("computed twice"))
+    monkeypatch.setattr(ColourHistogram, "embed_queries", lambda *_: pytest.fail("computed twice"))
+    again = moon(*words, tmp_path / "two.json")
+    assert again.exit_code == 0, again.output
+    one, two = (BenchmarkRecord.from_json((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
+    assert one.scores == two.scores
+    assert one.timings.keys() == two.timings.keys() == {"total_s"}
+    assert two.num_parameters == 0
+
+
+def test_random_vectors_are_cached_by_their_ids(shop: Path, tmp_path: Path) -> None:
+    words = ["evaluate", "--model", "random", "--data", shop, "--out", tmp_path / "record.json"]
+    scores = []
+    for more in ([], ["--cache", tmp_path / "vectors"], ["--cache", tmp_path / "vectors"]):
+        assert moon(*words, *more).exit_code == 0
+        scores.append(BenchmarkRecord.from_json((tmp_path / "record.json").read_text()).scores)
+    assert scores[0] == scores[1] == scores[2]
+
+
+def test_a_frozen_set_is_judged_without_its_catalogue(tmp_path: Path) -> None:
+    small = stocked(tmp_path / "small")
+    eval_set = build_eval_set(small.catalog(), small.splits(), BenchmarkConfig(min_attribute_n=10))
+    card = SetCard(name="a shop", created=datetime(2026, 1, 1, tzinfo=UTC), source="shop")
+    save_eval_set(eval_set, tmp_path / "frozen", card)
+    done = moon("evaluate", "--model", "bm25", "--data", tmp_path / "frozen", "--out", tmp_path / "record.json")
+    assert done.exit_code == 0, done.output
+    record = BenchmarkRecord.from_json((tmp_path / "record.json").read_text())
+    assert record.eval_set_digest == eval_set.digest
+    assert record.scores["text_to_product/recall@1"].n > 0
+    wrong = moon("evaluate", "--model", "bm25", "--data", tmp_path / "frozen", "--side", "val")
+    assert wrong.exit_code == 1
+    assert "a frozen evaluation set has one side" in wrong.output
 
 
 def test_an_entry_of_another_catalogue_is_not_taken_over(shop: Path, tmp_path: Path) -> None:
