@@ -153,7 +153,8 @@ def test_breaking_loses_no_letter(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("dress", False), ("café ½", False), ("裙", True), ("コート", True), ("한복", True), ("，", True)]
+    ("text", "expected"),
+    [("dress", False), ("café ½", False), ("裙", True), ("コート", True), ("한복", True), ("，", True)],
 )
 def test_chinese_japanese_and_korean_letters_are_told_from_others(text: str, expected: bool) -> None:
     assert has_cjk(text) == expected
