@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import yaml
@@ -16,6 +16,9 @@ from models.regions import RegionStore
 from steps.curves import Row, log_rows, mlflow_key
 from steps.records import Benchmark, Record
 from validation.benchmark import main_score
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TABLE_FILE = "scores.json"
 PARAMETERS_PER_CALL = 100
@@ -84,6 +87,17 @@ def log_record(record: Record, name: ArtifactName) -> None:
 def log_page(html: str, name: ArtifactName) -> None:
     """A page, shown by the MLflow UI when its artifact is chosen."""
     mlflow.log_text(html, f"{name}/{name}.html")
+
+
+def log_summary(markdown: str, name: ArtifactName) -> None:
+    """The page's summary for a pull request."""
+    mlflow.log_text(markdown, f"{name}/{name}.md")
+
+
+def log_figures(drawn: Mapping[str, Figure], name: ArtifactName) -> None:
+    """Figures, each under its own name."""
+    for own, figure in drawn.items():
+        mlflow.log_figure(figure, f"{name}/figures/{own}.png")
 
 
 def log_benchmark(benchmark: Benchmark, table: str) -> None:
