@@ -32,7 +32,7 @@ from steps.records import (
 from steps.showcase import rows_from_data
 from steps.times import cached_steps, seconds_by_step
 from validation.benchmark import BenchmarkRecord, score_table
-from validation.report import RunReport, render_report
+from validation.report import RunReport, figures, render_markdown, render_report
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,8 @@ def report(
 ) -> tuple[Annotated[HTMLString, ArtifactName.REPORT.value], Annotated[ConfigRecord, ArtifactName.CONFIG.value]]:
     """Write the page and complete the MLflow run. Never cached: a run without its own report would look empty."""
     run = get_step_context().pipeline_run
-    page = _page(run, validated_catalog, model, training, benchmark, decision, registration, bento, config)
+    told = _told(run, validated_catalog, model, training, benchmark, decision, registration, bento, config)
+    page = render_report(told)
     tracking.log_config(config)
     tracking.log_catalog(catalog, ArtifactName.CATALOG)
     tracking.log_catalog(validated_catalog, ArtifactName.VALIDATED_CATALOG)
@@ -76,6 +77,8 @@ def report(
     tracking.log_record(registration, ArtifactName.REGISTRATION)
     tracking.log_record(bento, ArtifactName.BENTO)
     tracking.log_page(page, ArtifactName.REPORT)
+    tracking.log_summary(render_markdown(told), ArtifactName.REPORT)
+    tracking.log_figures(figures(told), ArtifactName.REPORT)
     log_inside(model, validated_catalog, split, regions)
     log_expert_load(training)
     mlflow.set_tags(
@@ -92,7 +95,7 @@ def report(
     return HTMLString(page), ConfigRecord(config)
 
 
-def _page(
+def _told(
     run: PipelineRunResponse,
     catalog: Catalog,
     model: ModelFolder,
@@ -102,32 +105,32 @@ def _page(
     registration: Registration,
     bento: BentoRecord,
     config: dict[str, Any],
-) -> str:
-    records = list(benchmark.records)
+) -> RunReport:
+    records, champion_name = list(benchmark.records), None
     if decision.champion is not None and decision.champion_digest != model.digest:
         champion = BenchmarkRecord.from_dict(decision.champion)
-        records.append(replace(champion, encoder=f"champion {decision.champion_version}"))
+        champion_name = f"champion {decision.champion_version}"
+        records.append(replace(champion, encoder=champion_name))
     examples, cores = rows_from_data(benchmark.examples, catalog)
     names = sorted({name for row in training.curve for name in row if name != "step"})
-    return render_report(
-        RunReport(
-            title=run.name,
-            records=records,
-            decision=decision.to_decision(),
-            gallery=examples,
-            cores=cores,
-            curves={name: [(int(row["step"]), row[name]) for row in training.curve if name in row] for name in names},
-            phases_s=seconds_by_step(run),
-            lineage={
-                "data digest": catalog.digest,
-                "model digest": model.digest,
-                "model version": registration.version or registration.reason,
-                "Bento": bento.tag or bento.reason,
-                **{name.replace("_", " "): str(value) for name, value in training.record["lineage"].items()},
-                "from the cache": cached_from(run) or "nothing",
-            },
-            config_yaml=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
-        )
+    return RunReport(
+        title=run.name,
+        records=records,
+        decision=decision.to_decision(),
+        champion=champion_name,
+        gallery=examples,
+        cores=cores,
+        curves={name: [(int(row["step"]), row[name]) for row in training.curve if name in row] for name in names},
+        phases_s=seconds_by_step(run),
+        lineage={
+            "data digest": catalog.digest,
+            "model digest": model.digest,
+            "model version": registration.version or registration.reason,
+            "Bento": bento.tag or bento.reason,
+            **{name.replace("_", " "): str(value) for name, value in training.record["lineage"].items()},
+            "from the cache": cached_from(run) or "nothing",
+        },
+        config_yaml=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
     )
 
 

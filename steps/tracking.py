@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import yaml
@@ -16,6 +16,9 @@ from models.regions import RegionStore
 from steps.curves import Row, log_rows, mlflow_key
 from steps.records import Benchmark, Record
 from validation.benchmark import main_score
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TABLE_FILE = "scores.json"
 PARAMETERS_PER_CALL = 100
@@ -93,6 +96,17 @@ def log_frozen_set(folder: Path, digest: str, counts: Mapping[str, int]) -> None
     for path in sorted(folder.iterdir()):
         if path.is_file():
             mlflow.log_artifact(str(path), ArtifactName.EVAL_SET.value)
+
+
+def log_summary(markdown: str, name: ArtifactName) -> None:
+    """The page's summary for a pull request."""
+    mlflow.log_text(markdown, f"{name}/{name}.md")
+
+
+def log_figures(drawn: Mapping[str, Figure], name: ArtifactName) -> None:
+    """Figures, each under its own name."""
+    for own, figure in drawn.items():
+        mlflow.log_figure(figure, f"{name}/figures/{own}.png")
 
 
 def log_benchmark(benchmark: Benchmark, table: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.benchmark.encoders import Oracle, Spy
 from tests.benchmark.shop import Shop
-from validation.benchmark import EvalSet, retrieval_gallery
+from validation.benchmark import EvalSet, gallery_and_failures, retrieval_gallery, worst_failures
 from validation.rivals import ColourHistogram, RandomVectors
 
 
@@ -59,3 +59,41 @@ def test_tasks_an_encoder_cannot_read_are_left_out(eval_set: EvalSet) -> None:
     blind = Spy()
     blind.modalities = frozenset()
     assert retrieval_gallery(blind, eval_set) == []
+
+
+def test_the_best_right_product_is_told_wherever_it_came(eval_set: EvalSet) -> None:
+    products = RandomVectors().embed_products(eval_set.gallery)
+    queries = {query.query_id: query for query in eval_set.queries()}
+    for row in retrieval_gallery(RandomVectors(), eval_set, queries_per_task=6, k=4):
+        query = queries[row.query_id]
+        scores = products @ RandomVectors().embed_queries([query.item])[0]
+        best = max(query.relevant, key=lambda index: scores[index])
+        assert row.right is not None
+        assert row.right.product_id == eval_set.gallery[best].product.product_id
+        assert row.right.score == pytest.approx(scores[best])
+        assert row.rank == 1 + sum(score > scores[best] for score in scores)
+        assert row.pool == len(eval_set.gallery)
+        assert not row.worst
+
+
+def test_the_worst_failures_are_those_with_the_largest_ranks(eval_set: EvalSet) -> None:
+    everything = retrieval_gallery(RandomVectors(), eval_set, queries_per_task=1000, failures=1000)
+    rows = worst_failures(RandomVectors(), eval_set, queries_per_task=4)
+    for task in dict.fromkeys(row.task for row in everything):
+        ranks = sorted((row.rank for row in everything if row.task == task), reverse=True)
+        assert [row.rank for row in rows if row.task == task] == ranks[:4]
+    assert all(row.worst and row.rank > 1 for row in rows)
+
+
+def test_who_finds_everything_has_no_failures(shop: Shop, eval_set: EvalSet) -> None:
+    answers = {query.query_id: query.product_ids[0] for query in shop.queries}
+    oracle = Oracle(lambda item, hide: item.product.product_id, lambda item: answers[item.query_id])
+    assert worst_failures(oracle, eval_set) == []
+
+
+def test_both_at_once_are_the_one_after_the_other(eval_set: EvalSet) -> None:
+    rows = gallery_and_failures(RandomVectors(), eval_set, queries_per_task=3, worst_per_task=2)
+    assert rows == [
+        *retrieval_gallery(RandomVectors(), eval_set, queries_per_task=3),
+        *worst_failures(RandomVectors(), eval_set, queries_per_task=2),
+    ]

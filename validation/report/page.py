@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from catalog.fonts import CSS_FONTS
 from validation.benchmark import BenchmarkRecord, main_score
@@ -60,7 +59,7 @@ def render_report(report: RunReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["breakable"] = _breakable
+    environment.filters["pieces"] = _pieces
     return environment.get_template("page.html.j2").render(
         report=report,
         fonts=CSS_FONTS,
@@ -103,9 +102,9 @@ def is_safe_link(address: str) -> bool:
         return False
 
 
-def _breakable(text: str) -> Markup:
-    """A key that may be broken where a reader would break it, not in the midst of a word."""
-    return Markup(re.sub(r"([_/.=\[])", r"\1<wbr>", str(escape(text))))
+def _pieces(key: str) -> list[str]:
+    """A key cut where a reader would break it, not in the midst of a word."""
+    return re.findall(r"[^_/.=\[]*[_/.=\[]|[^_/.=\[]+", key)
 
 
 def headline_parts(report: RunReport) -> list[Part]:

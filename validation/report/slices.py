@@ -63,7 +63,9 @@ def slice_parts(
     for key, score in record.slices.items():
         metric, kind, name = _parsed(key, record)
         overall = record.scores.get(metric)
-        if overall is None or (wanted is not None and metric not in wanted) or not (is_finite(score)):
+        if overall is None or (wanted is not None and metric not in wanted):
+            continue
+        if not (is_finite(score) and is_finite(overall)):
             continue
         theirs = champion.slices.get(key) if champion else None
         parts.append(Part(metric, kind, name, score, overall, theirs if theirs and is_finite(theirs) else None))
