@@ -106,6 +106,10 @@ class GateResult(Record):
     champion_outcomes: dict[str, Any] | None = None
     """Its value of each metric for every item, `outcomes_to_dict()`; None where they were not kept."""
 
+    def outcomes_of_champion(self) -> dict[str, Outcome] | None:
+        """The champion's values item by item; None where they were not kept."""
+        return outcomes_from_dict(self.champion_outcomes) if self.champion_outcomes is not None else None
+
     def to_decision(self) -> Decision:
         """The room's own type again.
 

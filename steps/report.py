@@ -118,6 +118,8 @@ def _told(
         records=records,
         decision=decision.to_decision(),
         champion=champion_name,
+        outcomes=benchmark.outcomes_of(benchmark.candidate.encoder),
+        champion_outcomes=decision.outcomes_of_champion() if champion_name else None,
         gallery=examples,
         cores=cores,
         curves={name: [(int(row["step"]), row[name]) for row in training.curve if name in row] for name in names},
