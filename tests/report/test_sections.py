@@ -13,7 +13,8 @@ from tests.report.runs import IMAGE, TEXT, confused, decision, outcome, record, 
 from tests.report.test_page import Parsed, hit, row
 from validation.benchmark import GalleryRow
 from validation.gate import RuleResult
-from validation.report import RunReport, render_report
+from validation.gate.decision import UsedWaiver
+from validation.report import RunReport, render_markdown, render_report
 from validation.report.pictures import MOST_ROWS, Album
 
 
@@ -183,3 +184,20 @@ def test_a_key_broken_for_reading_is_still_the_same_text(key: str) -> None:
     from validation.report.page import _pieces
 
     assert "".join(_pieces(key)) == key
+
+
+def test_a_waived_rule_says_who_answers_for_it_why_and_until_when() -> None:
+    waiver = UsedWaiver("Ada <ada>", "the shop closes anyway", "2027-06-30")
+    rules = (
+        RuleResult("fine", True, "reaches the floor"),
+        RuleResult("waived", False, "falls short", waiver=waiver),
+        RuleResult("lost", False, "is worse", 0.5, 0.6, 0.6, low=-0.2, high=-0.05, power=0.425, smallest_drop=0.061),
+    )
+    report = RunReport("x", [record()], decision=decision(*rules))
+    text = flat(page_of(report))
+    assert re.search(r"✗ NO ?lost.*≈ waived ?waived.*✓ ok ?fine", text), "refusals first, then what was waived"
+    assert "waived by Ada <ada>, until 2027-06-30: the shop closes anyway" in text
+    assert re.search(r"0\.500 ?0\.600 ?0\.600 ?-0\.200 to -0\.050 ?42 % ?0\.061", text)
+    summary = render_markdown(report)
+    assert "falls short; waived by Ada \\<ada\\>, until 2027-06-30: the shop closes anyway" in summary
+    assert "reaches the floor" not in summary
