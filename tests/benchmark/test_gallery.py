@@ -70,7 +70,7 @@ def test_the_best_right_product_is_told_wherever_it_came(eval_set: EvalSet) -> N
         best = max(query.relevant, key=lambda index: scores[index])
         assert row.right is not None
         assert row.right.product_id == eval_set.gallery[best].product.product_id
-        assert row.right.score == pytest.approx(scores[best])
+        assert row.right.score == pytest.approx(scores[best], abs=1e-6)
         assert row.rank == 1 + sum(score > scores[best] for score in scores)
         assert row.pool == len(eval_set.gallery)
         assert not row.worst

@@ -28,7 +28,8 @@ MEAN_RANK = "image_to_product/mean_rank"
 
 def names() -> st.SearchStrategy[str]:
     letters = st.characters(exclude_categories=("Cs", "Cc"))
-    return st.one_of(st.sampled_from(ODD), st.text(letters, max_size=30))
+    texts = st.text(letters, max_size=30).filter(lambda text: not {"nan", "inf"} & set(text.lower().split()))
+    return st.one_of(st.sampled_from(ODD), texts)
 
 
 def scores() -> st.SearchStrategy[Score]:

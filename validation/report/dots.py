@@ -11,7 +11,7 @@ from validation.benchmark import shown
 from validation.report.comparison import Compared
 from validation.report.slices import Part
 
-LABEL_WIDTH, PLOT_WIDTH, TEXT_WIDTH, ROW_HEIGHT, AXIS_HEIGHT = 190.0, 290.0, 136.0, 22.0, 26.0
+LABEL_WIDTH, PLOT_WIDTH, TEXT_WIDTH, ROW_HEIGHT, AXIS_HEIGHT = 190.0, 290.0, 150.0, 22.0, 26.0
 METRIC_WIDTH = 290.0
 """For the names of metrics, which are longer than those of slices."""
 LABEL_COLUMNS = 24

@@ -56,14 +56,20 @@ def _scores(report: RunReport, candidate: BenchmarkRecord) -> list[str]:
         if champion:
             cells += _beside(compared.get(metric))
         lines.append(_row([*cells, str(score.n), str(score.pool)]))
-    total = ["**main score**", f"**{_percent(main_score(candidate))}**"]
-    if champion:
-        ours, theirs = main_score(candidate), main_score(champion)
-        total += [_percent(theirs), f"{100 * (ours - theirs):+.1f}" if math.isfinite(ours - theirs) else "n/a"]
-    lines.append(_row([*total, "", ""]))
+    if report.has_main_score:
+        lines.append(_main_row(candidate, champion))
     if len(metrics) > MOST_METRICS:
         lines += ["", f"and {len(metrics) - MOST_METRICS} more metrics"]
     return lines
+
+
+def _main_row(candidate: BenchmarkRecord, champion: BenchmarkRecord | None) -> str:
+    ours = main_score(candidate)
+    cells = ["**main score**", f"**{_percent(ours)}**"]
+    if champion:
+        change = ours - main_score(champion)
+        cells += [_percent(main_score(champion)), f"{100 * change:+.1f}" if math.isfinite(change) else "n/a"]
+    return _row([*cells, "", ""])
 
 
 def _beside(row: Compared | None) -> list[str]:

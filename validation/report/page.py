@@ -67,7 +67,7 @@ def render_report(report: RunReport) -> str:
         records=records,
         colours=COLOURS,
         headline=score_rows(records, report.headline_metrics),
-        main=[main_score(own) for own in records],
+        main=[main_score(own) for own in records] if report.has_main_score else None,
         groups=score_groups(records),
         not_asked=_not_asked(report.candidate),
         costs=cost_rows(records),

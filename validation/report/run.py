@@ -58,6 +58,11 @@ class RunReport:
             return ()
         return main_metrics(self.candidate) or tuple(key for key in SHOWN_METRICS if key in self.candidate.scores)
 
+    @property
+    def has_main_score(self) -> bool:
+        """Whether the set can ask anything that the main score is made of."""
+        return self.candidate is not None and bool(main_metrics(self.candidate))
+
     def check_one_set(self) -> None:
         """Raise where numbers do not belong side by side.
 

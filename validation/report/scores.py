@@ -148,4 +148,6 @@ def _cell(metric: str, score: Score | None, record: BenchmarkRecord) -> Cell:
 def _number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"
+    if 0 < value < 0.001:
+        return "<0.001"
+    return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:.3g}"
