@@ -19,7 +19,7 @@ from steps.showcase import rows_to_data
 from validation.benchmark import build_eval_set, gallery_and_failures, judge, main_score
 from validation.config import BenchmarkConfig
 from validation.rivals import BM25, ColourHistogram, RandomVectors, TitleWordOverlap, judge_majority
-from validation.statistics import outcomes_to_dict
+from validation.statistics import outcomes_to_dict, without_slices
 
 logger = logging.getLogger(__name__)
 
@@ -57,5 +57,5 @@ def evaluate_mbe(
     core = CoreRegions(make_detector(regions_config), make_chooser(regions_config), regions)
     examples = rows_to_data(gallery_and_failures(encoder, eval_set), core)
     outcomes = {candidate.encoder: outcomes_to_dict(items)}
-    outcomes |= {record.encoder: outcomes_to_dict(items) for record, items in judged}
+    outcomes |= {record.encoder: outcomes_to_dict(without_slices(items)) for record, items in judged}
     return Benchmark(candidate, {record.encoder: record for record, _ in judged}, examples, outcomes)

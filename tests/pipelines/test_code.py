@@ -40,7 +40,7 @@ def changed(before: dict[str, str]) -> set[str]:
     [
         ("models/losses/contrastive.py", {"steps.train_model"}),
         ("models/regions/saliency.py", {"steps.detect_regions", "steps.train_model", "steps.evaluate_mbe"}),
-        ("validation/benchmark/ranking.py", {"steps.train_model", "steps.evaluate_mbe"}),
+        ("validation/search/ranks.py", {"steps.train_model", "steps.evaluate_mbe"}),
         ("validation/data/suites.py", {"steps.validate_catalog"}),
         ("catalog/images.py", set(CACHED)),
         ("serving/service.py", set()),

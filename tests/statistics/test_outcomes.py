@@ -11,7 +11,14 @@ from validation.benchmark import judge, run_benchmark
 from validation.config import BenchmarkConfig
 from validation.errors import BenchmarkError
 from validation.rivals.knows_nothing import RandomVectors
-from validation.statistics import Outcome, outcomes_from_dict, outcomes_to_dict, paired_difference, pooled
+from validation.statistics import (
+    Outcome,
+    outcomes_from_dict,
+    outcomes_to_dict,
+    paired_difference,
+    pooled,
+    without_slices,
+)
 
 HOW = {"num_bootstrap": 1000, "confidence": 0.95, "seed": 0}
 
@@ -65,10 +72,12 @@ def test_outcomes_say_what_the_scores_say(eval_set) -> None:  # type: ignore[no-
     cfg = BenchmarkConfig(num_bootstrap=100)
     record, outcomes = judge(RandomVectors(), eval_set, cfg)
     assert record.scores == run_benchmark(RandomVectors(), eval_set, cfg).scores
-    assert outcomes
+    told = {**record.scores, **record.slices}
+    assert set(record.slices) < set(outcomes) <= set(told)
+    assert set(without_slices(outcomes)) == set(outcomes) & set(record.scores)
     for key, outcome in outcomes.items():
-        assert record.scores[key].value == pytest.approx(outcome.values.mean())
-        assert record.scores[key].n == len(outcome.ids)
+        assert told[key].value == pytest.approx(outcome.values.mean())
+        assert told[key].n == len(outcome.ids)
         assert Outcome.from_dict(outcome.to_dict()).ids == outcome.ids
 
 

@@ -142,6 +142,10 @@ class Scoring:
         for name, mask in masks(traits).items():
             found = columns.scores(sliced, pool, mask)
             self.slices |= {f"{task}/{metric}[{name}]": score for metric, score in found.items()}
+            rows = np.flatnonzero(mask).tolist()
+            own_ids, own_groups = (tuple(of[row] for row in rows) for of in (ids, groups))
+            for metric, own in sliced.items():
+                self.outcomes[f"{task}/{metric}[{name}]"] = Outcome(own_ids, own_groups, own[mask])
 
     def _columns_of(self, groups: tuple[str, ...]) -> Columns:
         """Tasks over the same items share their resamples."""

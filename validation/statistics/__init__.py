@@ -8,19 +8,16 @@ from validation.statistics.outcomes import (
     outcomes_to_dict,
     paired_difference,
     pooled,
+    without_slices,
 )
 from validation.statistics.paired import PairedTest, holm, paired_test
 from validation.statistics.power import Spread, power_of, smallest_difference, smallest_drop
-from validation.statistics.slices import SliceReport, SliceScore, WorstSlice, score_slices
 
 __all__ = [
     "Difference",
     "Outcome",
     "PairedTest",
-    "SliceReport",
-    "SliceScore",
     "Spread",
-    "WorstSlice",
     "cluster_interval",
     "difference_interval",
     "holm",
@@ -31,7 +28,7 @@ __all__ = [
     "paired_test",
     "pooled",
     "power_of",
-    "score_slices",
     "smallest_difference",
     "smallest_drop",
+    "without_slices",
 ]

@@ -33,6 +33,11 @@ class Outcome:
         return cls(tuple(data["ids"]), tuple(data["groups"]), np.asarray(data["values"], dtype=np.float64))
 
 
+def without_slices(outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
+    """Those of whole tasks: what is needed of an encoder that is compared with as a whole."""
+    return {key: own for key, own in outcomes.items() if not key.endswith("]")}
+
+
 def outcomes_to_dict(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
     """Plain data, ready for JSON: items once for all metrics of them, values to six digits."""
     places: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
