@@ -72,8 +72,8 @@ def _no_loss(policy: GatePolicy, candidate: Scored, champion: Scored, metric: st
         *numbers,
         low=test.low,
         high=test.high,
-        power=compared.power,
-        smallest_drop=finite(compared.smallest_drop),
+        power=test.power,
+        smallest_drop=finite(test.smallest_drop),
     )
 
 
@@ -94,6 +94,6 @@ def fault_of(policy: GatePolicy, compared: Comparison, rule: NoLoss) -> str:
     power = policy.min_power if rule.power is None else rule.power
     if compared.test.shown_worse:
         return f"a loss is shown at level {compared.test.level:.2g}"
-    if power is not None and compared.power < power:
-        return f"no loss is shown, but the set could not have shown it: power below the {power:.2f} asked"
+    if power is not None and compared.sure_power < power:
+        return f"no loss is shown, but the set might not show one: power {compared.sure_power:.2f} of {power:.2f} asked"
     return ""

@@ -13,7 +13,7 @@ from validation.benchmark.metrics import lower_is_better
 from validation.benchmark.table import main_metrics
 from validation.errors import BenchmarkError
 from validation.gate.evidence import Scored, UnknownError, gap
-from validation.statistics import Outcome, PairedTest, paired_test, power_of, smallest_drop
+from validation.statistics import Outcome, PairedTest, paired_test, power_of
 from validation.statistics.outcomes import paired_parts
 from validation.statistics.power import Spread
 
@@ -28,10 +28,8 @@ class Comparison:
     """Candidate minus other on the same items; above 0 is better, whatever the metric."""
 
     test: PairedTest
-    power: float
-    """Chance to show a true loss of the drop asked for; unlike the test's own, no worse answer raises it."""
-    smallest_drop: float
-    """Smallest true loss shown with chance 0.8; infinity where there are too few groups for any verdict."""
+    sure_power: float
+    """The test's power, told so that no worse answer raises it: what a rule that asks for power goes by."""
 
     def shows_lead(self, by: float) -> bool:
         """Whether the whole interval lies above `by`, which is 0 or more."""
@@ -40,12 +38,12 @@ class Comparison:
     def sentence(self, key: str) -> str:
         """The difference, its interval, and what this set can show."""
         test = self.test
-        if not math.isfinite(self.smallest_drop):
-            return f"{gap(test.value, key)} on {test.num_groups} groups, too few to show any loss: power 0.00"
+        least = f"one of {gap(test.smallest_drop, key)} with 0.80"
+        if math.isinf(test.smallest_drop) or (test.smallest_drop > 1.0 and not lower_is_better(key)):
+            least = "and none with 0.80"
         return (
             f"{interval(test, key)} on {test.n} items in {test.num_groups} groups; "
-            f"a true loss of {gap(test.drop, key)} would be shown with power {self.power:.2f}, "
-            f"one of {gap(self.smallest_drop, key)} with 0.80"
+            f"a true loss of {gap(test.drop, key)} would be shown with power {test.power:.2f}, {least}"
         )
 
 
@@ -142,8 +140,7 @@ def _compared(
         raise UnknownError(f"{error.problem}: {error.got}" if error.got else error.problem) from None
     if not higher_is_better:
         parts = [(-values, groups) for values, groups in parts]
-    spread = _spread_of_losses(parts, level)
-    return Comparison(test, power_of(drop, spread, level=level), smallest_drop(spread, level=level))
+    return Comparison(test, power_of(drop, _spread_of_losses(parts, level), level=level))
 
 
 def _spread_of_losses(parts: Sequence[tuple[np.ndarray, Sequence[str]]], level: float) -> Spread:

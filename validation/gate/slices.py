@@ -114,6 +114,6 @@ def _no_loss(
         incumbent=champion.score(key).value,
         low=own.test.low,
         high=own.test.high,
-        power=own.power,
-        smallest_drop=finite(own.smallest_drop),
+        power=own.test.power,
+        smallest_drop=finite(own.test.smallest_drop),
     )

@@ -1,0 +1,71 @@
+"""The power that a rule goes by, and what stands for a metric's items."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.gate.records import items, record
+from validation.gate.evidence import Scored, UnknownError
+from validation.gate.paired import compare, interval, outcomes_of
+from validation.statistics import Outcome
+
+R1 = "image_to_product/recall@1"
+OLD = record("old")
+NAMES = tuple(f"item-{row}" for row in range(100))
+
+
+def compared(won: int, lost: int, drop: float = 0.1):
+    """Against a champion with 50 hits: that many misses won, that many hits lost."""
+    hits = [*range(lost, 50), *range(50, 50 + won)]
+    own = record(image_to_product__recall_at_1=len(hits) / 100)
+    ours, theirs = Scored(own, items(own, {R1: hits})), Scored(OLD, items(OLD), "champion")
+    return compare(ours, theirs, R1, level=0.05, drop=drop)
+
+
+def test_a_win_that_becomes_a_tie_raises_the_tests_power_but_never_the_rules() -> None:
+    powers = [compared(won, lost=8) for won in (20, 14, 8)]
+    assert powers[0].test.power < powers[-1].test.power, "else there were nothing to guard against"
+    sure = [one.sure_power for one in powers]
+    assert sure == sorted(sure, reverse=True)
+
+
+def test_a_tie_that_becomes_a_loss_never_raises_the_power() -> None:
+    sure = [compared(8, lost).sure_power for lost in range(0, 30, 3)]
+    assert sure == sorted(sure, reverse=True)
+
+
+def test_between_models_that_win_and_lose_alike_both_powers_are_about_one() -> None:
+    one = compared(12, 12)
+    assert one.sure_power == pytest.approx(one.test.power, abs=0.03)
+
+
+def test_a_larger_loss_is_caught_more_often() -> None:
+    sure = [compared(10, 10, drop).sure_power for drop in (0.02, 0.05, 0.1, 0.2)]
+    assert sure == sorted(sure)
+    assert sure[-1] > 0.9
+
+
+def test_the_difference_is_the_records() -> None:
+    test = compared(20, 5).test
+    assert test.value == pytest.approx(0.15)
+    assert interval(test, R1).startswith("+15.0 [+")
+    assert interval(test, R1).endswith("] points")
+    assert interval(test, "a/mean_rank").endswith("] ranks")
+
+
+def test_a_macro_accuracy_is_made_of_the_attributes_with_the_title_hidden_alike() -> None:
+    own = record()
+    hidden, shown = (f"attribute.{name}/accuracy" for name in ("size_title_hidden", "size"))
+    parts = {key: Outcome(NAMES, NAMES, np.ones(100)) for key in (hidden, shown)}
+    zeros = Outcome(NAMES, NAMES, np.zeros(100))
+    side = Scored(own, {"attribute.color_title_hidden/accuracy": zeros, **parts})
+    with pytest.raises(UnknownError, match="damaged"):
+        outcomes_of(side, "attributes_title_hidden/accuracy_macro")
+    scores = dict(own.scores)
+    score = scores["attributes_title_hidden/accuracy_macro"]
+    scores["attributes_title_hidden/accuracy_macro"] = type(score)(0.5, 0.4, 0.6, 200, 120, 100)
+    found = outcomes_of(
+        Scored(type(own)(**{**own.__dict__, "scores": scores}), side.outcomes), "attributes_title_hidden/accuracy_macro"
+    )
+    assert [part.values.mean() for part in found] == [0.0, 1.0], "and not the one that sees the title"
