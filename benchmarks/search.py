@@ -39,7 +39,8 @@ Each arm is a process of its own that holds the inputs in memory and waits for i
 order of its own, so that another program's load falls on all of them. A ratio is the median over rounds of (ours /
 other in the same round), with the least and the most. Wall seconds are what a user waits for; CPU seconds, of all
 threads together, are less moved by other programs. Read `load` first: it is the number of programs that wanted a
-core. Memory is the process's high-water mark while it searches, above what it held before with its inputs loaded.
+core. Memory is the process's high-water mark while it searches, above what it held once its inputs were loaded (an
+index of faiss is a second copy of them).
 """
 RIVALS = ("bare", "faiss", "st")
 ARMS = ("ours", *RIVALS)
@@ -136,6 +137,9 @@ def serve(arm: str, folder: Path, k: int, threads: int) -> None:
 
         faiss.omp_set_num_threads(threads)
     queries, candidates = np.load(folder / "queries.npy"), np.load(folder / "candidates.npy")
+    # Its libraries are no memory of the search.
+    prepared(arm, queries[:64], candidates[:4096], k)()
+    before = _resident_gib("VmRSS")
     step: Callable[[], Found | None] | None = None
     asked = ""
     for line in sys.stdin:
@@ -143,8 +147,6 @@ def serve(arm: str, folder: Path, k: int, threads: int) -> None:
             step = None
             num_queries, num_candidates = map(int, line.split())
             step, asked = prepared(arm, queries[:num_queries], candidates[:num_candidates], k), line
-            prepared(arm, queries[:64], candidates[:4096], k)()
-        before = _resident_gib("VmRSS")
         # A 5 sets the high-water mark back to what is resident now; proc(5).
         Path("/proc/self/clear_refs").write_text("5")
         assert step is not None

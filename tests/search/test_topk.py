@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from validation.errors import BenchmarkError
-from validation.search import tiles, top_k
+from validation.search import ranks_of_relevant, tiles, top_k
 
 TYPES = ["float32", "float16", "bfloat16"]
 
@@ -250,5 +250,28 @@ def test_what_does_not_fit_is_refused_in_words() -> None:
         top_k(good, good, 1, excluded=[[]])
     with pytest.raises(ValueError, match="query 1: excluded candidate 7"):
         top_k(good, good, 1, excluded=[[], [7], []])
+    with pytest.raises(ValueError, match="device: got 'gpu'"):
+        top_k(good, good, 1, device="gpu")
     with pytest.raises(ValueError, match="block_mib"):
         top_k(good, good, 1, block_mib=0)
+
+
+def test_a_gpu_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    good = np.eye(3, dtype=np.float32)
+    with pytest.raises(ValueError, match="no GPU here"):
+        top_k(good, good, 1, device="cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("kind", TYPES)
+def test_the_gpu_finds_what_the_processor_finds(kind: str) -> None:
+    rng = np.random.default_rng(16)
+    queries, candidates = typed(unit(rng, 600, 96), kind), typed(unit(rng, 20_000, 96), kind)
+    excluded = [[row] for row in range(600)]
+    on_gpu, on_cpu = (top_k(queries, candidates, 20, excluded=excluded, device=one) for one in ("cuda", "cpu"))
+    assert (on_gpu.indices == on_cpu.indices).all()
+    assert (on_gpu.scores == on_cpu.scores).all()
+    relevant = [rng.choice(20_000, size=rng.integers(1, 9), replace=False).tolist() for _ in range(600)]
+    found = (ranks_of_relevant(queries, candidates, relevant, device=one) for one in ("cuda", "cpu"))
+    assert all((left == right).all() for left, right in zip(*found, strict=True))

@@ -63,14 +63,6 @@ def ranks_of_relevant(
     return own.ranks()
 
 
-def ranks_of_best(
-    queries: np.ndarray, candidates: np.ndarray, relevant: Sequence[Sequence[int]], *, block_bytes: int = 64 << 20
-) -> np.ndarray:
-    """Rank of each query's best relevant candidate, (Q,) int64, from 1: the first of `ranks_of_relevant`."""
-    ranks = ranks_of_relevant(queries, candidates, relevant, block_mib=block_bytes / 2**20)
-    return np.array([of_query[0] for of_query in ranks], dtype=np.int64)
-
-
 class _Own:
     """The relevant candidates' thresholds and, for each, how many others reach it.
 

@@ -213,7 +213,7 @@ class Tiles:
         if not block_mib > 0:
             raise ValueError(f"block_mib: got {block_mib}, needed more than 0")
         self._queries, self._candidates, self._hidden = queries, candidates, hidden
-        self._device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self._device = _chosen(device)
         budget = int(block_mib * 2**20)
         self._threads, self._workers, self._threads_each = torch.get_num_threads(), 1, 1
         if queries.count * candidates.count * queries.dims > _WORTH_THREADS:
@@ -298,6 +298,15 @@ def tile_shape(num_queries: int, num_candidates: int, dims: int, budget: int, de
     while rows * columns * 16 + (rows + columns) * dims * 16 > budget and (rows > 1 or columns > 1):
         rows, columns = (rows, columns // 2) if columns >= rows else (rows // 2, columns)
     return rows, columns
+
+
+def _chosen(device: str) -> torch.device:
+    here = torch.cuda.is_available()
+    kind, _, number = device.partition(":")
+    known = kind in ("auto", "cpu", "cuda") and (not number or (kind == "cuda" and number.isdecimal()))
+    if not known or (kind == "cuda" and not here):
+        raise ValueError(f"device: got {device!r}, needed auto, cpu{', cuda or cuda:N' if here else ': no GPU here'}")
+    return torch.device("cpu" if kind == "cpu" or not here else device.replace("auto", "cuda"))
 
 
 def _lengths(rows: np.ndarray) -> np.ndarray:
