@@ -75,6 +75,9 @@ class MoonEncoder:
         self.config: ModelConfig = model.config
         self.dims = check_dims(self.config, dims)
         self.digest = prefix_digest(digest, self.config, self.dims)
+        weights = list(self.model.parameters())
+        self.num_parameters = sum(own.numel() for own in weights)
+        self.num_bytes = sum(own.numel() * own.element_size() for own in weights)
         self._seen = _SeenCache(CACHE_BYTES)
         self._places = places(model.backbone)  # type: ignore[arg-type]
 
