@@ -18,11 +18,14 @@ from catalog.images import sha256_hex
 from catalog.sources.files import DataFiles
 from catalog.sources.gathering import as_written
 from catalog.sources.notes import RowError
+from catalog.sources.values import image_reference
 
 MANIFEST = "manifest.jsonl"
 """In `image_root`: one row {url, path, status, ..} for each URL that was asked for; a URL's last row counts."""
 
-_URL = re.compile(r"(?:https?:)?//[^\s]+", re.IGNORECASE)
+_URL = re.compile(r"(?:https?:)?//\S.*", re.IGNORECASE)
+"""Spaces included: published addresses hold some, and hosts are asked for them percent-encoded."""
+
 _MAGIC = (
     (b"\xff\xd8", ".jpg"),
     (b"\x89PNG", ".png"),
@@ -77,7 +80,7 @@ class PictureFinder:
         """References and missing URLs of all pictures in `cells`, each once, in order.
 
         Raises:
-            RowError: A cell that is no picture.
+            RowError: A cell that is no picture, or names one outside the folder of the photographs.
         """
         refs: dict[str, None] = {}
         urls: dict[str, None] = {}
@@ -91,9 +94,10 @@ class PictureFinder:
             elif not isinstance(cell, str):
                 raise RowError(f"a picture must be a path, a URL or bytes, got {type(cell).__name__}")
             elif not is_url(cell):
-                refs[cell] = self._local[cell] = None
+                # Before anything is done with it: what leaves the folder would be copied, and written, outside of it.
+                refs[image_reference(cell, "images")] = self._local[cell] = None
             elif (ref := self._fetched.get(full_url(cell)) or self._fetched.get(cell.strip())) is not None:
-                refs[ref] = self._local[ref] = None
+                refs[image_reference(ref, "images")] = self._local[ref] = None
             else:
                 urls[full_url(cell)] = self._missing[full_url(cell)] = None
         return Shots(tuple(refs), tuple(urls))
@@ -117,8 +121,8 @@ class PictureFinder:
         fs, base = fsspec.url_to_fs(self._root)
         for ref in self._local:
             target = os.path.join(self._work_dir, ref)
-            if os.path.exists(target) or ".." in ref.split("/") or not fs.isfile(f"{base}/{ref}"):
-                continue  # ingestion tells a picture that is missing or a reference that leaves the root
+            if os.path.exists(target) or not fs.isfile(f"{base}/{ref}"):
+                continue  # ingestion tells a picture that is missing
             with fs.open(f"{base}/{ref}", "rb") as stream:
                 _write(target, stream)
         return self._work_dir, EMBEDDED_ROOT

@@ -52,6 +52,14 @@ def test_a_url_without_a_scheme_is_fetched_over_https(tmp_path):
     assert len(product.images) == 1
 
 
+def test_a_url_with_spaces_is_a_url(tmp_path):
+    url = "https://img.example.com/红 裙 1.jpg"
+    path = write_lines(tmp_path / "a.jsonl", [mbe_row(doc_image=f" {url} ")])
+    assert load("mbe", path, tmp_path).products[0].extra["image_urls"] == [url]
+    root = write_fetched(tmp_path / "fetched", {url: picture_bytes(1)})
+    assert len(load("mbe", path, tmp_path, image_root=str(root)).products[0].images) == 1
+
+
 def test_a_path_is_relative_to_the_folder_of_the_photographs(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(picture_bytes(1))
