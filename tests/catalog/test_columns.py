@@ -73,6 +73,42 @@ def test_what_hugging_face_saves_is_read_with_its_splits(tmp_path):
     assert [product.product_id for product in one.products] == ["001", "002"]
 
 
+def test_what_hugging_face_caches_beside_saved_rows_is_not_read_again(tmp_path):
+    write_arrow(tmp_path / "data" / "data-00000-of-00001.arrow", ROWS)
+    write_arrow(tmp_path / "data" / "cache-1f2e3d.arrow", [row | {"sku": f"again-{row['sku']}"} for row in ROWS])
+    assert len(by_map(tmp_path, tmp_path / "data").products) == len(ROWS)
+
+
+def test_a_column_that_comes_late_in_json_lines_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("catalog.sources.tables.LOOKED_AT_ROWS", 3)
+    monkeypatch.setattr("catalog.sources.files.LOOKED_AT_ROWS", 3)
+    rows = [{"sku": str(number), "name": "x"} for number in range(9)] + [{"sku": "9", "name": "x", "style": "s"}]
+    path = write_lines(tmp_path / "a.jsonl", rows)
+    column_map = {"product_id": "sku", "title": "name", "group_id": "style"}
+    assert by_map(tmp_path, path, column_map).products[-1].group_id == "s"
+    with pytest.raises(ConfigError, match="did you mean name"):
+        by_map(tmp_path, path, column_map | {"title": "nam"})
+    with pytest.raises(ConfigError, match="style"):
+        by_map(tmp_path, path, column_map, max_rows=5)
+
+
+def test_a_bad_first_row_does_not_hide_the_columns_of_a_csv(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("sku,name\n1,two,three\n2,鞋\n".encode())
+    catalog = by_map(tmp_path, path, {"product_id": "sku", "title": "name"}, on_error="quarantine")
+    assert [product.title for product in catalog.products] == ["鞋"]
+    assert [row.where for row in catalog.bad_rows] == ["a.csv:2"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "gb18030"])
+def test_a_csv_whose_header_is_in_another_encoding_is_refused_with_the_way_out(tmp_path, encoding):
+    path = tmp_path / "a.csv"
+    path.write_bytes("编号,标题\n1,红色连衣裙\n".encode(encoding))
+    with pytest.raises(CatalogError, match=r"a\.csv:1[\s\S]*CSV in UTF-8") as caught:
+        by_map(tmp_path, path, {"product_id": "编号", "title": "标题"})
+    str(caught.value).encode("utf-8")  # what it shows of the file can be printed
+
+
 def test_an_arrow_file_is_read_like_an_arrow_stream(tmp_path):
     table = pa.Table.from_pylist(ROWS)
     (tmp_path / "data").mkdir()
