@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-import fsspec
 import yaml
 
 from catalog.catalog import resolve_root
@@ -14,6 +13,7 @@ from catalog.errors import CatalogError
 from catalog.sources import marqo, mbe
 from catalog.sources.column_map import ColumnMap
 from catalog.sources.files import HUB, DataFiles, find_files
+from catalog.sources.places import place_of
 from catalog.sources.shopify_cells import COLUMNS as SHOPIFY_COLUMNS
 from catalog.sources.shopify_cells import columns_of_header, metafields_of_header
 from catalog.sources.tables import columns_of, find_table
@@ -68,8 +68,7 @@ def detect(path: str) -> Detection:
         CatalogError: Nothing there, no file of rows, or no row that can be read.
     """
     if not path.startswith(HUB):
-        fs, base = fsspec.url_to_fs(resolve_root(path))
-        base = base.rstrip("/")
+        fs, base = place_of(resolve_root(path))
         if fs.isdir(base):
             tables = [name for stem in ("products", "queries") if (name := find_table(fs, base, stem))]
             if tables and _published(columns_of(fs, base, tables[0])).confidence == 0:

@@ -8,12 +8,13 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-import fsspec
 from fsspec import AbstractFileSystem
 
 from catalog.catalog import resolve_root
 from catalog.errors import CatalogError
+from catalog.fetched import MANIFEST
 from catalog.sources.gathering import Placed, as_written
+from catalog.sources.places import place_of
 from catalog.sources.tables import FORMATS, LOOKED_AT_ROWS, columns_of, format_of, read_rows
 
 HUB = "hub:"
@@ -23,8 +24,6 @@ _NOT_ROWS = frozenset({"dataset_info.json", "dataset_dict.json", "state.json", "
 """What Hugging Face writes beside the rows."""
 _CACHED = re.compile(r"cache-.*\.arrow")
 """What Hugging Face leaves in a saved folder of every map and filter that was run on it: the same rows again."""
-_FETCHED = "manifest.jsonl"
-"""What `moon data fetch-images` leaves beside its photographs."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,7 @@ def find_files(path: str, patterns: Sequence[str] = ()) -> DataFiles:
     """
     path = _on_disk(path) if path.startswith(HUB) else path
     root = resolve_root(path)
-    fs, base = fsspec.url_to_fs(root)
-    base = base.rstrip("/")
+    fs, base = place_of(root)
     if not fs.exists(base):
         raise CatalogError(
             "catalogue path does not exist",
@@ -128,7 +126,7 @@ def _below(fs: AbstractFileSystem, base: str, root: str, patterns: Sequence[str]
 def _may_be_rows(name: str) -> bool:
     parts = name.split("/")
     hidden = any(part.startswith((".", "_")) for part in parts)
-    return not (hidden or parts[-1] in _NOT_ROWS or parts[-1] == _FETCHED or _CACHED.fullmatch(parts[-1]))
+    return not (hidden or parts[-1] in _NOT_ROWS or parts[-1] == MANIFEST or _CACHED.fullmatch(parts[-1]))
 
 
 def _refuse_format(root: str, got: str) -> None:

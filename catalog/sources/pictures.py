@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -10,18 +9,15 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
-
 from catalog.catalog import EMBEDDED_ROOT, resolve_root
 from catalog.errors import CatalogError, StorageError
+from catalog.fetched import MANIFEST, Status, manifest_rows
 from catalog.images import sha256_hex
 from catalog.sources.files import DataFiles
 from catalog.sources.gathering import as_written
 from catalog.sources.notes import RowError
+from catalog.sources.places import place_of
 from catalog.sources.values import image_reference
-
-MANIFEST = "manifest.jsonl"
-"""In `image_root`: one row {url, path, status, ..} for each URL that was asked for; a URL's last row counts."""
 
 _URL = re.compile(r"(?:https?:)?//\S.*", re.IGNORECASE)
 """Spaces included: published addresses hold some, and hosts are asked for them percent-encoded."""
@@ -118,7 +114,7 @@ class PictureFinder:
         """
         if not self._embedded:
             return self._root, self._written
-        fs, base = fsspec.url_to_fs(self._root)
+        fs, base = place_of(self._root)
         for ref in self._local:
             target = os.path.join(self._work_dir, ref)
             if os.path.exists(target) or not fs.isfile(f"{base}/{ref}"):
@@ -170,7 +166,7 @@ def _write(target: str, data: Any) -> None:
 
 def _fetched(root: str) -> dict[str, str]:
     """URL to path below `root`, of every photograph that the manifest says is there."""
-    fs, base = fsspec.url_to_fs(root)
+    fs, base = place_of(root)
     if not fs.isdir(base):
         raise CatalogError(
             "folder of the photographs does not exist",
@@ -178,24 +174,9 @@ def _fetched(root: str) -> dict[str, str]:
             got="catalog.image_root",
             fix="correct catalog.image_root, or make it: moon data fetch-images",
         )
-    name = f"{base.rstrip('/')}/{MANIFEST}"
+    name = f"{base}/{MANIFEST}"
     if not fs.exists(name):
         return {}
-    found: dict[str, str] = {}
     with fs.open(name, "rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.endswith(b"\n"):
-                break  # cut by a kill: what it told of is fetched again
-            try:
-                row = json.loads(line)
-                found.pop(row["url"], None)
-                if row["status"] == "ok" and row["path"]:
-                    found[row["url"]] = str(row["path"])
-            except (ValueError, KeyError, TypeError):
-                raise CatalogError(
-                    "manifest of the photographs is damaged",
-                    where=f"{root}/{MANIFEST}:{number}",
-                    got=repr(line[:60]),
-                    fix="fetch the photographs again: `moon data fetch-images` keeps those that are there",
-                ) from None
-    return found
+        last = {row.url: row for _, row in manifest_rows(stream, f"{root}/{MANIFEST}")}
+    return {url: row.path for url, row in last.items() if row.status == Status.OK and row.path}
