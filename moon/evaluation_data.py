@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from validation.benchmark import EvalSet
     from validation.config import BenchmarkConfig
 
-FROZEN = "evalset.json"
-"""What marks the folder of a frozen evaluation set."""
 DEMO = "demo"
 
 
@@ -49,9 +47,10 @@ def open_evaluation(data: str, side: str, say: Callable[[str], None]) -> Iterato
         CatalogError, BenchmarkError: The catalogue or the frozen set cannot be used.
     """
     from catalog import resolve_root
+    from validation.freezing.folder import SET_FILE
 
     folder = Path(resolve_root(data)) if "://" not in data else Path(data)
-    if (folder / FROZEN).is_file():
+    if (folder / SET_FILE).is_file():
         yield _frozen(folder, side)
         return
     catalog_config, benchmark = _configs(data, folder)
@@ -76,9 +75,8 @@ def _side(sides: Any, name: str) -> Any:
 
 
 def _frozen(folder: Path, side: str) -> EvalData:
-    from validation.freezing import load_eval_set
-
     from validation.config import BenchmarkConfig
+    from validation.freezing import load_eval_set
 
     eval_set = load_eval_set(folder)
     if side != eval_set.side:
@@ -103,7 +101,7 @@ def _configs(data: str, folder: Path) -> tuple[CatalogConfig, BenchmarkConfig]:
         where="--data",
         got=data,
         allowed="demo, a catalogue folder, a frozen evaluation set, or a recipe in YAML",
-        fix="moon data inspect FOLDER says how MOON reads a folder",
+        fix="moon data inspect PATH says which source reads published data; a recipe with that `catalog` is judged on",
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from catalog.embedder import check_vectors
 from catalog.errors import StorageError
 from moon.encoders import LINEAGE, MAJORITY, EncoderOptions, resolve_encoder, size_of
 from moon.evaluation_data import EvalData
@@ -113,10 +114,14 @@ class Watched:
 
     def _in_blocks(self, items: Iterable[Item], embed: Callable[[list[Item]], np.ndarray], what: str) -> np.ndarray:
         everything = list(items)
-        started, parts = time.monotonic(), []
+        started, done = time.monotonic(), 0
+        parts: list[np.ndarray] = []
         for block in _blocks(everything):
-            parts.append(embed(block))
-            done, now = sum(len(part) for part in parts), time.monotonic()
+            # Block by block: a wrong number of vectors would shift all that follow, and a NaN is told before the end.
+            parts.append(
+                check_vectors(np.asarray(embed(block)), [_id_of(item) for item in block], self.dims, self.name)
+            )
+            done, now = done + len(block), time.monotonic()
             if done < len(everything) and now - self._told > EVERY_S:
                 self._told = now
                 left = (now - started) / done * (len(everything) - done)
@@ -145,9 +150,9 @@ def write_whole(path: Path, text: str) -> None:
         raise StorageError("file cannot be written", where=str(path), got=str(error)) from None
 
 
-def outcomes_json(outcomes: Any) -> str:
-    """Every item's result, by `task/metric`: what paired comparisons need."""
-    return json.dumps({key: outcome.to_dict() for key, outcome in sorted(outcomes.items())}, ensure_ascii=False)
+def _id_of(item: Any) -> str:
+    """What a product, a query or a label is called in a message."""
+    return getattr(item, "query_id", None) or getattr(getattr(item, "product", None), "product_id", None) or str(item)
 
 
 def _blocks(items: list[Item]) -> Iterator[list[Item]]:

@@ -4,11 +4,11 @@ The one place of `catalog` that opens connections, and only when `fetch_images` 
 was not judged, and none but the one that was: see `guard` and `addresses`.
 """
 
+from catalog.fetched import MANIFEST, Reason, Row, Status
 from catalog.fetching.addresses import why_closed
 from catalog.fetching.config import FetchConfig
-from catalog.fetching.faults import Reason, Status
 from catalog.fetching.lists import UrlList, read_urls
-from catalog.fetching.manifest import MANIFEST, Row, read_manifest
+from catalog.fetching.manifest import read_manifest
 from catalog.fetching.report import Ended, FetchReport, HostRow
 from catalog.fetching.run import fetch_images
 from catalog.fetching.store import url_digest

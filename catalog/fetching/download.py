@@ -11,8 +11,9 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
+from catalog.fetched import Reason
 from catalog.fetching.config import FetchConfig
-from catalog.fetching.faults import FetchError, Reason
+from catalog.fetching.faults import FetchError
 from catalog.fetching.guard import deadline_s
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import httpcore
 import httpx
 
+from catalog.fetched import Reason
 from catalog.fetching.addresses import parse_address, why_closed
-from catalog.fetching.faults import FetchError, Reason
+from catalog.fetching.faults import FetchError
 
 Resolver = Callable[[str, int], Sequence[str]]
 """Host and port to the addresses the name has, in the order to try them; raises `OSError` as getaddrinfo does."""

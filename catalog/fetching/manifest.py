@@ -8,47 +8,14 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from catalog.errors import CatalogError, StorageError
-from catalog.fetching.faults import Status, is_passing
+from catalog.errors import StorageError
+from catalog.fetched import MANIFEST, Row, manifest_rows
 
-MANIFEST = "manifest.jsonl"
 _PIECE_BYTES = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of the manifest."""
-
-    url: str
-    path: str | None
-    """Below the folder; None without a picture."""
-    sha256: str | None
-    """Of the file's bytes."""
-    num_bytes: int | None
-    width: int | None
-    """Pixels of the upright picture, as `catalog.images.decode_image` gives it."""
-    height: int | None
-    status: str
-    reason: str
-    """A short word for counting; empty when ok."""
-    detail: str
-    """The same for reading."""
-    attempts: int
-    """Requests of the run that wrote the row, redirects not counted; 0 for a file found in place."""
-    http_status: int | None
-    """Of the last answer; None where none came."""
-
-    @property
-    def passing(self) -> bool:
-        """Whether a later run tries again unasked."""
-        return self.status == Status.FAILED and is_passing(self.reason, self.http_status)
-
-
-_COLUMNS = tuple(field.name for field in fields(Row))
 
 
 class Manifest:
@@ -123,10 +90,7 @@ class Manifest:
         if not self.path.exists():
             return
         with self.path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.endswith(b"\n"):
-                    return
-                yield number, _row_of(line, f"{self.path}:{number}")
+            yield from manifest_rows(stream, str(self.path))
 
 
 def read_manifest(folder: str | Path) -> dict[str, Row]:
@@ -155,22 +119,6 @@ def locked(folder: Path) -> Iterator[None]:
                 fix="wait for it or end it; what it has fetched stays",
             ) from None
         yield
-
-
-def _row_of(line: bytes, where: str) -> Row:
-    try:
-        found: Any = json.loads(line)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or not set(_COLUMNS) <= found.keys() or not isinstance(found["url"], str):
-        raise CatalogError(
-            "the manifest holds a line that is no row of it",
-            where=where,
-            got=line[:80].decode("utf-8", "replace").rstrip(),
-            allowed=f"one JSON object with {', '.join(_COLUMNS)}",
-            fix="fetch into another folder, or take the line out",
-        )
-    return Row(**{name: found[name] for name in _COLUMNS})
 
 
 def _end_of_whole_lines(stream: IO[bytes]) -> int:

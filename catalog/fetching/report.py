@@ -6,8 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
-from catalog.fetching.faults import Reason, Status
-from catalog.fetching.manifest import Row
+from catalog.fetched import Reason, Row, Status
 
 _MOST_HOSTS = 5
 _MIB = 2**20

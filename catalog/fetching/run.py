@@ -13,12 +13,13 @@ import httpcore
 import httpx
 
 from catalog.errors import StorageError
+from catalog.fetched import Reason, Row, Status
 from catalog.fetching.config import FetchConfig
 from catalog.fetching.download import Redirect, download
-from catalog.fetching.faults import FetchError, Reason, Status
+from catalog.fetching.faults import FetchError
 from catalog.fetching.guard import Guard, GuardedBackend, Resolver, check_url, system_resolver
 from catalog.fetching.hosts import HostQueues, Schedule, Task
-from catalog.fetching.manifest import Manifest, Row, locked
+from catalog.fetching.manifest import Manifest, locked
 from catalog.fetching.report import Ended, FetchReport, HostRow
 from catalog.fetching.store import ImageStore, Stored
 from catalog.fetching.transport import open_client

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.errors import ImageError, StorageError
-from catalog.fetching.faults import FetchError, Reason
+from catalog.fetched import Reason
+from catalog.fetching.faults import FetchError
 from catalog.images import ImageLimits, decode_image, probe_image, sha256_hex
 
 _EXTENSIONS = {

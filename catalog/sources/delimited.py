@@ -6,13 +6,23 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, TextIO
+
+from catalog.errors import CatalogError
 
 MAX_CELL_CHARS = 16 * 1024 * 1024
 """A description in HTML passes the csv module's own limit of 131,072; one past this is a quote never closed."""
 
 _DAMAGED = re.compile("[\udc80-\udcff]")
 _DELIMITERS = (",", "\t", ";")
+
+
+class _Reader(Protocol):
+    """What `csv.reader` gives; its own type has no public name."""
+
+    line_num: int
+
+    def __iter__(self) -> Iterator[list[str]]: ...
 
 
 def csv_rows(stream: BinaryIO, name: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
@@ -24,22 +34,53 @@ def csv_rows(stream: BinaryIO, name: str) -> Iterator[tuple[str, dict[str, Any] 
     Args:
         stream: UTF-8 with or without a byte order mark; line ends of any system.
         name: Of the file, for the place of a row.
+
+    Raises:
+        CatalogError: The header is not UTF-8.
     """
-    # Damaged bytes become lone surrogates, so that the one row that holds them is told and not the whole file.
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))
-    first = text.readline()
-    lines = _from(first, text)
-    reader = csv.reader(lines, delimiter=_delimiter(first))
+    header, reader = _opened(stream, name)
+    start = reader.line_num + 1
     try:
-        header = [cell.strip() for cell in next(reader, [])]
-        start = reader.line_num + 1
         for cells in reader:
             where, start = f"{name}:{start}", reader.line_num + 1
             if any(cells):
                 yield where, _row(header, cells)
     except csv.Error as error:
         yield f"{name}:{reader.line_num}", f"broken CSV: {error}; the rest of the file cannot be read"
+
+
+def csv_header(stream: BinaryIO, name: str) -> list[str]:
+    """The names in the header, empty ones apart; rows are not looked at.
+
+    Raises:
+        CatalogError: It is not UTF-8.
+    """
+    return [cell for cell in _opened(stream, name)[0] if cell]
+
+
+def _opened(stream: BinaryIO, name: str) -> tuple[list[str], _Reader]:
+    # Damaged bytes become lone surrogates, so that the one row that holds them is told and not the whole file.
+    text: TextIO = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))
+    first = text.readline()
+    reader = csv.reader(_from(first, text), delimiter=_delimiter(first))
+    try:
+        header = [cell.strip() for cell in next(reader, [])]
+    except csv.Error as error:
+        raise _no_header(name, str(error)) from None
+    if any(_DAMAGED.search(cell) or "\0" in cell for cell in header):
+        raise _no_header(name, ascii(first[:40]))
+    return header, reader
+
+
+def _no_header(name: str, got: str) -> CatalogError:
+    return CatalogError(
+        f"{name} has no header in UTF-8",
+        where=f"{name}:1",
+        got=got,
+        allowed="columns' names as text in UTF-8, with or without a byte order mark",
+        fix="save the file as CSV in UTF-8; spreadsheets also write UTF-16 and the machine's own encoding",
+    )
 
 
 def _from(first: str, rest: Iterator[str]) -> Iterator[str]:

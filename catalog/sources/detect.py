@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
-import fsspec
+import yaml
 
 from catalog.catalog import resolve_root
 from catalog.config import Source
+from catalog.errors import CatalogError
 from catalog.sources import marqo, mbe
 from catalog.sources.column_map import ColumnMap
 from catalog.sources.files import HUB, DataFiles, find_files
+from catalog.sources.places import place_of
 from catalog.sources.shopify_cells import COLUMNS as SHOPIFY_COLUMNS
 from catalog.sources.shopify_cells import columns_of_header, metafields_of_header
 from catalog.sources.tables import columns_of, find_table
@@ -48,35 +51,50 @@ class Detection:
 
     def draft(self) -> str:
         """A column map to begin from, for source columns."""
-        lines = ["schema_version: 1"]
-        for key in ("product_id", "title", "description"):
-            if key in self.mapped:
-                lines.append(f"{key}: {self.mapped[key]}")
-        for key in ("category", "images"):
-            if key in self.mapped:
-                lines.append(f"{key}: {{columns: [{self.mapped[key]}]}}")
+        made: dict[str, Any] = {"schema_version": 1}
+        made |= {key: self.mapped[key] for key in ("product_id", "title", "description") if key in self.mapped}
+        made |= {key: {"columns": [self.mapped[key]]} for key in ("category", "images") if key in self.mapped}
         if "query" in self.mapped:
-            lines.append(f"queries: {{text: {self.mapped['query']}}}")
-        return "\n".join(lines)
+            made["queries"] = {"text": self.mapped["query"]}
+        # A value a line; what YAML would read as something else, such as `id: 1` or [name], comes out quoted.
+        one_line = {"allow_unicode": True, "width": 4096, "default_flow_style": True}
+        return "\n".join(yaml.safe_dump({key: value}, **one_line).strip()[1:-1] for key, value in made.items())
 
 
 def detect(path: str) -> Detection:
     """Say which source fits the data at `path`; nothing but headers and first rows is read.
 
     Raises:
-        CatalogError: Nothing there, or no file of rows.
+        CatalogError: Nothing there, no file of rows, or no row that can be read.
     """
     if not path.startswith(HUB):
-        fs, base = fsspec.url_to_fs(resolve_root(path))
-        base = base.rstrip("/")
+        fs, base = place_of(resolve_root(path))
         if fs.isdir(base):
             tables = [name for stem in ("products", "queries") if (name := find_table(fs, base, stem))]
             if tables and _published(columns_of(fs, base, tables[0])).confidence == 0:
                 return Detection("folder", 1.0, f"it has {' and '.join(tables)}, MOON's own tables")
     files = find_files(path)
     present = files.columns()
+    if not present:
+        _refuse_unread(files)
     best = _published(present)
     return _counted(best if best.confidence > 0 else _columns(present), files)
+
+
+def _refuse_unread(files: DataFiles) -> NoReturn:
+    """Say why no column was found.
+
+    Raises:
+        CatalogError: Always.
+    """
+    first = next((f"{where}: {row}" for where, row in files.rows() if isinstance(row, str)), "files without rows")
+    raise CatalogError(
+        "no row that can be read",
+        where=f"{files.root}/{files.names[0]}" if len(files.names) == 1 else files.root,
+        got=first,
+        allowed="rows of columns, text in UTF-8",
+        fix="mend the file, or name another",
+    )
 
 
 def _published(present: dict[str, bool]) -> Detection:

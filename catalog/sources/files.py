@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-import fsspec
 from fsspec import AbstractFileSystem
 
 from catalog.catalog import resolve_root
 from catalog.errors import CatalogError
+from catalog.fetched import MANIFEST
 from catalog.sources.gathering import Placed, as_written
-from catalog.sources.tables import FORMATS, columns_of, format_of, read_rows
+from catalog.sources.places import place_of
+from catalog.sources.tables import FORMATS, LOOKED_AT_ROWS, columns_of, format_of, read_rows
 
 HUB = "hub:"
 """Begins the path of a data set of the Hugging Face hub, which is read only when it lies on disk already."""
 
 _NOT_ROWS = frozenset({"dataset_info.json", "dataset_dict.json", "state.json", "dataset_infos.json"})
 """What Hugging Face writes beside the rows."""
-_FETCHED = "manifest.jsonl"
-"""What `moon data fetch-images` leaves beside its photographs."""
+_CACHED = re.compile(r"cache-.*\.arrow")
+"""What Hugging Face leaves in a saved folder of every map and filter that was run on it: the same rows again."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,21 @@ class DataFiles:
     names: tuple[str, ...]
     """Relative to the folder, sorted."""
 
-    def columns(self) -> dict[str, bool]:
-        """All columns of all files, and of each whether it holds bytes."""
+    def columns(self, wanted: Collection[str] = (), max_rows: int | None = None) -> dict[str, bool]:
+        """All columns of all files, and of each whether it holds bytes.
+
+        Args:
+            wanted: Looked for up to the last row of JSON lines, whose first rows may lack what later ones have.
+            max_rows: Rows of a file that may be looked at for them.
+        """
         found: dict[str, bool] = {}
         for name in self.names:
-            found |= columns_of(self.fs, self.base, name)
+            found |= columns_of(self.fs, self.base, name, max_rows=LOOKED_AT_ROWS)
+        for name in self.names:
+            if not (lost := set(wanted) - found.keys()):
+                break
+            if format_of(name) in (".jsonl", ".json"):
+                found |= columns_of(self.fs, self.base, name, lost, max_rows)
         return found
 
     def rows(self, without: frozenset[str] = frozenset()) -> Iterator[Placed]:
@@ -64,8 +76,7 @@ def find_files(path: str, patterns: Sequence[str] = ()) -> DataFiles:
     """
     path = _on_disk(path) if path.startswith(HUB) else path
     root = resolve_root(path)
-    fs, base = fsspec.url_to_fs(root)
-    base = base.rstrip("/")
+    fs, base = place_of(root)
     if not fs.exists(base):
         raise CatalogError(
             "catalogue path does not exist",
@@ -115,7 +126,7 @@ def _below(fs: AbstractFileSystem, base: str, root: str, patterns: Sequence[str]
 def _may_be_rows(name: str) -> bool:
     parts = name.split("/")
     hidden = any(part.startswith((".", "_")) for part in parts)
-    return not hidden and parts[-1] not in _NOT_ROWS and parts[-1] != _FETCHED
+    return not (hidden or parts[-1] in _NOT_ROWS or parts[-1] == MANIFEST or _CACHED.fullmatch(parts[-1]))
 
 
 def _refuse_format(root: str, got: str) -> None:

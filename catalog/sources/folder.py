@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from itertools import islice
 
-import fsspec
 from fsspec import AbstractFileSystem
 
 from catalog.catalog import resolve_root
@@ -14,6 +13,7 @@ from catalog.config import CatalogConfig
 from catalog.errors import CatalogError
 from catalog.sources.gathering import Placed, SourceRows, as_written, gather_products, gather_queries
 from catalog.sources.notes import FaultLog, IngestNotes, OnError
+from catalog.sources.places import place_of
 from catalog.sources.tables import find_table, read_rows
 
 
@@ -30,8 +30,7 @@ def read_folder(config: CatalogConfig, on_error: OnError, max_rows: int | None =
     """
     path = str(config.path)
     root = resolve_root(path)
-    fs, base = fsspec.url_to_fs(root)
-    base = base.rstrip("/")
+    fs, base = place_of(root)
     if not fs.isdir(base):
         raise CatalogError(
             "catalogue folder does not exist" if not fs.exists(base) else "catalogue path is not a folder",
@@ -70,5 +69,7 @@ def _refuse_empty(root: str, table: str | None, faults: FaultLog) -> None:
         where=f"{root}/{table}" if table else root,
         got=faults.told() or ("a file without rows" if table else "neither products.jsonl nor products.parquet"),
         allowed="at least one product row, or photo_label queries for an evaluation set",
-        fix="write one JSON object a line with product_id, and title or images",
+        fix="write one JSON object a line with product_id, and title or images"
+        if table
+        else "moon data inspect says which source reads what is there; name it as catalog.source",
     )

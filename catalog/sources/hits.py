@@ -16,8 +16,11 @@ from catalog.sources.gathering import Placed
 from catalog.sources.notes import IngestNotes, RowError
 from catalog.sources.pictures import PictureFinder
 from catalog.sources.tables import RawRow
+from catalog.sources.values import CellReader
 
 _UNRANKED = math.inf
+_OF_ONE_ID = ("text", "image", "weight", "label")
+"""What rows that share a query's id must say alike."""
 
 
 @dataclass
@@ -30,6 +33,10 @@ class _Asked:
 
 class HitGatherer:
     """Gathers queries while rows stream by; they come out when all rows are read.
+
+    Rows are one query where they say the same of it. A click is no purchase and another time is another event, so rows
+    of one text that differ in these are queries of their own; of rows that share an id, those that differ in signal,
+    whose name then ends in it, and the latest time counts, so that no answer is dated before it was known.
 
     A product's rank says what the source's own search believed, not what a shopper did, and one weight belongs to a
     whole query: so ranks go to `extra.positions` and into the order of the products, and the weight stays 1.
@@ -57,12 +64,24 @@ class HitGatherer:
             if self._own_files:
                 self._bad.append((where, "a query needs words or a photo that is on disk"))
             return
-        asked = self._found.get(key := ("id", given) if given is not None else ("what", text, image))
-        if asked is None:
-            asked = self._found[key] = _Asked(where, self._fields(row, given, text, image))
-        elif (text, image) != (asked.fields["text"], asked.fields["image"]):
-            self._bad.append((where, f"query {given} stands already in {asked.where} with other words or photo"))
+        try:
+            told = self._told(row, where)
+        except RowError as fault:
+            self._bad.append((where, str(fault)))
             return
+        key = (given, told["signal"]) if given is not None else (None, text, image, *told.values())
+        asked = self._found.get(key)
+        if asked is None:
+            asked = self._found[key] = _Asked(where, self._fields(given, text, image, told))
+        elif differ := [
+            name for name in _OF_ONE_ID if asked.fields[name] != (told | {"text": text, "image": image})[name]
+        ]:
+            self._bad.append(
+                (where, f"query {given} stands already in {asked.where} with another {' and '.join(differ)}")
+            )
+            return
+        elif told["timestamp"] is not None:
+            asked.fields["timestamp"] = max(told["timestamp"], asked.fields["timestamp"] or -math.inf)
         rank = row.get(self._asks.position) if self._asks.position else None
         rank = float(rank) if isinstance(rank, int | float) and math.isfinite(rank) else _UNRANKED
         for product_id in self._products(row):
@@ -105,20 +124,31 @@ class HitGatherer:
         listed = cell if isinstance(cell, list) else [cell]
         return [str(one).strip() for one in listed if isinstance(one, str | int) and one != ""]
 
-    def _fields(self, row: RawRow, given: Any, text: str | None, image: str | None) -> dict[str, Any]:
-        asks = self._asks
-        label = row.get(asks.label) if asks.label else None
-        fields = {
-            # Text and photo name a query that has no id, so that it keeps its name when the data grows.
-            "query_id": _name_of(text, image) if given is None else given,
-            "kind": _kind(text, image, label is not None and not asks.product_ids and self._own_files),
-            "text": text,
-            "image": image,
-            "label": label,
-            "signal": (row.get(asks.signal) if asks.signal else None) or str(asks.every_signal),
+    def _told(self, row: RawRow, where: str) -> dict[str, Any]:
+        """What a row says of its query beside words and photo.
+
+        Raises:
+            RowError: A cell of another kind.
+        """
+        asks, cells = self._asks, CellReader(row, where, self._notes)
+        signal = cells.text(asks.signal) if asks.signal else None
+        return {
+            "signal": signal or str(asks.every_signal),
+            "timestamp": cells.seconds(asks.timestamp) if asks.timestamp else None,
+            "weight": cells.number(asks.weight) if asks.weight else None,
+            "label": cells.text(asks.label) if asks.label else None,
         }
-        optional = {"timestamp": asks.timestamp, "weight": asks.weight}
-        return fields | {name: row.get(column) for name, column in optional.items() if column}
+
+    def _fields(self, given: Any, text: str | None, image: str | None, told: dict[str, Any]) -> dict[str, Any]:
+        asks = self._asks
+        mapped = [told[name] for name in ("signal", "timestamp", "weight", "label") if getattr(asks, name)]
+        if given is None:
+            # What it says names a query that has no id, so that it keeps its name when the data grows.
+            query_id = _name_of(text, image, mapped)
+        else:
+            query_id = f"{given}/{told['signal']}" if asks.signal else given
+        kind = _kind(text, image, told["label"] is not None and not asks.product_ids and self._own_files)
+        return {"query_id": query_id, "kind": kind, "text": text, "image": image} | told
 
 
 def _given(row: RawRow, column: str | None) -> Any:
@@ -127,8 +157,8 @@ def _given(row: RawRow, column: str | None) -> Any:
     return None if cell == "" or (isinstance(cell, float) and math.isnan(cell)) else cell
 
 
-def _name_of(text: str | None, image: str | None) -> str:
-    return "q-" + sha256_hex(json.dumps([text, image]).encode())[:16]
+def _name_of(text: str | None, image: str | None, told: list[Any]) -> str:
+    return "q-" + sha256_hex(json.dumps([text, image, *told]).encode())[:16]
 
 
 def _kind(text: str | None, image: str | None, only_label: bool) -> str:

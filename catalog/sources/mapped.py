@@ -143,9 +143,12 @@ def read_mapped(
     asks = column_map.queries
     files = find_files(str(config.path), column_map.files or _all_but(config, asks.files if asks else ()))
     own_files = find_files(str(config.path), asks.files) if asks and asks.files else None
-    present = files.columns()
-    check_columns(column_map.product_columns(), present, files.root)
-    check_columns(column_map.query_columns(), own_files.columns() if own_files else present, files.root)
+    of_products, of_queries = column_map.product_columns(), column_map.query_columns()
+    wanted = {*of_products.values(), *(() if own_files else of_queries.values())}
+    present = files.columns(wanted, max_rows)
+    check_columns(of_products, present, files.root)
+    asked = own_files.columns(of_queries.values(), max_rows) if own_files else present
+    check_columns(of_queries, asked, files.root)
     pictures = PictureFinder(files, config.image_root, work_dir)
     mapper = RowMapper(column_map, pictures, notes)
     hits = HitGatherer(column_map, pictures, notes) if asks else None

@@ -34,7 +34,7 @@ def read_mbe(config: CatalogConfig, on_error: OnError, work_dir: str, max_rows: 
         ConfigError: `query_columns` names a column that is not there.
     """
     notes, files = IngestNotes(), find_files(str(config.path))
-    present = files.columns()
+    present = files.columns(COLUMNS, max_rows)
     if MBE_MAP.product_id not in present:
         raise CatalogError(
             "no MBE: rows without an id",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -10,19 +9,19 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
-
 from catalog.catalog import EMBEDDED_ROOT, resolve_root
 from catalog.errors import CatalogError, StorageError
+from catalog.fetched import MANIFEST, Status, manifest_rows
 from catalog.images import sha256_hex
 from catalog.sources.files import DataFiles
 from catalog.sources.gathering import as_written
 from catalog.sources.notes import RowError
+from catalog.sources.places import place_of
+from catalog.sources.values import image_reference
 
-MANIFEST = "manifest.jsonl"
-"""In `image_root`: one row {url, path, status, ..} for each URL that was asked for; a URL's last row counts."""
+_URL = re.compile(r"(?:https?:)?//\S.*", re.IGNORECASE)
+"""Spaces included: published addresses hold some, and hosts are asked for them percent-encoded."""
 
-_URL = re.compile(r"(?:https?:)?//[^\s]+", re.IGNORECASE)
 _MAGIC = (
     (b"\xff\xd8", ".jpg"),
     (b"\x89PNG", ".png"),
@@ -77,7 +76,7 @@ class PictureFinder:
         """References and missing URLs of all pictures in `cells`, each once, in order.
 
         Raises:
-            RowError: A cell that is no picture.
+            RowError: A cell that is no picture, or names one outside the folder of the photographs.
         """
         refs: dict[str, None] = {}
         urls: dict[str, None] = {}
@@ -91,9 +90,10 @@ class PictureFinder:
             elif not isinstance(cell, str):
                 raise RowError(f"a picture must be a path, a URL or bytes, got {type(cell).__name__}")
             elif not is_url(cell):
-                refs[cell] = self._local[cell] = None
+                # Before anything is done with it: what leaves the folder would be copied, and written, outside of it.
+                refs[image_reference(cell, "images")] = self._local[cell] = None
             elif (ref := self._fetched.get(full_url(cell)) or self._fetched.get(cell.strip())) is not None:
-                refs[ref] = self._local[ref] = None
+                refs[image_reference(ref, "images")] = self._local[ref] = None
             else:
                 urls[full_url(cell)] = self._missing[full_url(cell)] = None
         return Shots(tuple(refs), tuple(urls))
@@ -114,11 +114,11 @@ class PictureFinder:
         """
         if not self._embedded:
             return self._root, self._written
-        fs, base = fsspec.url_to_fs(self._root)
+        fs, base = place_of(self._root)
         for ref in self._local:
             target = os.path.join(self._work_dir, ref)
-            if os.path.exists(target) or ".." in ref.split("/") or not fs.isfile(f"{base}/{ref}"):
-                continue  # ingestion tells a picture that is missing or a reference that leaves the root
+            if os.path.exists(target) or not fs.isfile(f"{base}/{ref}"):
+                continue  # ingestion tells a picture that is missing
             with fs.open(f"{base}/{ref}", "rb") as stream:
                 _write(target, stream)
         return self._work_dir, EMBEDDED_ROOT
@@ -166,7 +166,7 @@ def _write(target: str, data: Any) -> None:
 
 def _fetched(root: str) -> dict[str, str]:
     """URL to path below `root`, of every photograph that the manifest says is there."""
-    fs, base = fsspec.url_to_fs(root)
+    fs, base = place_of(root)
     if not fs.isdir(base):
         raise CatalogError(
             "folder of the photographs does not exist",
@@ -174,24 +174,9 @@ def _fetched(root: str) -> dict[str, str]:
             got="catalog.image_root",
             fix="correct catalog.image_root, or make it: moon data fetch-images",
         )
-    name = f"{base.rstrip('/')}/{MANIFEST}"
+    name = f"{base}/{MANIFEST}"
     if not fs.exists(name):
         return {}
-    found: dict[str, str] = {}
     with fs.open(name, "rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.endswith(b"\n"):
-                break  # cut by a kill: what it told of is fetched again
-            try:
-                row = json.loads(line)
-                found.pop(row["url"], None)
-                if row["status"] == "ok" and row["path"]:
-                    found[row["url"]] = str(row["path"])
-            except (ValueError, KeyError, TypeError):
-                raise CatalogError(
-                    "manifest of the photographs is damaged",
-                    where=f"{root}/{MANIFEST}:{number}",
-                    got=repr(line[:60]),
-                    fix="fetch the photographs again: `moon data fetch-images` keeps those that are there",
-                ) from None
-    return found
+        last = {row.url: row for _, row in manifest_rows(stream, f"{root}/{MANIFEST}")}
+    return {url: row.path for url, row in last.items() if row.status == Status.OK and row.path}

@@ -106,14 +106,12 @@ class _Reader:
             return
         variants = [(options_of(first, row), row) for _, row in rows if _is_variant(row)]
         colours = by_colour(variants) or [Variants()]
-        try:
-            pictures = self._pictures(rows, colours, where)
-        except RowError as fault:
-            yield where, str(fault)
-            return
         shared = self._shared(first, where)
-        for colour, cells in zip(colours, pictures, strict=True):
-            yield where, self._product(first, colour, cells, shared, where)
+        for colour, cells in zip(colours, self._pictures(rows, colours, where), strict=True):
+            try:
+                yield where, self._product(first, colour, cells, shared, where)
+            except RowError as fault:
+                yield where, str(fault)
 
     def _shared(self, first: Cells, where: str) -> RawRow:
         """What all colours of an article have in common."""
@@ -136,7 +134,7 @@ class _Reader:
             "extra": extra | ({"tags": tags} if tags else {}),
         }
 
-    def _product(self, first: Cells, colour: Variants, cells: list[str], shared: RawRow, where: str) -> RawRow | str:
+    def _product(self, first: Cells, colour: Variants, cells: list[str], shared: RawRow, where: str) -> RawRow:
         handle = first["handle"]
         shots = self.pictures.shots(list(cells))
         extra = shared["extra"] | ({"skus": colour.skus} if colour.skus else {})
@@ -144,11 +142,13 @@ class _Reader:
             self._notes.add(NOT_ON_DISK, where)
             extra["image_urls"] = list(shots.urls)
             if not shared["title"] and not shots.refs:
-                return "no Title, and its photographs are URLs that are not on disk; fetch them first"
+                raise RowError("no Title, and its photographs are URLs that are not on disk; fetch them first")
         try:
             price = min((float(price) for price in colour.prices), default=None)
         except ValueError:
-            return f"Variant Price must be a number, got {', '.join(colour.prices)}"
+            raise RowError(
+                f"{self._columns['price']} must be a number such as 1299.50, got {'; '.join(colour.prices)}"
+            ) from None
         return shared | {
             "product_id": f"{handle}/{colour.colour}" if colour.colour else handle,
             "group_id": handle,

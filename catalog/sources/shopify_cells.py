@@ -48,6 +48,19 @@ _SHOP_KEEPING = (
     "seo ",
     "price / ",
     "included / ",
+    "compare-at price",
+    "inventory ",
+    "tax ",
+    "weight ",
+)
+_SHOP_KEEPING_WHOLE = (
+    "gift card",
+    "cost per item",
+    "barcode",
+    "charge tax",
+    "continue selling when out of stock",
+    "requires shipping",
+    "fulfillment service",
 )
 
 
@@ -70,7 +83,7 @@ def metafields_of_header(header: Iterable[str]) -> dict[str, str]:
 def is_shop_keeping(column: str) -> bool:
     """Whether a column is about stock, tax, advertising or search engines rather than the product."""
     folded = column.casefold()
-    return folded.startswith(_SHOP_KEEPING) or folded in ("gift card", "cost per item", "barcode", "weight")
+    return folded.startswith(_SHOP_KEEPING) or folded in _SHOP_KEEPING_WHOLE
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
 from catalog.errors import CatalogError
-from catalog.sources.delimited import csv_rows
+from catalog.sources.class_labels import label_names, named
+from catalog.sources.delimited import csv_header, csv_rows
 
 RawRow = dict[str, Any]
 
@@ -85,8 +86,18 @@ def read_rows(
         raise _unreadable(base, name, error) from None
 
 
-def columns_of(fs: AbstractFileSystem, base: str, name: str) -> dict[str, bool]:
-    """The columns of a file, and of each whether it holds bytes; of JSON lines those of the first rows.
+def columns_of(
+    fs: AbstractFileSystem, base: str, name: str, wanted: Collection[str] = (), max_rows: int | None = None
+) -> dict[str, bool]:
+    """The columns of a file, and of each whether it holds bytes.
+
+    Args:
+        fs: File system of the folder.
+        base: The folder on it.
+        name: A file of one of FORMATS.
+        wanted: JSON lines have no header: of them the first rows are looked at, and further ones until all of these
+            have come.
+        max_rows: Rows of JSON lines that are looked at in all; None: to the end, while one is wanted.
 
     Raises:
         CatalogError: The file cannot be read.
@@ -96,11 +107,16 @@ def columns_of(fs: AbstractFileSystem, base: str, name: str) -> dict[str, bool]:
             with fs.open(f"{base}/{name}", "rb") as stream:
                 schema = pq.read_schema(stream) if kind == ".parquet" else _arrow_reader(stream).schema
             return {field.name: _holds_bytes(field.type) for field in schema}
-    except (OSError, pa.ArrowException) as error:
+        if kind in (".csv", ".tsv"):
+            with fs.open(f"{base}/{name}", "rb", compression="infer") as stream:
+                return dict.fromkeys(csv_header(stream, name), False)
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise _unreadable(base, name, error) from None
     found: dict[str, bool] = {}
-    for _, row in islice(read_rows(fs, base, name), 1 if kind in (".csv", ".tsv") else LOOKED_AT_ROWS):
+    for number, (_, row) in enumerate(islice(read_rows(fs, base, name), max_rows), start=1):
         found |= dict.fromkeys(row if isinstance(row, dict) else (), False)
+        if number >= LOOKED_AT_ROWS and found.keys() >= set(wanted):
+            break
     return found
 
 
@@ -185,6 +201,8 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 def _batch_rows(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[tuple[str, RawRow | str]]:
     number = 0
     for batch in batches:
+        labels = label_names(batch.schema)
         for row in batch.to_pylist(maps_as_pydicts="lossy"):
             number += 1
+            row |= {column: named(row[column], names) for column, names in labels.items()}
             yield f"{name}:{number}", row

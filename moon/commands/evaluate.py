@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,29 +12,41 @@ MODEL_HELP = (
     "A MOON model folder; bm25, title_words, colour, colour_hash, random, constant, majority; or KIND:FOLDER_OR_ID "
     "with a kind of clip, siglip, open_clip, st, text, vision, untrained."
 )
-DATA_HELP = "demo, a catalogue folder, a recipe in YAML, or the folder of a frozen evaluation set."
+# Options that `moon leaderboard` has too.
+Data = Annotated[
+    str, typer.Option(help="demo, a catalogue folder, a recipe in YAML, or the folder of a frozen evaluation set.")
+]
+Cache = Annotated[
+    Path | None, typer.Option(help="Folder to keep vectors in: each is computed once. Times are then not told.")
+]
+Side = Annotated[str, typer.Option(help="Side of the split: test or val.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Numbers = Annotated[Literal["fp32", "bf16"], typer.Option(help="Numbers a rival's weights are held in.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Texts or photos a forward pass of a rival.")]
+LabelPrompt = Annotated[
+    str | None,
+    typer.Option(help="What a rival is asked a label in, with {} for it; each family's own where not given."),
+]
+Fetch = Annotated[bool, typer.Option("--fetch", help="Download hub ids that are not in the local cache.")]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run Python code of a model folder, or of module:attr.")
+]
 
 
 def evaluate(
     model: Annotated[str, typer.Option(help=MODEL_HELP)],
-    data: Annotated[str, typer.Option(help=DATA_HELP)],
+    data: Data,
     out: Annotated[
         Path | None, typer.Option(help="JSON to write the record to; every item's result goes beside it.")
     ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder to keep vectors in: each is computed once. Times are then not told.")
-    ] = None,
-    side: Annotated[str, typer.Option(help="Side of the split: test or val.")] = "test",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    dtype: Annotated[Literal["fp32", "bf16"], typer.Option(help="Numbers a rival's weights are held in.")] = "fp32",
-    batch_size: Annotated[int, typer.Option(min=1, help="Texts or photos a forward pass of a rival.")] = 32,
-    label_prompt: Annotated[
-        str | None, typer.Option(help="What a rival is asked a label in, with {} for it, such as 'a photo of {}'.")
-    ] = None,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Download a hub id that is not in the local cache.")] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run Python code of a model folder, or of module:attr.")
-    ] = False,
+    cache: Cache = None,
+    side: Side = "test",
+    device: Device = "auto",
+    dtype: Numbers = "fp32",
+    batch_size: BatchSize = 32,
+    label_prompt: LabelPrompt = None,
+    fetch: Fetch = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Judge one encoder on held-out products: retrieval, categories and attributes, with intervals.
 
@@ -43,8 +56,9 @@ def evaluate(
     """
     from moon.encoders import EncoderOptions, check_name
     from moon.evaluation_data import open_evaluation
-    from moon.judging import judge_named, outcomes_json, write_whole
+    from moon.judging import judge_named, write_whole
     from validation.benchmark import score_table
+    from validation.statistics import outcomes_to_dict
 
     options = EncoderOptions(device, dtype, batch_size, check_prompt(label_prompt), fetch, trust_remote_code)
     check_name(model, options)
@@ -58,7 +72,7 @@ def evaluate(
     if out is not None:
         items = out.with_name(f"{out.stem}.outcomes.json")
         write_whole(out, entry.record.to_json())
-        write_whole(items, outcomes_json(entry.outcomes))
+        write_whole(items, json.dumps(outcomes_to_dict(entry.outcomes), ensure_ascii=False, allow_nan=False))
         typer.echo(f"record: {out}, every item: {items}")
 
 

@@ -48,8 +48,13 @@ def inspect_data(
     source = "columns" if columns else found.source
     if source != "folder":
         _tell_source(found, path, columns, image_root)
+    elif image_root is not None:
+        typer.echo("note: --image-root has no effect: MOON's own tables name photographs below their folder")
+        image_root = None
     if source == "columns" and columns is None:
         _tell_draft(found, path)
+        if list_urls is not None:
+            typer.echo("note: --list-urls has no effect before a column map says where the photographs are")
         return
     section = CatalogConfig(source=source, path=path, columns=columns, image_root=image_root)
     max_rows = rows or None if source != "folder" else None
@@ -63,6 +68,9 @@ def inspect_data(
 
 
 def _write_urls(urls: tuple[str, ...], out: Path) -> None:
+    if not urls:
+        typer.echo(f"no URL of a photograph that is not on disk; {out} is not written")
+        return
     beside = out.with_name(f".{out.name}.partial")
     try:
         beside.write_text("".join(f"{url}\n" for url in urls), encoding="utf-8")

@@ -5,11 +5,24 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moon.commands.evaluate import DATA_HELP, MODEL_HELP, check_prompt, tell
+from moon.commands.evaluate import (
+    MODEL_HELP,
+    BatchSize,
+    Cache,
+    Data,
+    Device,
+    Fetch,
+    LabelPrompt,
+    Numbers,
+    Side,
+    TrustRemoteCode,
+    check_prompt,
+    tell,
+)
 
 if TYPE_CHECKING:
     from validation.rivals.leaderboard import Entry
@@ -18,25 +31,19 @@ ENTRIES = "entries"
 
 
 def leaderboard(
-    data: Annotated[str, typer.Option(help=DATA_HELP)],
+    data: Data,
     model: Annotated[list[str], typer.Option(help=f"Give it once an encoder. {MODEL_HELP}")],
     out: Annotated[
         Path | None, typer.Option(help="Folder for board.md, board.html, board.json and what each encoder scored.")
     ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder to keep vectors in: each is computed once. Times are then not told.")
-    ] = None,
-    side: Annotated[str, typer.Option(help="Side of the split: test or val.")] = "test",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    dtype: Annotated[Literal["fp32", "bf16"], typer.Option(help="Numbers a rival's weights are held in.")] = "fp32",
-    batch_size: Annotated[int, typer.Option(min=1, help="Texts or photos a forward pass of a rival.")] = 32,
-    label_prompt: Annotated[
-        str | None, typer.Option(help="What rivals are asked a label in; each family's own where not given.")
-    ] = None,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Download hub ids that are not in the local cache.")] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run Python code of model folders, or of module:attr.")
-    ] = False,
+    cache: Cache = None,
+    side: Side = "test",
+    device: Device = "auto",
+    dtype: Numbers = "fp32",
+    batch_size: BatchSize = 32,
+    label_prompt: LabelPrompt = None,
+    fetch: Fetch = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Judge several encoders on the same questions and rank them by the main score.
 

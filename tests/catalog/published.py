@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog import CatalogConfig
-from catalog.fetching.manifest import Manifest, Row
+from catalog.fetched import Row
+from catalog.fetching.manifest import Manifest
 from catalog.sources import load_catalog
 from tests.catalog.pictures import picture_bytes
 

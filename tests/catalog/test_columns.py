@@ -73,6 +73,42 @@ def test_what_hugging_face_saves_is_read_with_its_splits(tmp_path):
     assert [product.product_id for product in one.products] == ["001", "002"]
 
 
+def test_what_hugging_face_caches_beside_saved_rows_is_not_read_again(tmp_path):
+    write_arrow(tmp_path / "data" / "data-00000-of-00001.arrow", ROWS)
+    write_arrow(tmp_path / "data" / "cache-1f2e3d.arrow", [row | {"sku": f"again-{row['sku']}"} for row in ROWS])
+    assert len(by_map(tmp_path, tmp_path / "data").products) == len(ROWS)
+
+
+def test_a_column_that_comes_late_in_json_lines_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("catalog.sources.tables.LOOKED_AT_ROWS", 3)
+    monkeypatch.setattr("catalog.sources.files.LOOKED_AT_ROWS", 3)
+    rows = [{"sku": str(number), "name": "x"} for number in range(9)] + [{"sku": "9", "name": "x", "style": "s"}]
+    path = write_lines(tmp_path / "a.jsonl", rows)
+    column_map = {"product_id": "sku", "title": "name", "group_id": "style"}
+    assert by_map(tmp_path, path, column_map).products[-1].group_id == "s"
+    with pytest.raises(ConfigError, match="did you mean name"):
+        by_map(tmp_path, path, column_map | {"title": "nam"})
+    with pytest.raises(ConfigError, match="style"):
+        by_map(tmp_path, path, column_map, max_rows=5)
+
+
+def test_a_bad_first_row_does_not_hide_the_columns_of_a_csv(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("sku,name\n1,two,three\n2,鞋\n".encode())
+    catalog = by_map(tmp_path, path, {"product_id": "sku", "title": "name"}, on_error="quarantine")
+    assert [product.title for product in catalog.products] == ["鞋"]
+    assert [row.where for row in catalog.bad_rows] == ["a.csv:2"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "gb18030"])
+def test_a_csv_whose_header_is_in_another_encoding_is_refused_with_the_way_out(tmp_path, encoding):
+    path = tmp_path / "a.csv"
+    path.write_bytes("编号,标题\n1,红色连衣裙\n".encode(encoding))
+    with pytest.raises(CatalogError, match=r"a\.csv:1[\s\S]*CSV in UTF-8") as caught:
+        by_map(tmp_path, path, {"product_id": "编号", "title": "标题"})
+    str(caught.value).encode("utf-8")  # what it shows of the file can be printed
+
+
 def test_an_arrow_file_is_read_like_an_arrow_stream(tmp_path):
     table = pa.Table.from_pylist(ROWS)
     (tmp_path / "data").mkdir()
@@ -192,6 +228,66 @@ def test_a_query_keeps_its_name_when_the_data_grows(tmp_path):
     large = by_map(tmp_path, write_lines(tmp_path / "b.jsonl", rows[::-1]), column_map)
     names = {query.text: query.query_id for query in small.queries}
     assert names == {query.text: query.query_id for query in large.queries}
+
+
+LOG = {"product_id": "sku", "title": "name", "repeats": "first"}
+
+
+def asked_of(tmp_path, rows, asks, **config):
+    rows = [{"name": "n", "words": "红色连衣裙"} | row for row in rows]
+    column_map = LOG | {"queries": {"text": "words"} | asks}
+    return by_map(tmp_path, write_lines(tmp_path / "log.jsonl", rows), column_map, **config)
+
+
+@pytest.mark.parametrize("query_id", [None, "session"])
+def test_a_click_is_not_made_a_purchase_by_standing_beside_one(tmp_path, query_id):
+    rows = [
+        {"sku": 1, "event": "purchase", "session": "s"},
+        {"sku": 2, "event": "click", "session": "s"},
+        {"sku": 3, "event": "purchase", "session": "s"},
+    ]
+    asks = {"signal": "event"} | ({"query_id": query_id} if query_id else {})
+    catalog = asked_of(tmp_path, rows, asks)
+    found = {str(query.signal): query for query in catalog.queries}
+    assert {signal: query.product_ids for signal, query in found.items()} == {"purchase": ("1", "3"), "click": ("2",)}
+    assert not query_id or {query.query_id for query in catalog.queries} == {"s/purchase", "s/click"}
+
+
+def test_purchases_at_two_times_are_two_queries_that_keep_their_names(tmp_path):
+    rows = [{"sku": 1, "at": 100}, {"sku": 2, "at": 200.0}, {"sku": 3, "at": "100"}]
+    catalog = asked_of(tmp_path, rows, {"timestamp": "at"})
+    assert {query.timestamp: query.product_ids for query in catalog.queries} == {100: ("1", "3"), 200: ("2",)}
+    again = asked_of(tmp_path, rows[::-1], {"timestamp": "at"})
+    assert {query.query_id: query.timestamp for query in again.queries} == {
+        query.query_id: query.timestamp for query in catalog.queries
+    }
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_session_is_dated_by_its_latest_row_so_that_no_later_answer_is_taken_for_an_early_one(tmp_path, order):
+    rows = [{"sku": 1, "session": "s", "at": "99"}, {"sku": 2, "session": "s", "at": "1000"}][::order]
+    (query,) = asked_of(tmp_path, rows, {"query_id": "session", "timestamp": "at"}).queries
+    assert (query.timestamp, set(query.product_ids)) == (1000.0, {"1", "2"})
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"words": "黑色皮鞋"}, "another text"),
+        ({"much": 2}, "another weight"),
+        ({"at": "gestern"}, "at must be a number"),
+        ({"event": 7}, "event must be text"),
+        ({"event": "bought"}, "signal"),
+    ],
+)
+def test_a_row_that_disagrees_with_its_query_is_a_bad_row_that_says_how(tmp_path, more, told):
+    first = {"sku": 1, "session": "s", "much": 1, "at": 5, "event": "cart"}
+    asks = {"query_id": "session", "weight": "much", "timestamp": "at", "signal": "event"}
+    catalog = asked_of(tmp_path, [first, first | {"sku": 2} | more], asks, on_error="quarantine")
+    (bad,) = catalog.bad_rows
+    assert bad.where == "log.jsonl:2"
+    assert told in bad.reason
+    assert [query.product_ids for query in catalog.queries] == [("1",)]
 
 
 def test_photo_labels_need_no_product_ids(tmp_path):

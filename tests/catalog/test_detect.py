@@ -100,3 +100,29 @@ def test_nothing_to_read_is_refused(tmp_path):
         detect(str(tmp_path))
     with pytest.raises(CatalogError):
         detect(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("a.jsonl", b"", "files without rows"),
+        ("a.csv", b"", "files without rows"),
+        ("a.jsonl", "{}".encode("utf-16"), "not UTF-8"),
+        ("a.jsonl", b"\x00\xff" * 1000, "not UTF-8"),
+        ("a.jsonl", b"x" * 5_000_000, "broken JSON"),
+        ("a.csv", "标题,编号\n".encode("gb18030"), "no header in UTF-8"),
+    ],
+)
+def test_a_file_without_a_row_that_can_be_read_is_refused_with_the_reason(tmp_path, name, data, told):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(CatalogError, match=told) as caught:
+        detect(str(tmp_path / name))
+    assert name in caught.value.where
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize("name", ["[Name]", "name: ", "#name", "'name'", "- name"])
+def test_a_draft_of_odd_names_is_yaml_of_those_names(tmp_path, name):
+    path = write_lines(tmp_path / "a.jsonl", [{"id": 1, name: "鞋", "Image?": "a.png"}])
+    held = yaml.safe_load(detect(str(path)).draft())
+    assert (held["title"], held["images"]) == (name, {"columns": ["Image?"]})

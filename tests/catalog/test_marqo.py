@@ -102,6 +102,23 @@ def test_pictures_of_both_kinds_come_below_one_root(tmp_path):
     assert [catalog.photo(p.images[0]).read_bytes() for p in catalog.products] == [picture_bytes(1), picture_bytes(2)]
 
 
+@pytest.mark.parametrize("way", ["{outside}", "../../{name}"])
+def test_a_row_that_names_a_picture_outside_writes_nothing_there(tmp_path, way):
+    outside = tmp_path / "outside" / "x.png"
+    data, work = tmp_path / "data", tmp_path / "work"
+    planted = data / str(outside).lstrip("/")
+    planted.parent.mkdir(parents=True)
+    planted.write_bytes(picture_bytes(1))
+    (tmp_path / "x.png").write_bytes(picture_bytes(1))
+    named = way.format(outside=outside, name="x.png")
+    rows = [hit(1, "mug", 1), hit(2, "mug", 2, image={"bytes": None, "path": named})]
+    write_parquet(data / "hits.parquet", rows, image=IMAGE)
+    catalog = load("marqo", data / "hits.parquet", work, on_error="quarantine")
+    assert [row.where for row in catalog.bad_rows] == ["hits.parquet:2"]
+    assert not outside.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "work", "x.png"]
+
+
 def test_damaged_pictures_are_told_by_ingestion(tmp_path):
     rows = [hit(1, "mug", 1, image={"bytes": b"no picture", "path": None})]
     catalog = load("marqo", write_parquet(tmp_path / "h.parquet", rows, image=IMAGE), tmp_path / "work")

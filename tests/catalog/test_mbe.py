@@ -52,6 +52,14 @@ def test_a_url_without_a_scheme_is_fetched_over_https(tmp_path):
     assert len(product.images) == 1
 
 
+def test_a_url_with_spaces_is_a_url(tmp_path):
+    url = "https://img.example.com/红 裙 1.jpg"
+    path = write_lines(tmp_path / "a.jsonl", [mbe_row(doc_image=f" {url} ")])
+    assert load("mbe", path, tmp_path).products[0].extra["image_urls"] == [url]
+    root = write_fetched(tmp_path / "fetched", {url: picture_bytes(1)})
+    assert len(load("mbe", path, tmp_path, image_root=str(root)).products[0].images) == 1
+
+
 def test_a_path_is_relative_to_the_folder_of_the_photographs(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(picture_bytes(1))
@@ -60,8 +68,9 @@ def test_a_path_is_relative_to_the_folder_of_the_photographs(tmp_path):
 
 
 def test_a_damaged_manifest_is_refused_with_its_line(tmp_path):
-    rows = ['{"url": "https://a/1.jpg", "path": "a", "status": "ok"}', '{"url": "htt']
-    write_lines(tmp_path / "fetched" / "manifest.jsonl", rows)
+    root = write_fetched(tmp_path / "fetched", {"https://img.example.com/0.jpg": picture_bytes(0)})
+    with (root / "manifest.jsonl").open("a") as stream:
+        stream.write('{"url": "htt\n')
     with pytest.raises(CatalogError, match="manifest") as caught:
         only(tmp_path, mbe_row(), image_root=str(tmp_path / "fetched"))
     assert "manifest.jsonl:2" in str(caught.value)
@@ -74,7 +83,7 @@ def test_the_last_row_of_a_url_counts_and_a_line_cut_by_a_kill_does_not(tmp_path
         stream.write('{"url": "https://img.exa')
     assert len(only(tmp_path, mbe_row(), image_root=str(root)).images) == 1
     text = (root / "manifest.jsonl").read_text().splitlines()[0]
-    later = json.dumps({"url": url, "path": None, "status": "failed"})
+    later = json.dumps(json.loads(text) | {"path": None, "status": "failed"})
     (root / "manifest.jsonl").write_text(f"{text}\n{later}\n")
     assert only(tmp_path, mbe_row(), image_root=str(root)).images == ()
 

@@ -220,6 +220,34 @@ def test_columns_of_shop_keeping_are_passed_over_and_others_are_kept(tmp_path):
     assert any("Season" in note and "Google" not in note for note in catalog.notes)
 
 
+def test_the_shop_keeping_columns_of_the_newer_export_are_passed_over(tmp_path):
+    more = [
+        *("Barcode", "Option1 Linked To", "Compare-at price", "Cost per item", "Charge tax", "Tax code"),
+        *("Unit price total measure", "Inventory tracker", "Inventory quantity", "Continue selling when out of stock"),
+        *("Weight value (grams)", "Weight unit for display", "Requires shipping", "Fulfillment service"),
+        *("Gift card", "SEO title", "Google Shopping / Gender"),
+    ]
+    header = [name for name in SHOPIFY_HEADER if name != "Gift Card"]
+    rows = [{name: cell for name, cell in TEE[0].items() if name in header} | dict.fromkeys(more, "1")]
+    catalog = read(tmp_path, rows, header=[*header, *more])
+    assert not catalog.products[0].extra.keys() & set(more)
+    assert not any("unknown columns" in note for note in catalog.notes)
+
+
+def test_a_price_that_is_no_number_names_the_column_of_this_export(tmp_path):
+    rows = [{"Handle": "x", "Title": "X", "Price": "1,299.00", "SKU": "1"}]
+    with pytest.raises(CatalogError, match=r"Price must be a number such as 1299\.50, got 1,299\.00") as caught:
+        read(tmp_path, rows, header=["Handle", "Title", "Price", "SKU"])
+    assert "Variant Price" not in str(caught.value)
+
+
+def test_a_photograph_outside_the_folder_is_a_bad_row(tmp_path):
+    catalog = read(tmp_path, [*TEE, shopify_row("mug", Title="Mug", Image_Src="../x.jpg")], on_error="quarantine")
+    assert [row.product_id for row in catalog.bad_rows] == [""]
+    assert "leaves the catalogue's folder" in catalog.bad_rows[0].reason
+    assert len(catalog.products) == 2
+
+
 def test_drafts_are_left_out_and_told(tmp_path):
     catalog = read(tmp_path, [*TEE, shopify_row("half", Title="Half done", Status="draft")])
     assert {product.group_id for product in catalog.products} == {"tee"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,25 @@ def test_a_folder_is_told_as_ever(tmp_path: Path) -> None:
     assert told.startswith("products     2 in 2 groups\n")
     assert "bad row: products.jsonl:3: no product_id" in told
     assert "source" not in told
+
+
+def test_an_option_without_effect_is_told(tmp_path: Path) -> None:
+    write_folder(tmp_path / "shop", [product(0)])
+    told = inspected(tmp_path / "shop", "--image-root", tmp_path, "--list-urls", tmp_path / "urls.txt")
+    assert "--image-root has no effect" in told
+    assert "products     1 in 1 groups" in told
+    path = write_csv(tmp_path / "t.csv", [{"a": "1"}])
+    assert "--list-urls has no effect" in inspected(path, "--list-urls", tmp_path / "urls.txt")
+    assert not (tmp_path / "urls.txt").exists()
+
+
+@pytest.mark.parametrize("path", ["nonsense://a/b", "s3://bucket/rows.jsonl"])
+def test_a_place_that_no_file_system_reads_is_an_error_that_says_so(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    done = CliRunner().invoke(app, ["data", "inspect", path])
+    assert done.exit_code == 1
+    assert "no file system for this path" in done.output
+    assert path in done.output
 
 
 def test_mbe_is_told_with_its_recipe_what_is_missing_and_what_is_bad(tmp_path: Path) -> None:

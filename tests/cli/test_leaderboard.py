@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from catalog import ModelError, ProductItem
+from catalog import ModelError, ProductItem, QueryItem
 from moon.cli import app
 from moon.encoders import BARE, PREFIXED, EncoderOptions, check_name, resolve_encoder
 from moon.judging import Watched, lineage_warnings, write_whole
@@ -22,6 +24,7 @@ from validation.benchmark import BenchmarkRecord, build_eval_set
 from validation.config import BenchmarkConfig
 from validation.freezing import SetCard, save_eval_set
 from validation.rivals import BM25, ColourHistogram, RandomVectors
+from validation.statistics import outcomes_from_dict
 
 RUNNER = CliRunner()
 
@@ -74,9 +77,9 @@ def test_evaluate_prints_the_table_and_writes_record_and_items(shop: Path, tmp_p
     assert "bm25 does not read image" in done.stdout
     record = BenchmarkRecord.from_json(out.read_text())
     assert record.scores["text_to_product/recall@1"].value == 1.0, "every query names its product"
-    items = json.loads(out.with_name("record.outcomes.json").read_text())
-    assert items.keys() <= record.scores.keys()
-    assert len(items["text_to_product/recall@1"]["ids"]) == record.scores["text_to_product/recall@1"].n
+    items = outcomes_from_dict(json.loads(out.with_name("record.outcomes.json").read_text()))
+    assert {key for key in items if not key.endswith("]")} <= record.scores.keys()
+    assert len(items["text_to_product/recall@1"].ids) == record.scores["text_to_product/recall@1"].n
     assert not list(out.parent.glob(".*")), "nothing half-written stays"
 
 
@@ -220,6 +223,39 @@ def test_a_recipe_stands_for_its_catalogue_split_and_benchmark(shop: Path, tmp_p
     assert "moon check-config" in wrong.output
 
 
+def test_published_data_is_judged_by_a_recipe_and_pointed_to_it_without(tmp_path: Path) -> None:
+    lines = []
+    for number in range(60):
+        leaf = ("连衣裙", "皮鞋", "帽子")[number % 3]
+        fields = {
+            "编号": str(number),
+            "标题": f"红色{leaf} 型号{number}",
+            "类目": f"服饰>{leaf}",
+            "搜索": f"型号{number}",
+        }
+        lines.append(json.dumps(fields, ensure_ascii=False))
+    data = tmp_path / "data" / "rows.jsonl"
+    data.parent.mkdir()
+    data.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (tmp_path / "map.yaml").write_text(
+        "product_id: 编号\ntitle: 标题\ncategory: {columns: [类目], separator: '>'}\nqueries: {text: 搜索}\n",
+        encoding="utf-8",
+    )
+    recipe = tmp_path / "recipe.yaml"
+    source = f"{{source: columns, path: {data.parent}, columns: {tmp_path / 'map.yaml'}}}"
+    recipe.write_text(f"parameters: {{config: {{catalog: {source}}}}}\n", encoding="utf-8")
+    done = moon("evaluate", "--model", "bm25", "--data", recipe, "--out", tmp_path / "record.json")
+    assert done.exit_code == 0, done.output
+    scores = BenchmarkRecord.from_json((tmp_path / "record.json").read_text()).scores
+    assert scores["text_to_product/recall@1"].value == 1.0, "every query names its product"
+    assert scores["category_leaf/accuracy"].value == 1.0, "every title names its leaf"
+    for place in (data, data.parent):
+        done = moon("evaluate", "--model", "bm25", "--data", place)
+        assert done.exit_code == 1
+        assert "moon data inspect" in done.output
+        assert "source" in done.output
+
+
 def test_every_name_that_needs_no_folder_gives_an_encoder() -> None:
     products = [item.product for item in stock()]
     for name in BARE:
@@ -264,6 +300,36 @@ def test_a_watched_encoder_gives_the_same_vectors_and_tells_its_progress(monkeyp
     assert watched.embed_labels([]).shape == (0, plain.dims)
     assert (watched.name, watched.digest, watched.num_parameters) == (plain.name, plain.digest, 0)
     assert said[0].startswith("random: 2 of 7 products without title, ")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda vectors: vectors[:1], r"wrong shape[\s\S]*\(1, 64\)[\s\S]*\(2, 64\)"),
+        (lambda vectors: vectors[:, :3], r"wrong shape[\s\S]*\(2, 3\)"),
+        (lambda vectors: vectors[0], "wrong shape"),
+        (lambda vectors: None, "wrong shape"),
+        (lambda vectors: vectors * np.nan, r"not finite[\s\S]*q-3"),
+        (lambda vectors: vectors * 0, r"unit length[\s\S]*q-3"),
+    ],
+)
+def test_a_block_that_breaks_the_protocol_is_refused_before_the_next_is_embedded(
+    change: Callable[[Any], Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moon.judging.BLOCK", 2)
+    calls: list[int] = []
+
+    class Odd(RandomVectors):
+        def embed_queries(self, items: Iterable[QueryItem]) -> np.ndarray:
+            calls.append(1)
+            vectors = super().embed_queries(items)
+            changed: np.ndarray = change(vectors) if len(calls) == 2 else vectors
+            return changed
+
+    asked = [QueryItem(f"q-{number}", "红色连衣裙") for number in range(1, 8)]
+    with pytest.raises(ModelError, match=told):
+        Watched(Odd(), "odd", lambda _: None).embed_queries(asked)
+    assert len(calls) == 2
 
 
 def test_a_watched_encoder_passes_on_what_is_hidden() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import CatalogError
-from catalog.fetching import Row, read_manifest
-from catalog.fetching.manifest import MANIFEST, Manifest
+from catalog.fetching import MANIFEST, Row, read_manifest
+from catalog.fetching.manifest import Manifest
 
 texts = st.text(max_size=12)
 rows = st.builds(

@@ -141,7 +141,7 @@ def test_real_entries_survive_being_written_and_the_board_tells_the_main_score(
     assert board["encoders"][1]["main"] is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 99}', "null"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 99}', '{"version": 1, "outcomes": {}}', "null"])
 def test_a_damaged_entry_is_refused(text: str) -> None:
     with pytest.raises(BenchmarkError):
         Entry.from_json(text)

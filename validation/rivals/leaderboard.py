@@ -13,11 +13,11 @@ import numpy as np
 from validation.benchmark.record import BenchmarkRecord
 from validation.benchmark.table import MAIN_METRICS, main_score
 from validation.errors import BenchmarkError
-from validation.statistics.outcomes import Outcome
+from validation.statistics.outcomes import Outcome, outcomes_from_dict, outcomes_to_dict
 
 LABELS_ONLY = ("photo_label/accuracy",)
 """What an evaluation set of labelled photographs, without products, is ranked by."""
-ENTRY_VERSION = 1
+ENTRY_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Entry:
             "model": self.model,
             "settings": self.settings,
             "record": self.record.to_dict(),
-            "outcomes": {key: outcome.to_dict() for key, outcome in self.outcomes.items()},
+            "outcomes": outcomes_to_dict(self.outcomes),
         }
         return json.dumps(data, ensure_ascii=False, sort_keys=True, allow_nan=False)
 
@@ -67,7 +67,7 @@ class Entry:
                 model=data["model"],
                 record=BenchmarkRecord.from_dict(data["record"]),
                 settings=data["settings"],
-                outcomes={key: Outcome.from_dict(value) for key, value in data["outcomes"].items()},
+                outcomes=outcomes_from_dict(data["outcomes"]),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise BenchmarkError(
