@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Annotated
 
-import mlflow
 from zenml import step
 
 from catalog import Alias, ArtifactName, Catalog
@@ -14,8 +12,8 @@ from steps.curves import mlflow_key
 from steps.materializers import RecordMaterializer
 from steps.model_card import model_card
 from steps.records import Benchmark, GateResult, ModelFolder, Registration, TrainingRun
-from steps.registry import CANDIDATE_FILE, OUTCOMES_FILE, Registry
-from steps.tracking import active_run_id, log_folder
+from steps.registry import Registry
+from steps.tracking import active_run_id, log_candidate, log_folder
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +43,7 @@ def register_model(
             **{mlflow_key(name): f"{score.value:.4f}" for name, score in benchmark.candidate.scores.items()},
         }
         log_folder(model.path, ArtifactName.MODEL)
-        mlflow.log_text(benchmark.candidate.to_json(), f"{ArtifactName.BENCHMARK}/{CANDIDATE_FILE}")
-        if benchmark.candidate.encoder in benchmark.outcomes:
-            items = json.dumps(benchmark.outcomes[benchmark.candidate.encoder])
-            mlflow.log_text(items, f"{ArtifactName.BENCHMARK}/{OUTCOMES_FILE}")
+        log_candidate(benchmark)
         card = model_card(catalog, model, training, benchmark, decision)
         version = registry.register(active_run_id(), model.digest, tags, card)
     registry.keep_waivers(version, decision.to_decision().used_waivers)

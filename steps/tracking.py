@@ -15,6 +15,7 @@ from catalog import ArtifactName, Catalog, write_catalog
 from models.regions import RegionStore
 from steps.curves import Row, log_rows, mlflow_key
 from steps.records import Benchmark, Record
+from steps.registry import CANDIDATE_FILE, OUTCOMES_FILE
 from validation.benchmark import main_score
 
 if TYPE_CHECKING:
@@ -109,6 +110,14 @@ def log_figures(drawn: Mapping[str, Figure], name: ArtifactName) -> None:
         mlflow.log_figure(figure, f"{name}/figures/{own}.png")
 
 
+def log_candidate(benchmark: Benchmark) -> None:
+    """What the registry reads of a version: its scores, and its values item by item where they were kept."""
+    mlflow.log_text(benchmark.candidate.to_json(), f"{ArtifactName.BENCHMARK}/{CANDIDATE_FILE}")
+    items = benchmark.outcomes.get(benchmark.candidate.encoder)
+    if items is not None:
+        mlflow.log_text(json.dumps(items), f"{ArtifactName.BENCHMARK}/{OUTCOMES_FILE}")
+
+
 def log_benchmark(benchmark: Benchmark, table: str) -> None:
     """The candidate's scores as metrics; all encoders as a table and as records."""
     scores = {mlflow_key(f"test/{name}"): score.value for name, score in benchmark.candidate.scores.items()}
@@ -122,6 +131,6 @@ def log_benchmark(benchmark: Benchmark, table: str) -> None:
     data = {column: [row[index] for row in rows] for index, column in enumerate(columns)}
     mlflow.log_table(data, f"{ArtifactName.BENCHMARK}/{TABLE_FILE}")
     mlflow.log_text(table, f"{ArtifactName.BENCHMARK}/scores.txt")
-    mlflow.log_text(benchmark.candidate.to_json(), f"{ArtifactName.BENCHMARK}/candidate.json")
+    log_candidate(benchmark)
     for name, record in benchmark.rivals.items():
         mlflow.log_text(record.to_json(), f"{ArtifactName.BENCHMARK}/rivals/{Path(name).name}.json")

@@ -88,8 +88,8 @@ def test_the_digest_depends_on_every_field_of_the_set(eval_set: EvalSet) -> None
                 *(
                     replace(names, queries=(changed, *names.queries[1:]))
                     for changed in (
-                        replace(query, relevant=(5,)),
-                        replace(query, same_group=(0,)),
+                        replace(query, relevant=(query.same_group[1],)),
+                        replace(query, same_group=(*query.same_group, 5)),
                         replace(query, group_id="x"),
                         replace(query, traits=(("names_answer", "x"),)),
                         replace(query, excluded=(7,)),

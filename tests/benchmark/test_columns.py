@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from validation.benchmark.columns import Columns
@@ -32,7 +33,7 @@ def test_a_whole_task_gets_the_cluster_interval_of_each_metric() -> None:
 def test_a_slice_is_resampled_with_the_groups_of_the_whole() -> None:
     table, groups = _items(1)
     values, mask = table[:, 0], table[:, 2] > 0.7
-    score = Columns(groups, CFG).scores({"mrr": values}, 9, mask)["mrr"]
+    score = Columns(groups, CFG).slices({"mrr": values}, 9, {"a": mask, "b": ~mask})["a"]["mrr"]
     names = sorted(set(groups))
     drawn = []
     for block in resamples(len(names), CFG.num_bootstrap, CFG.seed):
@@ -55,7 +56,7 @@ def test_macro_scores_are_counted_anew_in_each_resample() -> None:
     truth, guess = generator.integers(0, 4, (2, 60))
     groups = [f"g{number}" for number in generator.integers(0, 15, 60)]
     true, given = np.eye(4, dtype=bool)[truth], np.eye(4, dtype=bool)[guess]
-    found = Columns(groups, CFG).macro_scores(true, given)
+    found = Columns(groups, CFG).macro_scores(csr_matrix(true), csr_matrix(given))
     names = sorted(set(groups))
     for name, score in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
         drawn = []
@@ -79,3 +80,21 @@ def test_what_is_the_same_for_every_item_gets_an_interval_that_knows_how_few_gro
     assert found["recall@1"].low < 0.6
     assert found["ndcg@3"].high > 0.4
     assert found["mean_rank"].high > 1.4
+
+
+def test_one_group_alone_is_never_sure_of_anything() -> None:
+    """Its resamples are all itself: the bootstrap's interval has no width."""
+    found = Columns(["g"] * 4, CFG).scores(
+        {"mrr": np.array([1.0, 0.5, 0.5, 0.0]), "mean_rank": np.array([1.0, 2.0, 2.0, 7.0])}, 9
+    )
+    assert (found["mrr"].low, found["mrr"].high) == (0.0, 1.0)
+    assert found["mean_rank"].low == 1.0
+    assert found["mean_rank"].high > 5.0
+
+
+def test_more_slices_than_are_resampled_at_once_are_each_that_slice_alone() -> None:
+    table, groups = _items(4)
+    columns, values = Columns(groups, CFG), {"mrr": table[:, 0], "mean_rank": 1.0 + 9.0 * table[:, 1]}
+    masks = {str(number): np.arange(60) % 40 == number for number in range(40)}
+    for name, found in columns.slices(values, 9, masks).items():
+        assert found == columns.slices(values, 9, {name: masks[name]})[name]

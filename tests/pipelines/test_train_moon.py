@@ -146,7 +146,7 @@ def test_the_end_of_a_run_says_what_came_out_and_what_to_type(first: Done) -> No
 
 
 def test_mlflow_holds_every_artifact_of_the_design(first: Done) -> None:
-    assert {path.split("/")[0] for path in first.artifacts} == {str(name) for name in OF_TRAINING}
+    assert {path.split("/")[0] for path in first.artifacts} == OF_TRAINING
     for path in (
         "model/model.safetensors",
         "model/lineage.json",

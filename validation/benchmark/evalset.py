@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -102,8 +102,9 @@ class EvalSet:
     is no way to hold one that leaks or dangles.
 
     Raises:
-        BenchmarkError: A query's photo is in the gallery, or a photo has no digest to prove otherwise; an answer that
-            points nowhere; labels that are not distinct texts.
+        BenchmarkError: A query's photo is in the gallery, or a photo has no digest to prove otherwise; a product that
+            may find itself; an answer that points nowhere; a name or id that stands for two things; a task that asks
+            nothing; labels that are not distinct texts.
     """
 
     dataset_digest: str
@@ -118,6 +119,7 @@ class EvalSet:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        self._names_are_unique()
         self._answers_exist()
         self._no_photo_is_in_the_gallery()
 
@@ -184,22 +186,47 @@ class EvalSet:
                         fix="build the evaluation set with build_eval_set, which takes such photos out",
                     )
 
+    def _names_are_unique(self) -> None:
+        _must_be_distinct("two tasks have one name", [task.name for task in (*self.retrieval, *self.labels)], "tasks")
+        _must_be_distinct("two products have one id", [item.product.product_id for item in self.gallery], "gallery")
+        items: dict[str, QueryItem | ProductItem] = {}
+        for task in self.retrieval:
+            _must_be_distinct("a query is asked twice", [query.query_id for query in task.queries], task.name)
+            for query in task.queries:
+                if items.setdefault(query.query_id, query.item) != query.item:
+                    raise BenchmarkError("two queries have one id", where=task.name, got=query.query_id)
+
     def _answers_exist(self) -> None:
         if self.traits and len(self.traits) != len(self.gallery):
             raise _points_nowhere("traits", f"{len(self.traits)} rows", f"{len(self.gallery)} products")
+        position = {item.product.product_id: index for index, item in enumerate(self.gallery)}
         for task in self.retrieval:
+            if len({type(query.item) for query in task.queries}) != 1:
+                raise _points_nowhere(task.name, f"{len(task.queries)} queries", "queries, or products that ask")
             pool = frozenset(self.pool_of(task))
             _must_lie_in(pool, range(len(self.gallery)), f"{task.name}: pool")
             for query in task.queries:
-                where = f"{task.name}: query {query.query_id}"
-                if not query.relevant:
-                    raise _points_nowhere(where, "no right product", "at least one")
-                _must_lie_in(query.relevant, pool, where)
-                _must_lie_in(query.same_group, range(len(self.gallery)), where)
-                if set(query.excluded) & set(query.relevant):
-                    raise _points_nowhere(where, "a right product that is no candidate", "one or the other")
+                self._has_answers(query, pool, f"{task.name}: query {query.query_id}", position)
         for label_task in self.labels:
             self._labels_are_distinct_texts(label_task)
+            self._labels_can_be_given(label_task)
+
+    def _has_answers(self, query: EvalQuery, pool: frozenset[int], where: str, position: Mapping[str, int]) -> None:
+        if not query.relevant:
+            raise _points_nowhere(where, "no right product", "at least one")
+        _must_lie_in(query.same_group, pool, where)
+        _must_lie_in(query.relevant, pool, where)
+        _must_lie_in(query.excluded, range(len(self.gallery)), where)
+        if not set(query.relevant) <= set(query.same_group):
+            raise _points_nowhere(where, "a right product outside its own group", "same_group holds it")
+        if not set(query.excluded).isdisjoint(query.same_group):
+            raise _points_nowhere(where, "a right product that is no candidate", "one or the other")
+        if isinstance(query.item, ProductItem) and position.get(query.query_id) not in query.excluded:
+            raise BenchmarkError(
+                "a product that asks is its own candidate, or none of the gallery, so finding it proves nothing",
+                where=where,
+                fix="name its position in `excluded`",
+            )
 
     def _labels_are_distinct_texts(self, task: LabelTask) -> None:
         for label in task.labels:
@@ -212,6 +239,14 @@ class EvalSet:
                 )
         if len(set(task.labels)) != len(task.labels):
             raise BenchmarkError("two labels are one text, so no answer can be right", where=task.name)
+
+    def _labels_can_be_given(self, task: LabelTask) -> None:
+        if not task.items or len(task.labels) < 2:
+            got = f"{len(task.items)} items, {len(task.labels)} labels"
+            raise _points_nowhere(task.name, got, "an item and two labels at least")
+        _must_be_distinct("an item is asked about twice", task.items, task.name)
+        _must_be_distinct("two photographs have one id", [item.query_id for item in task.photos], task.name)
+        _must_lie_in((task.majority,), range(len(task.labels)), f"{task.name}: majority")
         subjects = len(task.photos) if task.photos else len(self.gallery)
         _must_lie_in(task.items, range(subjects), f"{task.name}: items")
         for name, rows in (("answers", task.answers), ("traits", task.traits)):
@@ -219,7 +254,8 @@ class EvalSet:
                 raise _points_nowhere(f"{task.name}: {name}", f"{len(rows)} rows", f"{len(task.items)} items")
         for index, answers in zip(task.items, task.answers, strict=True):
             _must_lie_in(answers, range(len(task.labels)), f"{task.name}: answers of item {index}")
-            if len(set(answers)) >= len(task.labels):
+            _must_be_distinct("a label is right twice", answers, f"{task.name}: item {index}")
+            if len(answers) >= len(task.labels):
                 raise _points_nowhere(f"{task.name}: item {index}", "every label is right", "at least one that is not")
         if task.paths and len(task.paths) != len(task.labels):
             raise _points_nowhere(f"{task.name}: paths", f"{len(task.paths)} rows", f"{len(task.labels)} labels")
@@ -230,6 +266,12 @@ def _must_lie_in(positions: Iterable[Any], allowed: range | frozenset[int], wher
         # bool is an int in Python, and a label's text or None must never pass for a position.
         if type(position) is not int or position not in allowed:
             raise _points_nowhere(where, repr(position), f"positions below {len(allowed)}")
+
+
+def _must_be_distinct(problem: str, names: Sequence[Any], where: str) -> None:
+    if len(set(names)) != len(names):
+        twice = next(name for number, name in enumerate(names) if name in names[:number])
+        raise BenchmarkError(problem, where=where, got=str(twice), fix="build it again")
 
 
 def _points_nowhere(where: str, got: str, allowed: str) -> BenchmarkError:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from catalog.errors import ModelError
 from catalog.labels import TIE_TOLERANCE
@@ -41,20 +42,20 @@ class LabelAnswers:
             found["map_values"] = self.value_precision
         return found
 
-    def tables(self, task: LabelTask) -> tuple[np.ndarray, np.ndarray]:
+    def tables(self, task: LabelTask) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
         """Right and given labels, for metrics by label; only labels that any item has.
 
         Returns:
-            Two (n, C) bool arrays. A right value that never occurs in train is a label of its own, never given.
+            Two (n, C) tables of 0 and 1. A right value that never occurs in train is a label of its own, never given.
         """
         unmet = len(task.labels)
         right = [own or (unmet,) for own in task.answers]
-        present = {label: column for column, label in enumerate(sorted({label for own in right for label in own}))}
-        true, given = (np.zeros((len(right), len(present)), dtype=bool) for _ in range(2))
-        for row, own in enumerate(right):
-            true[row, [present[label] for label in own]] = True
-            given[row, [present[label] for label in self.given[row].tolist() if label in present]] = True
-        return true, given
+        rows = np.repeat(np.arange(len(right)), [len(own) for own in right])
+        present, columns = np.unique([label for own in right for label in own], return_inverse=True)
+        shape = (len(right), len(present))
+        at = np.searchsorted(present, self.given)
+        there = present[np.minimum(at, len(present) - 1)] == self.given
+        return _ones(rows, columns, shape), _ones(np.nonzero(there)[0], at[there], shape)
 
 
 def answer(task: LabelTask, items: np.ndarray, labels: np.ndarray, *, block_mib: int) -> LabelAnswers:
@@ -76,7 +77,7 @@ def answer(task: LabelTask, items: np.ndarray, labels: np.ndarray, *, block_mib:
     for rows in _blocks(len(items), len(labels), block_mib):
         scores = items[rows].astype(np.float64) @ labels.T.astype(np.float64)
         best.append(_best_label(scores, task.answers[rows]))
-        given.append(_best_labels(scores, [len(own) for own in task.answers[rows]], most))
+        given.append(_best_labels(scores, np.array([max(1, len(own)) for own in task.answers[rows]]), most))
     precision = None
     if task.is_several_valued:
         met = [row for row, own in enumerate(task.answers) if own]
@@ -104,16 +105,19 @@ def _best_label(scores: np.ndarray, answers: Sequence[tuple[int, ...]]) -> np.nd
     return best
 
 
-def _best_labels(scores: np.ndarray, counts: Sequence[int], most: int) -> np.ndarray:
-    order = np.argsort(-scores, axis=1, kind="stable")
-    given = np.full((len(scores), most), NO_ANSWER, dtype=np.int64)
-    for row, count in enumerate(counts):
-        wanted = max(1, count)
-        # Labels that tie with the first one left out could as well have been left out themselves.
-        left_out = scores[row, order[row, wanted]]
-        kept = [label for label in order[row, :wanted].tolist() if scores[row, label] > left_out + TIE_TOLERANCE]
-        given[row, : len(kept)] = kept
-    return given
+def _best_labels(scores: np.ndarray, counts: np.ndarray, most: int) -> np.ndarray:
+    """The `counts` best labels of each row, best first; one label more than the largest count must be there."""
+    best = np.argpartition(-scores, most, axis=1)[:, : most + 1]
+    order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
+    best = np.take_along_axis(best, order, axis=1)
+    ordered = np.take_along_axis(scores, best, axis=1)
+    # Labels that tie with the first one left out could as well have been left out themselves.
+    left_out = np.take_along_axis(ordered, counts[:, None], axis=1)
+    return np.where(ordered > left_out + TIE_TOLERANCE, best, NO_ANSWER)[:, :most]
+
+
+def _ones(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sparse.csr_matrix:
+    return sparse.csr_matrix((np.ones(len(rows), dtype=np.int64), (rows, columns)), shape=shape)
 
 
 def _blocks(num_items: int, num_labels: int, block_mib: int) -> Iterator[slice]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import sparse
 from sklearn.metrics import precision_recall_fscore_support
 
 LOWER_IS_BETTER = frozenset({"mean_rank"})
@@ -18,7 +19,8 @@ NO_ANSWER = -1
 
 def lower_is_better(key: str) -> bool:
     """Whether smaller values of `task/metric`, or of `metric`, are better; all others are shares from 0 to 1."""
-    return key.rpartition("/")[2].partition("[")[0] in LOWER_IS_BETTER
+    # The slice goes first: the name of one may hold a slash.
+    return key.partition("[")[0].rpartition("/")[2] in LOWER_IS_BETTER
 
 
 def ranking_metrics(ranks: Sequence[np.ndarray], ks: Sequence[int]) -> dict[str, np.ndarray]:
@@ -70,18 +72,18 @@ def credit_by_depth(predicted: Sequence[str], right: Sequence[str]) -> float:
     return shared / len(right)
 
 
-def macro_scores(true: np.ndarray, given: np.ndarray) -> dict[str, float]:
+def macro_scores(true: sparse.csr_matrix, given: sparse.csr_matrix) -> dict[str, float]:
     """Macro precision, recall and F1 over labels; one that is never given has precision 0.
 
     Args:
-        true: (n, C) bool: labels each item has; every label at least one item's.
-        given: (n, C) bool: labels it was given.
+        true: (n, C) of 0 and 1: labels each item has; every label at least one item's.
+        given: (n, C) of 0 and 1: labels it was given.
     """
     # Two columns at least: of one, sklearn would take 0 and 1 for the classes.
-    spare = np.zeros((len(true), 1), dtype=int)
+    spare = sparse.csr_matrix((true.shape[0], 1), dtype=np.int64)
     scores = precision_recall_fscore_support(
-        np.hstack([true, spare]),
-        np.hstack([given, spare]),
+        sparse.hstack([true, spare], format="csr", dtype=np.int64),
+        sparse.hstack([given, spare], format="csr", dtype=np.int64),
         labels=range(true.shape[1]),
         average="macro",
         zero_division=0.0,

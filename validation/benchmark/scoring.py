@@ -19,10 +19,14 @@ from validation.benchmark.traits import masks
 from validation.config import BenchmarkConfig
 from validation.search.ranks import ranks_of_relevant
 from validation.statistics.intervals import macro_interval
-from validation.statistics.outcomes import Outcome
+from validation.statistics.outcomes import DIGITS, Outcome
 
-_SLICED = ("recall@", "accuracy", "mrr")
+_SLICED = ("recall@", "accuracy", "mrr", "mean_rank")
 """Metrics that are given by slice too."""
+_OVER_THE_POOL = ("mrr", "map", "mean_rank")
+"""Retrieval metrics without a cut-off."""
+_COLUMNS_KEPT = 4
+"""Resamples of so many lists of groups are held; the twins and neighbours of a task come right after it."""
 
 
 class Scoring:
@@ -39,7 +43,7 @@ class Scoring:
         """Begins with what nobody can be asked here, whichever encoder comes."""
         self._columns: dict[tuple[str, ...], Columns] = {}
         for task in eval_set.retrieval:
-            self._leave_out_easy_cut_offs(task)
+            self._leave_out_what_proves_nothing(task)
 
     def retrieval_scores(self, task: RetrievalTask, queries: np.ndarray, products: np.ndarray) -> None:
         """Score (Q, D) queries against the (N, D) products of the whole gallery."""
@@ -137,21 +141,26 @@ class Scoring:
     ) -> None:
         columns = self._columns_of(groups)
         self.scores |= {f"{task}/{metric}": score for metric, score in columns.scores(values, pool).items()}
-        self.outcomes |= {f"{task}/{metric}": Outcome(ids, groups, own) for metric, own in values.items()}
+        # Kept as they are written, or a stored encoder would differ in the seventh digit from itself scored anew.
+        kept = {metric: np.round(own, DIGITS) for metric, own in values.items()}
+        self.outcomes |= {f"{task}/{metric}": Outcome(ids, groups, own) for metric, own in kept.items()}
         sliced = {metric: own for metric, own in values.items() if metric.startswith(_SLICED)}
-        for name, mask in masks(traits).items():
-            found = columns.scores(sliced, pool, mask)
-            self.slices |= {f"{task}/{metric}[{name}]": score for metric, score in found.items()}
+        parts = masks(traits)
+        found = columns.slices(sliced, pool, parts)
+        for name, mask in parts.items():
+            self.slices |= {f"{task}/{metric}[{name}]": score for metric, score in found[name].items()}
             rows = np.flatnonzero(mask).tolist()
             own_ids, own_groups = (tuple(of[row] for row in rows) for of in (ids, groups))
-            for metric, own in sliced.items():
-                self.outcomes[f"{task}/{metric}[{name}]"] = Outcome(own_ids, own_groups, own[mask])
+            for metric in sliced:
+                self.outcomes[f"{task}/{metric}[{name}]"] = Outcome(own_ids, own_groups, kept[metric][mask])
 
     def _columns_of(self, groups: tuple[str, ...]) -> Columns:
         """Tasks over the same items share their resamples."""
-        if groups not in self._columns:
-            self._columns[groups] = Columns(groups, self._cfg)
-        return self._columns[groups]
+        own = self._columns.pop(groups, None) or Columns(groups, self._cfg)
+        self._columns[groups] = own
+        if len(self._columns) > _COLUMNS_KEPT:
+            del self._columns[next(iter(self._columns))]
+        return own
 
     def _macro(self, parts: Sequence[tuple[np.ndarray, Sequence[str]]], pool: int) -> Score:
         low, high = macro_interval(
@@ -166,16 +175,20 @@ class Scoring:
             num_groups=len({group for _, groups in parts for group in groups}),
         )
 
-    def _leave_out_easy_cut_offs(self, task: RetrievalTask) -> None:
+    def _leave_out_what_proves_nothing(self, task: RetrievalTask) -> None:
         """Where k hits must hold a right product, even a constant encoder would be given recall@k."""
         pool = len(self._set.pool_of(task))
-        for suffix, answers in (("", "relevant"), ("_group", "same_group")):
+        for answers, cut in (("relevant", ("recall", "recall_all", "ndcg")), ("same_group", ("recall_group",))):
             fewest_wrong = min(pool - len({*getattr(query, answers), *query.excluded}) for query in task.queries)
+            wrong = f"{fewest_wrong} wrong products in the pool of {pool}"
             for k in self._cfg.ks:
                 if k > fewest_wrong:
-                    why = f"{fewest_wrong} wrong products in the pool of {pool}: {k} hits would always hold a right one"
-                    for metric in (f"recall{suffix}@{k}",) if suffix else (f"recall@{k}", f"recall_all@{k}"):
-                        self.not_applicable[f"{task.name}/{metric}"] = why
+                    why = f"{wrong}: {k} hits would always hold a right one"
+                    self.not_applicable |= {f"{task.name}/{metric}@{k}": why for metric in cut}
+            if not fewest_wrong and answers == "relevant":
+                self.not_applicable |= {
+                    f"{task.name}/{metric}": f"{wrong} for some query: any order is right" for metric in _OVER_THE_POOL
+                }
 
     def _traits_of(self, query: EvalQuery) -> dict[str, str]:
         """The query's own traits before those of its first right product."""

@@ -66,10 +66,12 @@ def masks(rows: Sequence[Mapping[str, str]]) -> dict[str, np.ndarray]:
     """`kind=name` -> (n,) bool, for kinds in which the items differ."""
     found = {}
     for kind in sorted({kind for row in rows for kind in row}):
-        names = [row.get(kind) for row in rows]
-        if len(set(names)) > 1:
-            for name in sorted({name for name in names if name is not None}):
-                found[f"{kind}={name}"] = np.array([own == name for own in names])
+        numbers: dict[str | None, int] = {}
+        own = np.array([numbers.setdefault(row.get(kind), len(numbers)) for row in rows])
+        if len(numbers) > 1:
+            found |= {
+                f"{kind}={name}": own == numbers[name] for name in sorted(name for name in numbers if name is not None)
+            }
     return found
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 _DRAWS_A_BLOCK = 200
 _WEIGHTS_A_BLOCK = 1 << 22
+_NO_WIDTH = 1e-12
+"""Rounding of means that are equal."""
 
 
 def cluster_interval(
@@ -24,8 +26,8 @@ def cluster_interval(
         seed: Equal seed and groups give the same resamples, so that two encoders are resampled in pairs.
 
     Returns:
-        low, high. Where every value is 0, or every value is 1, the bootstrap has nothing to resample; then the
-        Wilson interval over the number of groups is given instead, which is wide when groups are few.
+        low, high. Where all groups have the same mean, as where every value is 1, or there is one group alone, the
+        bootstrap has nothing to resample: see `unless_flat`.
     """
     return macro_interval([(values, groups)], num_bootstrap=num_bootstrap, confidence=confidence, seed=seed)
 
@@ -33,11 +35,9 @@ def cluster_interval(
 def difference_interval(
     parts: Sequence[tuple[np.ndarray, Sequence[str]]], *, num_bootstrap: int, confidence: float, seed: int
 ) -> tuple[float, float]:
-    """As `macro_interval`, for differences in [-1, 1]; no difference anywhere gives the Wilson width to either side."""
-    if all(not np.any(values) for values, _ in parts):
-        edge = wilson_edge(len({group for _, groups in parts for group in groups}), confidence)
-        return -edge, edge
-    return _macro_bootstrap(parts, num_bootstrap, confidence, seed)[1:]
+    """As `macro_interval`, for differences, which lie in [-1, 1]."""
+    total, *ends = _macro_bootstrap(parts, num_bootstrap, confidence, seed)
+    return unless_flat((ends[0], ends[1]), total, _num_groups(parts), confidence, within=(-1.0, 1.0))
 
 
 def macro_interval(
@@ -47,10 +47,43 @@ def macro_interval(
 
     Source: A. C. Davison, D. V. Hinkley, Bootstrap Methods and their Application, 1997, section 3.8 (clusters).
     """
-    total, low, high = _macro_bootstrap(parts, num_bootstrap, confidence, seed)
-    if total in (0.0, 1.0):
-        return wilson(total, len({group for _, groups in parts for group in groups}), confidence)
-    return low, high
+    total, *ends = _macro_bootstrap(parts, num_bootstrap, confidence, seed)
+    return unless_flat((ends[0], ends[1]), total, _num_groups(parts), confidence)
+
+
+def unless_flat(
+    ends: tuple[float, float],
+    value: float,
+    num_groups: int,
+    confidence: float,
+    *,
+    within: tuple[float, float] = (0.0, 1.0),
+    unit: float = 1.0,
+) -> tuple[float, float]:
+    """An interval as it is, unless it has no width: then groups that were not seen may differ all the same.
+
+    A bootstrap of groups that agree gives one number as both ends, and would be surest of what one group alone says.
+
+    Args:
+        ends: Of the bootstrap.
+        value: The mean.
+        num_groups: Groups seen.
+        confidence: Coverage.
+        within: Least and largest value the metric can have.
+        unit: How far a group might lie off.
+
+    Returns:
+        The ends; of no width, the value less and plus Wilson's edge for something that none of the groups showed. For
+        a share of 0 or 1 that is Wilson's interval. Elsewhere it is our choice.
+    """
+    if ends[1] - ends[0] > _NO_WIDTH * unit:
+        return ends
+    edge = unit * wilson_edge(num_groups, confidence)
+    return max(within[0], value - edge), min(within[1], value + edge)
+
+
+def _num_groups(parts: Sequence[tuple[np.ndarray, Sequence[str]]]) -> int:
+    return len({group for _, groups in parts for group in groups})
 
 
 def wilson_edge(n: int, confidence: float) -> float:
@@ -94,9 +127,3 @@ def _means(weights: np.ndarray, sums: np.ndarray, counts: np.ndarray) -> np.ndar
     # A part with few groups may be missing from a resample: the others stand for it.
     with np.errstate(invalid="ignore"):
         return np.asarray(np.nanmean(np.where(bottoms > 0, tops / bottoms, np.nan), axis=1))
-
-
-def wilson(share: float, n: int, confidence: float) -> tuple[float, float]:
-    """Wilson's interval of a share that is 0 or 1 over n groups."""
-    edge = wilson_edge(n, confidence)
-    return (0.0, edge) if share == 0.0 else (1.0 - edge, 1.0)

@@ -12,6 +12,10 @@ from validation.errors import BenchmarkError
 from validation.statistics.intervals import difference_interval
 
 
+DIGITS = 6
+"""Decimals that values of single items are kept with."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """One metric's value for every item asked."""
@@ -25,7 +29,7 @@ class Outcome:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
-        return {"ids": list(self.ids), "groups": list(self.groups), "values": np.round(self.values, 6).tolist()}
+        return {"ids": list(self.ids), "groups": list(self.groups), "values": np.round(self.values, DIGITS).tolist()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Outcome:
@@ -42,7 +46,7 @@ def outcomes_to_dict(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
     """Plain data, ready for JSON: items once for all metrics of them, values to six digits."""
     places: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
     values = {
-        key: [places.setdefault((own.ids, own.groups), len(places)), np.round(own.values, 6).tolist()]
+        key: [places.setdefault((own.ids, own.groups), len(places)), np.round(own.values, DIGITS).tolist()]
         for key, own in outcomes.items()
     }
     return {"items": [{"ids": list(ids), "groups": list(groups)} for ids, groups in places], "values": values}
