@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from catalog import ImageError, Photo, sha256_hex
+from catalog import ImageError, Photo, StorageError, sha256_hex
 from tests.freezing.conftest import CARD
 from validation.benchmark import EvalSet
+from validation.curating import Found, Rule
 from validation.errors import BenchmarkError
-from validation.freezing import load_eval_set, read_digest, read_findings, save_eval_set
+from validation.freezing import load_eval_set, read_card, read_digest, read_findings, save_eval_set
 from validation.freezing.folder import photos_of
 
 
@@ -103,6 +106,56 @@ def test_a_failed_write_leaves_nothing(eval_set: EvalSet, tmp_path: Path) -> Non
     with pytest.raises(ImageError, match="missing"):
         save_eval_set(replace(eval_set, gallery=(gone, *eval_set.gallery[1:])), tmp_path / "set", CARD)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_the_new_set_cannot_take_its_place_the_old_one_stays(
+    eval_set: EvalSet, frozen: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, real = read_digest(frozen), os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if Path(target) == frozen and Path(source).parent == frozen.parent:
+            raise OSError(28, "No space left on device", str(target))
+        real(source, target)
+
+    monkeypatch.setattr("validation.freezing.folder.os.replace", full)
+    with pytest.raises(StorageError, match="cannot be written"):
+        save_eval_set(replace(eval_set, side="val"), frozen, CARD, overwrite=True)
+    assert load_eval_set(frozen, check_photos=True).digest == before
+    assert [path.name for path in frozen.parent.iterdir()] == [frozen.name]
+
+
+@pytest.mark.parametrize("honest", [False, True])
+def test_json_that_no_parser_goes_down_into_is_a_damaged_set(frozen: Path, honest: bool) -> None:
+    data = b"[" * 200_000
+    (frozen / "evalset.json").write_bytes(data)
+    if honest:
+        text = (frozen / "DIGEST").read_text(encoding="utf-8").splitlines()[0]
+        (frozen / "DIGEST").write_text(f"{text}\n{sha256_hex(data)}  evalset.json\n", encoding="utf-8")
+    with pytest.raises(BenchmarkError, match="damaged" if honest else "another benchmark"):
+        load_eval_set(frozen)
+
+
+def test_a_changed_file_is_refused_before_it_is_read_as_json(frozen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = frozen / "evalset.json"
+    path.write_bytes(path.read_bytes() + b" ")
+
+    def never(_: object) -> None:
+        raise AssertionError("parsed")
+
+    monkeypatch.setattr("validation.freezing.folder.json.loads", never)
+    with pytest.raises(BenchmarkError, match="another benchmark"):
+        load_eval_set(frozen)
+
+
+def test_names_in_the_card_are_no_markup(eval_set: EvalSet, tmp_path: Path) -> None:
+    name = "![x](http://x.example/i.png) a\\|b @someone"
+    card = replace(CARD, name=name, leaves={name: (1, 1)}, findings=(Found(Rule.DUPLICATES, "told", (name,)),))
+    text = read_card(save_eval_set(eval_set, tmp_path / "set", card))
+    assert not re.search(r"(?<!\\)(?:\\\\)*[\[!]", text)
+    assert "@someone" not in text
+    for table in re.findall(r"(?:^\|.*\n)+", text, flags=re.M):
+        assert len({len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table.splitlines()}) == 1, table
 
 
 @pytest.mark.parametrize("place", [0.02, 0.3, 0.5, 0.7, 0.98])

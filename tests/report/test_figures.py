@@ -7,7 +7,9 @@ import io
 import pytest
 
 from tests.report.runs import IMAGE, TEXT, outcome, record, score
+from validation.benchmark import Score
 from validation.report import RunReport, figures
+from validation.report.charts import COLOURS
 from validation.report.figures import MOST_SLICES
 
 LEVELS = {f"category_level_{level}_title_hidden/accuracy": score(0.2 * level) for level in (1, 2)}
@@ -44,6 +46,13 @@ def test_hundreds_of_slices_leave_the_worst() -> None:
     labels = [text.get_text() for text in axes.get_yticklabels()]
     assert len(labels) == MOST_SLICES
     assert "category=000" in labels[-1]
+
+
+def test_no_slice_is_red_where_none_has_enough_groups() -> None:
+    few = {f"{IMAGE}[category=few]": Score(0.0, 0.0, 0.0, 5, 100, 5)}
+    axes = figures(RunReport("x", [record(slices=few)]))["slices"].axes[0]
+    assert "none has 10 groups to be called the worst" in axes.get_xlabel()
+    assert {line.get_color() for line in axes.lines} == {COLOURS[0], "black"}
 
 
 def test_nothing_to_draw_is_no_figure() -> None:

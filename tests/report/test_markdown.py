@@ -9,6 +9,7 @@ from hypothesis import given, settings
 
 from tests.report.odd import names, reports
 from tests.report.runs import IMAGE, TEXT, decision, outcome, record, score
+from validation.benchmark import Score
 from validation.gate import RuleResult
 from validation.report import RunReport, render_markdown
 
@@ -63,13 +64,22 @@ def test_the_worst_slice_is_named() -> None:
     assert "it may be chance" in near
 
 
+def test_a_slice_of_a_few_groups_is_never_called_the_worst() -> None:
+    few = {f"{IMAGE}[category=few]": Score(0.0, 0.0, 0.0, 5, 100, 5)}
+    text = render_markdown(RunReport("run", [record(slices=few)]))
+    assert "No slice has 10 groups: none is called the worst." in text
+    assert "few" not in text
+    both = render_markdown(RunReport("run", [record(slices=few | {f"{IMAGE}[category=c]": score(0.1, 0.05)})]))
+    assert "Picked as the worst of 1 slices, 1 of fewer than 10 groups aside" in both
+
+
 @pytest.mark.parametrize(
     ("address", "line"),
     [
         ("https://example.org/a_b", "- [there](<https://example.org/a_b>)"),
         ("report.html", "- [there](<report.html>)"),
         ("javascript:alert(1)", r"- there: javascript:alert\(1\)"),
-        ("https://x/> <b", r"- there: https://x/\> \<b"),
+        ("https://x/> <b", r"- there: https\://x/\> \<b"),
     ],
 )
 def test_only_safe_addresses_become_links(address: str, line: str) -> None:

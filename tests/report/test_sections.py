@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from tests.report.odd import reports
 from tests.report.runs import IMAGE, TEXT, confused, decision, outcome, record, score
 from tests.report.test_page import Parsed, hit, row
-from validation.benchmark import GalleryRow
+from validation.benchmark import GalleryRow, Score
 from validation.gate import RuleResult
 from validation.gate.decision import UsedWaiver
 from validation.report import RunReport, render_markdown, render_report
@@ -88,6 +88,17 @@ def test_the_worst_slice_is_named_and_marked_once() -> None:
         page
     )
     assert [attrs["class"] for attrs in page.all("circle")] == ["ours bad", "ours"]
+
+
+def test_the_page_says_that_the_worst_slice_was_picked_and_calls_none_of_few_groups_so() -> None:
+    few = {f"{IMAGE}[category=few]": Score(0.0, 0.0, 0.0, 5, 100, 5)}
+    page = flat(page_of(RunReport("x", [record(slices=few)], decision=decision())))
+    assert "No slice has 10 groups: none is called the worst." in page
+    assert "Worst slice" not in page
+    many = few | {f"{IMAGE}[category=a]": score(0.1, 0.05)}
+    page = flat(page_of(RunReport("x", [record(slices=many)], decision=decision())))
+    told = "Picked as the worst of 1 slices, 1 of fewer than 10 groups aside: some lie that low by chance"
+    assert page.count(told) == 2, "in the verdict and beside the slices"
 
 
 def test_the_champions_section_counts_moves_and_says_where_it_lost() -> None:

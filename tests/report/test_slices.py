@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.report.runs import IMAGE, TEXT, record, score
-from validation.report.slices import KINDS, by_kind, lost_parts, slice_parts, worst_part
+from validation.benchmark import Score
+from validation.report.slices import KINDS, MIN_GROUPS, by_kind, caution, lost_parts, slice_parts, worst_part
 
 
 def test_a_slice_is_told_from_its_metric_whatever_brackets_names_have() -> None:
@@ -39,6 +42,19 @@ def test_the_worst_slice_is_the_one_that_chance_explains_least() -> None:
     assert worst.name == "many"
     assert worst.shortfall == pytest.approx(0.5 - 0.35)
     assert worst_part([]) is None
+
+
+def test_groups_and_not_items_decide_whether_a_slice_may_be_called_the_worst() -> None:
+    certain = Score(0.0, 0.0, 0.0, 500, 100, MIN_GROUPS - 1)
+    own = slice_parts(record(slices={f"{IMAGE}[category=one article]": certain}))
+    assert worst_part(own) is None
+    assert caution(own) == "No slice has 10 groups: none is called the worst."
+    enough = replace(certain, num_groups=MIN_GROUPS)
+    own = slice_parts(record(slices={f"{IMAGE}[category=one article]": certain, f"{IMAGE}[category=b]": enough}))
+    worst = worst_part(own)
+    assert worst is not None
+    assert worst.name == "b"
+    assert caution(own).startswith("Picked as the worst of 1 slices, 1 of fewer than 10 groups aside: ")
 
 
 def test_where_ranks_are_cut_into_slices_a_high_rank_is_bad() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from catalog import ModelError
-from tests.rivals.tiny import ENCODERS, FOLDERS
+from tests.rivals.tiny import ENCODERS, FOLDERS, tokenizer
 from validation.rivals.folders import check_folder, find_folder, folder_digest, from_disk_alone, num_weight_bytes
 from validation.rivals.placement import place
 
@@ -68,6 +69,70 @@ def test_open_clip_reads_the_safetensors_even_where_it_would_prefer_a_pickle(tmp
     (folder / "open_clip_model.safetensors").rename(folder / "model.safetensors")
     (folder / "open_clip_pytorch_model.bin").write_bytes(b"not even a pickle")
     assert (ENCODERS["open_clip"](folder, device="cpu").read_texts(["hat"]) == before).all()
+
+
+def test_a_part_with_a_pickle_alone_is_refused_though_other_parts_have_safetensors(tmp_path: Path) -> None:
+    folder = FOLDERS["st"](tmp_path / "st")
+    modules = json.loads((folder / "modules.json").read_text())
+    modules.append({"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"})
+    (folder / "modules.json").write_text(json.dumps(modules))
+    shape = {"in_features": 16, "out_features": 8, "bias": False, "activation_function": "torch.nn.Identity"}
+    (folder / "2_Dense").mkdir()
+    (folder / "2_Dense" / "config.json").write_text(json.dumps(shape))
+    torch.save({"linear.weight": torch.ones(8, 16)}, folder / "2_Dense" / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="a part of the model has no safetensors") as caught:
+        ENCODERS["st"](folder)
+    assert caught.value.got == "2_Dense/pytorch_model.bin"
+    save_file({"linear.weight": torch.ones(8, 16)}, folder / "2_Dense" / "model.safetensors")
+    assert ENCODERS["st"](folder, device="cpu").dims == 8
+
+
+def test_code_of_the_model_is_fetched_and_in_the_digest_only_where_it_may_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def snapshot(_: str, *, local_files_only: bool, allow_patterns: list[str]) -> str:
+        assert not local_files_only
+        asked.append(allow_patterns)
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    find_folder("owner/name", fetch=True)
+    find_folder("owner/name", fetch=True, code=True)
+    assert ["*.py" in patterns for patterns in asked] == [False, True]
+
+    folder = FOLDERS["st"](tmp_path / "st")
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[0]["type"] = "custom_st.Words"
+    (folder / "modules.json").write_text(json.dumps(modules))
+    source = (
+        "from sentence_transformers.sentence_transformer.modules import Transformer\nclass Words(Transformer): {}\n"
+    )
+    digests = set()
+    for body in ("pass", "more = 1"):
+        (folder / "custom_st.py").write_text(source.format(body))
+        digests.add(ENCODERS["st"](folder, device="cpu", trust_remote_code=True).digest)
+    assert len(digests) == 2
+
+
+def test_code_that_another_library_would_run_does_not_keep_open_clip_from_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = FOLDERS["open_clip"](tmp_path / "open_clip")
+    tokenizer().save_pretrained(folder)
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = "owner/tokenizer"
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    theirs = {"model_type": "theirs", "auto_map": {"AutoConfig": "theirs.Config", "AutoModel": "theirs.Model"}}
+    (folder / "config.json").write_text(json.dumps(theirs))
+    (folder / "theirs.py").write_text("raise SystemExit('their code ran')")
+
+    def ask(*_: object) -> str:
+        raise AssertionError("the user was asked at the terminal")
+
+    monkeypatch.setattr("builtins.input", ask)
+    assert ENCODERS["open_clip"](folder, device="cpu").read_texts(["red hat"]).shape == (1, 8)
 
 
 @pytest.mark.parametrize("kind", ["clip", "text", "st", "open_clip"])

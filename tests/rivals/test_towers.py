@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from catalog import Embedder, ModelError, ProductItem, check_vectors
-from tests.rivals.tiny import ENCODERS, FOLDERS, MAX_TOKENS, item_of, photo_of, questions, stock
+from catalog import Embedder, ModelError, ProductItem, QueryItem, check_vectors
+from tests.rivals.tiny import ENCODERS, FOLDERS, MAX_TOKENS, item_of, photo_of, questions, stock, tokenizer
+from validation.rivals import FrozenText, SentenceTransformersEncoder, TransformersClip
 from validation.rivals.late_fusion import LateFusion
 from validation.rivals.product_text import product_sentence
 
@@ -282,3 +283,58 @@ def test_bf16_is_close_to_fp32_and_another_encoder(folders: dict[str, Path], enc
         cosine = (half.embed_products(stock()) * encoders[kind].embed_products(stock())).sum(1)
         assert cosine.min() > 0.99, kind
         assert half.digest != encoders[kind].digest
+
+
+def test_a_model_of_words_alone_reads_texts_of_any_length(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    model = SentenceTransformer(modules=[StaticEmbedding(tokenizer().backend_tokenizer, embedding_dim=8)])
+    model.save_pretrained(str(tmp_path / "static"))
+    encoder = SentenceTransformersEncoder(tmp_path / "static", device="cpu")
+    texts = ["red shirt", "soft warm wool " * 300]
+    found = encoder.embed_queries([QueryItem(str(row), text) for row, text in enumerate(texts)])
+    assert np.allclose(found, norm(model.encode_query(texts)), atol=1e-5)
+    assert not caplog.records
+
+
+def test_a_language_model_with_few_positions_cuts_texts_to_them(tmp_path: Path) -> None:
+    from transformers import BertConfig, BertModel
+
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertModel(BertConfig(vocab_size=60, max_position_embeddings=12, **size)).save_pretrained(tmp_path)
+    tokenizer(10**20).save_pretrained(tmp_path)
+    encoder = FrozenText(tmp_path, device="cpu")
+    long, cut = (encoder.read_texts([" ".join(["wool"] * count)]) for count in (50, 10))
+    assert np.allclose(long, cut, atol=1e-5), "start, ten words, end"
+
+
+def test_what_needs_more_than_a_text_is_no_frozen_text_model(tmp_path: Path) -> None:
+    from transformers import T5Config, T5Model
+
+    T5Model(T5Config(vocab_size=60, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)).save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        FrozenText(tmp_path, device="cpu")
+
+
+def test_a_zero_vector_is_told_and_counts_as_nothing_to_read(
+    folders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = TransformersClip(folders["clip"], device="cpu")
+    encoder.read_texts = lambda texts, side="query": np.zeros((len(texts), encoder.dims))  # type: ignore[method-assign]
+    asked, bare, seen = [QueryItem("q", "red shirt"), QueryItem("r")], item_of("p"), item_of("s", 1)
+    assert np.allclose(encoder.embed_queries(asked), encoder.nowhere("query"))
+    assert np.allclose(encoder.embed_products([bare]), encoder.nowhere("product")), "far from queries with nothing"
+    assert np.allclose(encoder.embed_products([seen]), norm(encoder.see_images([photo_of(1).load()])), atol=1e-5)
+    told = [record.getMessage() for record in caplog.records if "zero vector" in record.getMessage()]
+    assert told == [f"{encoder.name} gave a zero vector, which has no direction: it counts as none (said once)"]
+
+
+def test_a_joint_zero_vector_is_told_and_lies_nowhere(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = SentenceTransformersEncoder(folders["vl"], device="cpu")
+    monkeypatch.setattr(encoder, "_encode", lambda inputs, side: np.zeros((len(inputs), encoder.dims)))
+    assert np.allclose(encoder.embed_products([item_of("s", 1)]), encoder.nowhere("product"))
+    assert "zero vector" in caplog.text

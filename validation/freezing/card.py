@@ -9,6 +9,7 @@ from typing import Any
 
 from validation.benchmark.evalset import EvalSet
 from validation.curating.findings import Found
+from validation.markdown import plain
 
 EXAMPLES = 3
 LEAVES_SHOWN = 12
@@ -48,15 +49,15 @@ def card_text(card: SetCard, eval_set: EvalSet) -> str:
     expires = card.created + timedelta(days=card.valid_days)
     facts = (
         ("digest", f"`{eval_set.digest}`"),
-        ("source", f"{_cell(card.source)}, catalogue digest `{card.source_digest or 'not given'}`"),
+        ("source", f"{plain(card.source)}, catalogue digest `{card.source_digest or 'not given'}`"),
         ("curated catalogue", f"digest `{eval_set.dataset_digest}`"),
         ("built", card.created.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")),
         ("to be replaced by", f"{expires.astimezone(UTC):%Y-%m-%d}, {card.valid_days} days on: shops change"),
         ("gallery", f"{len(eval_set.gallery)} products of the side {eval_set.side}"),
-        ("licence", _cell(card.licence) or "not stated: ask the shop before you pass rows or photographs on"),
+        ("licence", plain(card.licence) or "not stated: ask the shop before you pass rows or photographs on"),
     )
     parts = [
-        f"# {_cell(card.name)}",
+        f"# {plain(card.name)}",
         "An evaluation set for product encoders. Every result on it names its digest; one changed byte makes another "
         "benchmark.",
         _table(("", ""), facts),
@@ -71,7 +72,7 @@ def card_text(card: SetCard, eval_set: EvalSet) -> str:
         "## Categories",
         _distribution(card.leaves),
         "## Rules",
-        _table(("key", "value"), [(f"`{key}`", f"`{_cell(str(value))}`") for key, value in card.rules.items()]),
+        _table(("key", "value"), [(f"`{key}`", plain(str(value))) for key, value in card.rules.items()]),
         "## Limits",
         _list(
             [
@@ -95,7 +96,7 @@ def _tasks(eval_set: EvalSet) -> list[tuple[str, ...]]:
 
 
 def _finding(one: Found) -> tuple[str, ...]:
-    return f"`{one.rule}`", f"{one.count}", one.told, "; ".join(map(_cell, one.examples(EXAMPLES)))
+    return f"`{one.rule}`", f"{one.count}", one.told, "; ".join(map(plain, one.examples(EXAMPLES)))
 
 
 def _distribution(leaves: Mapping[str, tuple[int, int]]) -> str:
@@ -107,7 +108,7 @@ def _distribution(leaves: Mapping[str, tuple[int, int]]) -> str:
         f"{len(leaves)} leaves, {sum(before)} test products before the caps and {sum(after)} after; the largest leaf "
         f"holds {_pct(before)} before and {_pct(after)} after, the smallest {before[-1]} and {after[-1]} products."
     )
-    rows = [(_cell(leaf), f"{size[0]}", f"{size[1]}") for leaf, size in ordered[:LEAVES_SHOWN]]
+    rows = [(plain(leaf), f"{size[0]}", f"{size[1]}") for leaf, size in ordered[:LEAVES_SHOWN]]
     if len(ordered) > LEAVES_SHOWN:
         rest = [size for _, size in ordered[LEAVES_SHOWN:]]
         rows.append((f"{len(rest)} smaller leaves", f"{sum(x for x, _ in rest)}", f"{sum(y for _, y in rest)}"))
@@ -124,10 +125,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _list(lines: Any) -> str:
-    return "\n".join(f"- {_cell(line)}" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Text from outside: it must not end a cell, a line or a code span, nor pass for markup."""
-    flat = " ".join(text.split())
-    return flat.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
+    return "\n".join(f"- {plain(line)}" for line in lines)

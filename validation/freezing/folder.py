@@ -37,7 +37,8 @@ def save_eval_set(eval_set: EvalSet, folder: str | Path, card: SetCard, *, overw
     """Write the set with copies of all its photographs; it then needs no catalogue any more.
 
     Written beside `folder` and renamed, so that a folder of this name is always whole. A set of the same digest is
-    written over: only its card can differ.
+    written over: only its card can differ. A process killed on the way leaves what it had under a name that begins with
+    a dot, beside the folder.
 
     Args:
         eval_set: Every photo with its digest.
@@ -87,7 +88,7 @@ def load_eval_set(folder: str | Path, *, check_photos: bool = False) -> EvalSet:
     """
     root = Path(folder).absolute()
     digest, file_digest = _read_digests(root)
-    data, content = _read_set(root)
+    content = _read_set(root / SET_FILE, file_digest)
     for key, known in (("schema_version", SCHEMA_VERSION), ("eval_set_version", EVAL_SET_VERSION)):
         if content.get(key) != known:
             raise BenchmarkError(
@@ -97,13 +98,11 @@ def load_eval_set(folder: str | Path, *, check_photos: bool = False) -> EvalSet:
                 allowed=str(known),
                 fix="build it again with this version, or judge with the version it was built with",
             )
-    if sha256_hex(data) != file_digest:
-        raise _changed(root / SET_FILE, sha256_hex(data), file_digest)
     try:
         eval_set: EvalSet = from_plain(
             EvalSet, content["eval_set"], {Photo: lambda row: _photo(row, root), Product: Product.model_validate}
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise BenchmarkError(
             "evaluation set is damaged", where=str(root / SET_FILE), got=f"{error}"[:300], fix="copy it again"
         ) from None
@@ -223,8 +222,13 @@ def _put_in_place(beside: Path, target: Path) -> None:
     if target.exists():
         aside = Path(mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         os.replace(target, aside / target.name)
-        os.replace(beside, target)
-        shutil.rmtree(aside)
+        try:
+            os.replace(beside, target)
+        except OSError:
+            os.replace(aside / target.name, target)
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     else:
         os.replace(beside, target)
 
@@ -245,18 +249,19 @@ def _read_digests(root: Path) -> tuple[str, str]:
         ) from None
 
 
-def _read_set(root: Path) -> tuple[bytes, dict[str, Any]]:
-    path = root / SET_FILE
+def _read_set(path: Path, file_digest: str) -> dict[str, Any]:
     try:
         data = path.read_bytes()
+        if sha256_hex(data) != file_digest:
+            raise _changed(path, sha256_hex(data), file_digest)
         content = json.loads(data)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BenchmarkError(
             "evaluation set is damaged", where=str(path), got=f"{error}"[:200], fix="copy it again"
         ) from None
     if not isinstance(content, dict):
         raise BenchmarkError("evaluation set is damaged", where=str(path), got=type(content).__name__)
-    return data, content
+    return content
 
 
 def _photo(row: Any, root: Path) -> Photo:

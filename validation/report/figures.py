@@ -11,7 +11,7 @@ from validation.report.comparison import Compared, compare
 from validation.report.dots import METRIC_COLUMNS, fitted
 from validation.report.page import headline_parts
 from validation.report.run import RunReport
-from validation.report.slices import Part, worst_part
+from validation.report.slices import MIN_GROUPS, Part, worst_part
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +80,8 @@ def _slices(parts: Sequence[Part]) -> Figure | None:
         axes.plot(100 * part.overall.value, row, "|", color="black", markersize=12)
     axes.set_yticks(range(len(listed)), [_plain(fitted(f"{part.key}, n {part.score.n}", 70)) for part in listed])
     axes.set_xlim(0, 100)
-    axes.set_xlabel("%; bar: score on all items; red: the worst slice")
+    red = "red: the worst, picked for being so" if worst else f"none has {MIN_GROUPS} groups to be called the worst"
+    axes.set_xlabel(f"%; bar: score on all items; {red}")
     return figure
 
 

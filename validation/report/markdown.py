@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 
 from validation.benchmark import BenchmarkRecord, main_score, shown
 from validation.benchmark.metrics import lower_is_better
+from validation.markdown import plain
 from validation.report.comparison import Compared, compare
 from validation.report.gate_table import GateRow, gate_rows
 from validation.report.page import headline_parts, is_safe_link
 from validation.report.run import RunReport
 from validation.report.scores import interval_text, is_finite
-from validation.report.slices import worst_part
+from validation.report.slices import caution, worst_part
 
 MOST_METRICS = 12
 MOST_RULES = 12
@@ -83,14 +84,15 @@ def _beside(row: Compared | None) -> list[str]:
 
 
 def _worst_slice(report: RunReport) -> list[str]:
-    part = worst_part(headline_parts(report))
+    parts = headline_parts(report)
+    part = worst_part(parts)
     if part is None:
-        return []
-    chance = "; its interval reaches the score of all, so it may be chance" if part.shortfall <= 0 else ""
+        return [caution(parts)] if parts else []
     return [
         f"Worst slice: **{_escaped(f'{part.kind} = {part.name}')}** in `{part.metric}`: "
         f"{shown(part.metric, part.score.value)} [{interval_text(part.metric, part.score)}] of {part.score.n}, "
-        f"{shown(part.metric, part.overall.value)} of all {part.overall.n}{chance}."
+        f"{shown(part.metric, part.overall.value)} of all {part.overall.n}. "
+        f"{caution(parts)}"
     ]
 
 
@@ -124,11 +126,9 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """One line in which nothing is markup."""
+    """One line in which nothing is markup, and not a long one."""
     line = " ".join(text.split())
-    if len(line) > MOST_CHARS:
-        line = line[: MOST_CHARS - 1] + "…"
-    return re.sub(r"([\\`*_{}\[\]()<>#|~!&@])", r"\\\1", line)
+    return plain(line if len(line) <= MOST_CHARS else line[: MOST_CHARS - 1] + "…")
 
 
 def _percent(value: float) -> str:

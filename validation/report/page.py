@@ -18,7 +18,7 @@ from validation.report.gate_table import gate_rows
 from validation.report.pictures import Album
 from validation.report.run import RunReport
 from validation.report.scores import COST_COLUMNS, cost_rows, score_groups, score_rows
-from validation.report.slices import KINDS, Part, by_kind, lost_parts, slice_parts, worst_part
+from validation.report.slices import KINDS, Part, by_kind, caution, lost_parts, slice_parts, worst_part
 
 MOST_SLICES = 200
 MOST_NOTES = 100
@@ -33,6 +33,8 @@ class Slices:
     charts: tuple[tuple[str, str, DotChart], ...]
     """Kind, what it means, chart."""
     worst: Part | None
+    caution: str
+    """To be read beside the worst."""
     listed: tuple[Part, ...]
     """Of every metric, the worst first."""
     num_more: int
@@ -121,7 +123,9 @@ def _slices(report: RunReport) -> Slices | None:
     worst = worst_part(parts)
     charts = tuple((kind, KINDS.get(kind, ""), slice_chart(own, worst)) for kind, own in by_kind(parts))
     every = sorted(slice_parts(report.candidate), key=lambda part: (-part.shortfall, part.key))
-    return Slices(charts, worst, tuple(every[:MOST_SLICES]), max(0, len(every) - MOST_SLICES))
+    return Slices(
+        charts, worst, caution(parts) if parts else "", tuple(every[:MOST_SLICES]), max(0, len(every) - MOST_SLICES)
+    )
 
 
 def _lost(report: RunReport) -> Sequence[Part]:

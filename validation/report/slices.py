@@ -21,6 +21,10 @@ KINDS = {
 }
 """What each kind of slice means, in the order they are shown."""
 
+MIN_GROUPS = 10
+"""Independent groups a slice needs to be called the worst. Our choice: of fewer, a resample of groups says little, and
+nothing at all of a single one."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -75,9 +79,26 @@ def slice_parts(
 def worst_part(parts: Sequence[Part]) -> Part | None:
     """The one that falls furthest behind its overall score, by the better end of its interval.
 
-    Our choice: by the value alone, a slice of two items would nearly always be the worst.
+    Our choice: by the value alone, a slice of two items would nearly always be the worst. Those of fewer than
+    `MIN_GROUPS` groups are never called so.
     """
-    return max(parts, key=lambda part: (part.shortfall, part.key), default=None)
+    return max(_fit(parts), key=lambda part: (part.shortfall, part.key), default=None)
+
+
+def caution(parts: Sequence[Part]) -> str:
+    """What a reader must know beside the worst of `parts`, or where none is called so; sentences without markup."""
+    fit, worst = _fit(parts), worst_part(parts)
+    if worst is None:
+        return f"No slice has {MIN_GROUPS} groups: none is called the worst."
+    picked = f"Picked as the worst of {len(fit)} slices"
+    left = f", {len(parts) - len(fit)} of fewer than {MIN_GROUPS} groups aside" if len(parts) > len(fit) else ""
+    if worst.shortfall <= 0:
+        return f"{picked}{left}; its interval reaches the score of all, so it may be chance."
+    return f"{picked}{left}: some lie that low by chance, so its interval promises less than it says."
+
+
+def _fit(parts: Sequence[Part]) -> list[Part]:
+    return [part for part in parts if part.score.num_groups >= MIN_GROUPS]
 
 
 def lost_parts(parts: Sequence[Part]) -> list[Part]:

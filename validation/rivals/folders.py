@@ -15,15 +15,20 @@ from catalog.errors import ModelError
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 FETCHED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 """What is asked of the hub: tensors, configuration and tokenizers. No pickle and no code."""
+CODE = "*.py"
+"""Asked for too, and part of the digest, where the user lets the model's own code run."""
+PICKLES = "pytorch_model*.bin"
+"""What sentence-transformers unpickles in a module's folder that has no safetensors."""
 _HASH_BLOCK = 1 << 20
 
 
-def find_folder(name: str | Path, *, fetch: bool = False) -> Path:
+def find_folder(name: str | Path, *, fetch: bool = False, code: bool = False) -> Path:
     """The folder of a model: `name` itself, or the snapshot of this hub id in the local Hugging Face cache.
 
     Args:
         name: Local folder, or `owner/name` on the hub.
         fetch: The user asked for the network: bring what the cache lacks.
+        code: The user lets the model's own code run: bring that too.
 
     Raises:
         ModelError: No such folder, a hub id that is not in the cache, or the hub did not give it.
@@ -41,10 +46,9 @@ def find_folder(name: str | Path, *, fetch: bool = False) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    wanted = [*FETCHED, CODE] if code else [*FETCHED]
     try:
-        return Path(
-            snapshot_download(str(name), local_files_only=not fetch, allow_patterns=list(FETCHED) if fetch else None)
-        )
+        return Path(snapshot_download(str(name), local_files_only=not fetch, allow_patterns=wanted if fetch else None))
     except LocalEntryNotFoundError:
         raise ModelError(
             "model is not on this machine, and nothing is fetched unasked",
@@ -57,7 +61,11 @@ def find_folder(name: str | Path, *, fetch: bool = False) -> Path:
 
 
 def check_folder(
-    folder: Path, *, configs: tuple[str, ...] = ("config.json",), trust_remote_code: bool = False
+    folder: Path,
+    *,
+    configs: tuple[str, ...] = ("config.json",),
+    trust_remote_code: bool = False,
+    unread: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Hold a model folder to the house rules before any library opens it.
 
@@ -65,12 +73,14 @@ def check_folder(
         folder: Of the model.
         configs: Files that may describe it; the first that is there is read.
         trust_remote_code: The user has read the code that comes with the model, and lets it run here.
+        unread: Files that the library in question does not open, so that code they name is not run.
 
     Returns:
         What that file holds; empty where it is a list, as modules.json of sentence-transformers is.
 
     Raises:
-        ModelError: No configuration, no safetensors, or Python code of its own that nobody asked to run.
+        ModelError: No configuration, no safetensors, a part with a pickle alone, or Python code of its own that nobody
+            asked to run.
     """
     path = next((folder / name for name in configs if (folder / name).is_file()), None)
     if path is None:
@@ -88,7 +98,16 @@ def check_folder(
             allowed="*.safetensors; a pickle could run code of its own",
             fix="use a revision that has safetensors, or convert the weights where you trust them",
         )
-    code = sorted(one.name for one in folder.rglob("*.json") if _asks_for_code(one))
+    pickled = sorted(one for one in folder.rglob(PICKLES) if not any(one.parent.glob("*.safetensors")))
+    if pickled:
+        raise ModelError(
+            "a part of the model has no safetensors",
+            where=str(folder),
+            got=", ".join(one.relative_to(folder).as_posix() for one in pickled[:4]),
+            allowed="*.safetensors in every part; a pickle could run code of its own",
+            fix="use a revision that has safetensors, or convert the weights where you trust them",
+        )
+    code = sorted(one.name for one in folder.rglob("*.json") if one.name not in unread and _asks_for_code(one))
     if code and not trust_remote_code:
         raise ModelError(
             "model brings Python code of its own, which is not run unasked",
@@ -99,10 +118,11 @@ def check_folder(
     return content if isinstance(content, dict) else {}
 
 
-def folder_digest(folder: Path) -> str:
-    """SHA-256 over names and bytes of weights, configuration and tokenizer files."""
+def folder_digest(folder: Path, *, code: bool = False) -> str:
+    """SHA-256 over names and bytes of weights, configuration and tokenizer files; of `code` too where it runs."""
     total = hashlib.sha256()
-    for path in sorted(one for pattern in FETCHED for one in folder.rglob(pattern) if one.is_file()):
+    patterns = (*FETCHED, CODE) if code else FETCHED
+    for path in sorted(one for pattern in patterns for one in folder.rglob(pattern) if one.is_file()):
         total.update(path.relative_to(folder).as_posix().encode() + b"\x00")
         with path.open("rb") as stream:
             while block := stream.read(_HASH_BLOCK):

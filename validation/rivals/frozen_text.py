@@ -20,7 +20,7 @@ class FrozenText(LateFusion):
 
     Args:
         name: Local folder, or a hub id in the local cache.
-        max_tokens: Longer texts lose their end.
+        max_tokens: Longer texts lose their end; the model's own limit where that is lower.
         label_prompt: What labels are asked in, with `{}` for the label; the label alone where None.
         batch_size: Texts a forward pass; vectors do not depend on it.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -52,7 +52,7 @@ class FrozenText(LateFusion):
         super().__init__()
         from transformers import AutoModel, AutoTokenizer
 
-        folder = find_folder(name, fetch=fetch)
+        folder = find_folder(name, fetch=fetch, code=trust_remote_code)
         check_folder(folder, trust_remote_code=trust_remote_code)
         self.name, self.batch_size = f"text:{Path(str(name)).name}", batch_size
         self._device, torch_dtype = place(device, dtype)
@@ -66,12 +66,16 @@ class FrozenText(LateFusion):
         self._tokenizer.pad_token = self._tokenizer.pad_token or self._tokenizer.eos_token
         if self._tokenizer.pad_token is None:
             raise ModelError("tokenizer has neither a padding nor an end token", where=str(folder))
-        self._max_tokens = max_tokens
-        self._cut = CutTexts(self.name, max_tokens)
+        positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None) or max_tokens
+        self._max_tokens = int(min(max_tokens, positions, self._tokenizer.model_max_length))
+        self._cut = CutTexts(self.name, self._max_tokens)
         self.label_prompt = "{}" if label_prompt is None else label_prompt
         self.num_parameters, self.num_bytes = num_parameters(self._model), num_weight_bytes(folder)
-        self.dims = int(self._model.config.get_text_config().hidden_size)
-        self.digest = digest_of("frozen_text", folder_digest(folder), self.label_prompt, max_tokens, dtype)
+        with from_disk_alone("language model", folder):
+            self.dims = self.read_texts(["a"]).shape[1]
+        self.digest = digest_of(
+            "frozen_text", folder_digest(folder, code=trust_remote_code), self.label_prompt, self._max_tokens, dtype
+        )
 
     def read_texts(self, texts: Sequence[str], side: Side = "query") -> np.ndarray:
         """(N, dims): mean of the last hidden states over the text's own tokens."""

@@ -66,10 +66,17 @@ class LateFusion(ABC):
     """Whether vectors depend on the side, by a prompt for queries and another for documents."""
 
     def __init__(self) -> None:
-        read: dict[str, np.ndarray] = {}
-        self._texts: dict[Side, dict[str, np.ndarray]] = {"product": read, "query": {} if self.two_sided else read}
-        seen: dict[str, np.ndarray] = {}
-        self._photos: dict[Side, dict[str, np.ndarray]] = {"product": seen, "query": {} if self.two_sided else seen}
+        self._told = False
+        read: dict[str, np.ndarray | None] = {}
+        self._texts: dict[Side, dict[str, np.ndarray | None]] = {
+            "product": read,
+            "query": {} if self.two_sided else read,
+        }
+        seen: dict[str, np.ndarray | None] = {}
+        self._photos: dict[Side, dict[str, np.ndarray | None]] = {
+            "product": seen,
+            "query": {} if self.two_sided else seen,
+        }
 
     def embed_products(self, items: Iterable[ProductItem], hide: frozenset[str] = frozenset()) -> np.ndarray:
         """(N, dims) float32, L2-normalised: see `fuse`; what is hidden is neither read nor seen."""
@@ -104,7 +111,7 @@ class LateFusion(ABC):
 
     @abstractmethod
     def read_texts(self, texts: Sequence[str], side: Side = "query") -> np.ndarray:
-        """(N, dims) of one batch of texts that are not empty; any length but zero.
+        """(N, dims) of one batch of texts that are not empty; of any length, 0 where it can make nothing of a text.
 
         Args:
             texts: N >= 1.
@@ -113,7 +120,7 @@ class LateFusion(ABC):
 
     @abstractmethod
     def see_images(self, images: Sequence[Image.Image], side: Side = "query") -> np.ndarray:
-        """(N, dims) of one batch of RGB pictures; any length but zero."""
+        """(N, dims) of one batch of RGB pictures; of any length."""
 
     def _fused(
         self, ids: Sequence[str], texts: Sequence[str], photos: Sequence[Sequence[Photo]], side: Side
@@ -125,7 +132,7 @@ class LateFusion(ABC):
         seen = self._remembered(self._photos[side], shown, partial(self._see, side=side))
         nowhere = self.nowhere(side)
         rows = [
-            fuse(words.get(text), [seen[photo_key(photo)] for photo in own] if sees else [], nowhere)
+            fuse(words.get(text), [one for photo in own if (one := seen.get(photo_key(photo))) is not None], nowhere)
             for text, own in zip(texts, photos, strict=True)
         ]
         vectors = np.asarray(rows, dtype=np.float32).reshape(len(rows), self.dims)
@@ -135,19 +142,25 @@ class LateFusion(ABC):
         return self.see_images([photo.load() for photo in photos], side)
 
     def _remembered(
-        self, kept: dict[str, np.ndarray], asked: dict[str, Key], make: Callable[[Sequence[Key]], np.ndarray]
-    ) -> dict[str, np.ndarray]:
-        """Unit vectors by key; those not seen before are made in batches, long ones together."""
+        self, kept: dict[str, np.ndarray | None], asked: dict[str, Key], make: Callable[[Sequence[Key]], np.ndarray]
+    ) -> dict[str, np.ndarray | None]:
+        """Unit vectors by key, None for zero; those not seen before are made in batches, long ones together."""
         found = {key: kept[key] for key in asked if key in kept}
         new = sorted((key for key in asked if key not in kept), key=lambda key: (len(key), key))
         for start in range(0, len(new), self.batch_size):
             keys = new[start : start + self.batch_size]
             for key, row in zip(keys, make([asked[key] for key in keys]), strict=True):
-                direction = unit(np.asarray(row, dtype=np.float64))
-                found[key] = self.nowhere("product") if direction is None else direction
+                found[key] = unit(np.asarray(row, dtype=np.float64))
+                if found[key] is None:
+                    self._tell_zero()
                 if len(kept) < MAX_KEPT:
                     kept[key] = found[key]
         return found
+
+    def _tell_zero(self) -> None:
+        if not self._told:
+            self._told = True
+            logger.warning("%s gave a zero vector, which has no direction: it counts as none (said once)", self.name)
 
     def nowhere(self, side: Side) -> np.ndarray:
         """Where an item with nothing to read lies: an arbitrary direction that depends on the side alone."""

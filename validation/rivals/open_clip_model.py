@@ -60,7 +60,8 @@ class OpenClip(LateFusion):
         from open_clip.transform import PreprocessCfg, image_transform_v2
 
         folder = find_folder(str(name).removeprefix("hf-hub:"), fetch=fetch)
-        check_folder(folder, configs=(CONFIG,), trust_remote_code=trust_remote_code)
+        # config.json is for transformers: Marqo-Ecommerce names code of its own there, which open_clip does not run.
+        config = check_folder(folder, configs=(CONFIG,), trust_remote_code=trust_remote_code, unread=("config.json",))
         weights = _weights(folder)
         self.name, self.batch_size = f"open_clip:{Path(str(name)).name}", batch_size
         self._device, self._dtype = place(device, dtype)
@@ -69,7 +70,7 @@ class OpenClip(LateFusion):
                 f"local-dir:{folder}", load_weights=False, pretrained_text=False, pretrained_image=False
             )
             load_checkpoint(self._model, str(weights), strict=True)
-            self._tokenizer: Any = open_clip.get_tokenizer(f"local-dir:{folder}")
+            self._tokenizer: Any = open_clip.get_tokenizer(f"local-dir:{folder}", **_trust(config, trust_remote_code))
             preparation = PreprocessCfg(**self._model.visual.preprocess_cfg)
             self._transform: Any = image_transform_v2(preparation, is_train=False)
         self._model = self._model.to(device=self._device, dtype=self._dtype).eval()
@@ -115,6 +116,12 @@ def _without_its_warnings() -> Iterator[None]:
     finally:
         logging.disable(before)
         logging.root.removeHandler(silent)
+
+
+def _trust(config: dict[str, Any], trust_remote_code: bool) -> dict[str, bool]:
+    """Said to a tokenizer of transformers, which would ask at the terminal otherwise; open_clip's own has no code."""
+    text = (config.get("model_cfg") or {}).get("text_cfg") or {}
+    return {"trust_remote_code": trust_remote_code} if text.get("hf_tokenizer_name") else {}
 
 
 def _weights(folder: Path) -> Path:

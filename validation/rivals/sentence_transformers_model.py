@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class SentenceTransformersEncoder(LateFusion):
         super().__init__()
         from sentence_transformers import SentenceTransformer
 
-        folder = find_folder(name, fetch=fetch)
+        folder = find_folder(name, fetch=fetch, code=trust_remote_code)
         check_folder(folder, configs=CONFIGS, trust_remote_code=trust_remote_code)
         self.name, self.batch_size, self._max_photos = f"st:{Path(str(name)).name}", batch_size, max_photos
         where, torch_dtype = place(device, dtype)
@@ -74,13 +75,20 @@ class SentenceTransformersEncoder(LateFusion):
         self._joint = bool(self._model.supports(("image", "text")))
         # The library takes a text that looks like a picture's address for a picture, and would fetch it.
         self._named = set(found) != {"text"}
-        longest = self._model.get_max_seq_length() if "text" in self.modalities else None
-        self._cut = CutTexts(self.name, longest) if longest else None
+        longest = (self._model.max_seq_length or math.inf) if "text" in self.modalities else math.inf
+        # Models of words alone, without a transformer, read texts of any length and have no tokenizer to call.
+        can_count = longest < math.inf and callable(getattr(self._model[0], "tokenizer", None))
+        self._cut = CutTexts(self.name, int(longest)) if can_count else None
         self.label_prompt = "{}" if label_prompt is None else label_prompt
         self.num_parameters, self.num_bytes = num_parameters(self._model), num_weight_bytes(folder)
         self.dims = int(self._model.get_embedding_dimension() or 0) or self.read_texts(["a"]).shape[1]
         self.digest = digest_of(
-            "sentence-transformers", folder_digest(folder), self.label_prompt, max_photos, self._joint, dtype
+            "sentence-transformers",
+            folder_digest(folder, code=trust_remote_code),
+            self.label_prompt,
+            max_photos,
+            self._joint,
+            dtype,
         )
 
     def read_texts(self, texts: Sequence[str], side: Side = "query") -> np.ndarray:
@@ -114,7 +122,10 @@ class SentenceTransformersEncoder(LateFusion):
                 inputs = [_joint_input(texts[row], kept[row]) for row in batch]
                 for row, vector in zip(batch, self._encode(inputs, side), strict=True):
                     direction = unit(np.asarray(vector, dtype=np.float64))
-                    found[keys[row]] = self.nowhere(side) if direction is None else direction
+                    if direction is None:
+                        self._tell_zero()
+                    else:
+                        found[keys[row]] = direction
         vectors = np.asarray([found.get(key, self.nowhere(side)) for key in keys], dtype=np.float32)
         return check_vectors(vectors.reshape(len(keys), self.dims), ids, self.dims, self.name)
 

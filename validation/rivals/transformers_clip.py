@@ -57,7 +57,7 @@ class TransformersClip(LateFusion):
         super().__init__()
         from transformers import AutoModel, AutoProcessor
 
-        folder = find_folder(name, fetch=fetch)
+        folder = find_folder(name, fetch=fetch, code=trust_remote_code)
         config = check_folder(folder, trust_remote_code=trust_remote_code)
         family = str(config.get("model_type", ""))
         self.name, self.batch_size = f"{family or 'clip'}:{Path(str(name)).name}", batch_size
@@ -76,13 +76,14 @@ class TransformersClip(LateFusion):
                 fix="use st: for models of sentence-transformers, text: for language models, vision: for vision towers",
             )
         self._model = self._model.to(self._device).eval()
-        self._max_tokens = int(self._model.config.get_text_config().max_position_embeddings)
+        positions = int(self._model.config.get_text_config().max_position_embeddings)
+        self._max_tokens = int(min(positions, self._processor.tokenizer.model_max_length))
         self._padding: bool | str = "max_length" if family in _PADDED else True
         self._cut = CutTexts(self.name, self._max_tokens)
         self.label_prompt = LABEL_PROMPTS.get(family, FALLBACK_PROMPT) if label_prompt is None else label_prompt
         self.num_parameters, self.num_bytes = num_parameters(self._model), num_weight_bytes(folder)
         self.dims = self.read_texts(["a"]).shape[1]
-        self.digest = digest_of("transformers", folder_digest(folder), self.label_prompt, dtype)
+        self.digest = digest_of("transformers", folder_digest(folder, code=trust_remote_code), self.label_prompt, dtype)
 
     def read_texts(self, texts: Sequence[str], side: Side = "query") -> np.ndarray:
         """(N, dims) from the text tower; a text over its length loses its end."""
