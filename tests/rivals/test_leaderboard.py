@@ -14,12 +14,18 @@ from validation.benchmark import BenchmarkRecord, EvalSet, Score, TaskInfo, judg
 from validation.config import BenchmarkConfig
 from validation.errors import BenchmarkError
 from validation.rivals import ColourHistogram, RandomVectors
+from validation.rivals.against_first import against_first, paired
 from validation.rivals.leaderboard import Entry, board_to_dict, rank_metrics, ranked
-from validation.rivals.leaderboard_page import board_html, board_markdown
+from validation.rivals.leaderboard_page import PAIRED, board_html, board_markdown
 
 __all__ = ["config", "eval_set", "shop"]
 
 IMAGE, TEXT = "image_to_product/recall@1", "text_to_product/recall@10"
+
+
+def _judged(encoder, eval_set: EvalSet, config: BenchmarkConfig) -> tuple:
+    record, outcomes = judge(encoder, eval_set, config)
+    return record, "{}", outcomes
 
 
 def entry(name: str, scores: Mapping[str, float], **more: object) -> Entry:
@@ -145,3 +151,33 @@ def test_real_entries_survive_being_written_and_the_board_tells_the_main_score(
 def test_a_damaged_entry_is_refused(text: str) -> None:
     with pytest.raises(BenchmarkError):
         Entry.from_json(text)
+
+
+def test_the_first_is_compared_with_each_other_item_by_item(eval_set: EvalSet, config: BenchmarkConfig) -> None:
+    entries = [
+        Entry(name, *_judged(encoder, eval_set, config))
+        for name, encoder in (
+            ("one", RandomVectors()),
+            ("other", RandomVectors(dims=48, seed=5)),
+            ("colour_histogram", ColourHistogram()),
+        )
+    ]
+    header, rows = against_first(entries) or ([], [])
+    assert header[0].removesuffix(", less") == ranked(entries)[0].model
+    assert [row[0] for row in rows] == [own.model for own in ranked(entries)[1:]]
+    metric = "attributes_title_hidden/accuracy_macro"
+    one, other = ranked(entries)[:2]
+    test = paired(one, other, metric)
+    assert test is not None
+    assert test.value == pytest.approx(one.record.scores[metric].value - other.record.scores[metric].value)
+    assert test.n == one.record.scores[metric].n
+    cell = rows[0][header.index(metric)]
+    assert cell.startswith(f"{100 * test.value:+.1f} [{100 * test.low:+.1f}, {100 * test.high:+.1f}]")
+    assert cell.endswith("*") == (test.low > 0 or test.high < 0)
+    last = next(row for row in rows if row[0] == "colour_histogram")
+    assert last[header.index(metric)] == "n/a"
+    assert PAIRED in board_markdown(entries)
+
+
+def test_a_board_of_one_has_no_pairs() -> None:
+    assert against_first([entry("only", {IMAGE: 0.5})]) is None

@@ -6,12 +6,15 @@ a million of them, for what these closed forms say of a handful of numbers. They
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy import sparse
 from sklearn.metrics import precision_recall_fscore_support
 
+TITLE_HIDDEN = "_title_hidden"
+ATTRIBUTE_TASK = "attribute."
+MACRO_OVER_ATTRIBUTES = "/accuracy_macro"
 LOWER_IS_BETTER = frozenset({"mean_rank"})
 NO_ANSWER = -1
 """In the place of a label where the best ones tie."""
@@ -21,6 +24,20 @@ def lower_is_better(key: str) -> bool:
     """Whether smaller values of `task/metric`, or of `metric`, are better; all others are shares from 0 to 1."""
     # The slice goes first: the name of one may hold a slash.
     return key.partition("[")[0].rpartition("/")[2] in LOWER_IS_BETTER
+
+
+def parts_of(key: str, tasks: Iterable[str]) -> tuple[str, ...]:
+    """The metrics with values item by item whose plain mean is the metric `key`: itself, or an accuracy an attribute.
+
+    Args:
+        key: `task/metric`.
+        tasks: Names of all tasks that were asked.
+    """
+    if not key.endswith(MACRO_OVER_ATTRIBUTES):
+        return (key,)
+    hidden = key.removesuffix(MACRO_OVER_ATTRIBUTES).endswith(TITLE_HIDDEN)
+    names = (name for name in tasks if name.startswith(ATTRIBUTE_TASK))
+    return tuple(sorted(f"{name}/accuracy" for name in names if name.endswith(TITLE_HIDDEN) is hidden))
 
 
 def ranking_metrics(ranks: Sequence[np.ndarray], ks: Sequence[int]) -> dict[str, np.ndarray]:

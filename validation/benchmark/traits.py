@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from catalog.background import background_of
 
+from catalog.background import background_of
 from catalog.images import Photo
 from catalog.items import ProductItem
 from catalog.rows import Product

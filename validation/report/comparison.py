@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from validation.benchmark import SHOWN_METRICS, BenchmarkRecord
-from validation.benchmark.evalset import TITLE_HIDDEN
-from validation.benchmark.metrics import lower_is_better
+from validation.benchmark.metrics import lower_is_better, parts_of
 from validation.report.run import RunReport
 from validation.report.scores import is_finite
 from validation.statistics import Outcome, PairedTest, paired_test
@@ -71,7 +70,7 @@ def _tested(
     ours: Mapping[str, Outcome] | None,
     theirs: Mapping[str, Outcome] | None,
 ) -> tuple[PairedTest | None, tuple[str, ...], tuple[str, ...]]:
-    keys = _parts_of(metric, record)
+    keys = parts_of(metric, record.tasks)
     if not (ours and theirs and keys and all(key in ours and key in theirs for key in keys)):
         return None, (), ()
     own, other = [ours[key] for key in keys], [theirs[key] for key in keys]
@@ -86,16 +85,3 @@ def _tested(
         won += [one.ids[row] for row in np.flatnonzero(gains > 1e-9).tolist()]
         lost += [one.ids[row] for row in np.flatnonzero(gains < -1e-9).tolist()]
     return test, tuple(won), tuple(lost)
-
-
-def _parts_of(metric: str, record: BenchmarkRecord) -> Sequence[str]:
-    """Outcomes a metric is the mean of: one, or for the macro mean over attributes one each."""
-    task, _, name = metric.partition("/")
-    if name != "accuracy_macro":
-        return (metric,)
-    hidden = task.endswith(TITLE_HIDDEN)
-    return [
-        f"{own}/accuracy"
-        for own in record.tasks
-        if own.startswith("attribute.") and own.endswith(TITLE_HIDDEN) is hidden
-    ]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from validation.benchmark.record import BenchmarkRecord
 from validation.benchmark.table import shown
+from validation.rivals.against_first import against_first
 from validation.rivals.leaderboard import Entry, rank_metrics, rank_value, ranked
 
 ALSO_SHOWN = (
@@ -18,6 +19,10 @@ ALSO_SHOWN = (
 )
 """Beside what the board ranks by, where the evaluation set asks it."""
 NONE = "n/a"
+PAIRED = (
+    "The first less each other, in points, on the same items, clustered by group; 90 % intervals, * where they leave "
+    "out 0. Each row is a comparison of its own."
+)
 MIB = 2**20
 
 _STYLE = """
@@ -31,11 +36,18 @@ td.main { font-weight: 600; }
 
 
 def board_markdown(entries: Sequence[Entry]) -> str:
-    """One table, best first, with what the numbers are of above it and what could not be asked below."""
-    header, rows = _table(entries)
-    lines = [_about(entries), "", "| " + " | ".join(header) + " |", "|:--" + "|--:" * (len(header) - 1) + "|"]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    """One table, best first, with what the numbers are of above it, the paired differences and what could not be asked
+    below."""
+    lines = [_about(entries), "", *_markdown_table(*_table(entries))]
+    pairs = against_first(entries)
+    if pairs:
+        lines += ["", PAIRED, "", *_markdown_table(*pairs)]
     return "\n".join([*lines, "", *(f"- {note}" for note in _notes(entries))]) + "\n"
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(header) + " |", "|:--" + "|--:" * (len(header) - 1) + "|"]
+    return lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
 
 
 def board_html(entries: Sequence[Entry], title: str) -> str:
@@ -48,12 +60,23 @@ def board_html(entries: Sequence[Entry], title: str) -> str:
         kind = ' class="partly"' if math.isnan(rank_value(entry, metrics)) else ""
         cells = "".join(_html_cell(cell, header[index]) for index, cell in enumerate(row))
         body.append(f"<tr{kind}>{cells}</tr>")
+    pairs = against_first(entries)
+    second = _html_pairs(*pairs) if pairs else ""
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in _notes(entries))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>"
         f'<div class="scroll"><table><caption>{html.escape(_about(entries))}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div><ul>{notes}</ul></body></html>\n"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>{second}<ul>{notes}</ul></body></html>\n"
+    )
+
+
+def _html_pairs(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return (
+        f'<div class="scroll"><table><caption>{html.escape(PAIRED)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
