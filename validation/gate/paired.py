@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from validation.benchmark.metrics import lower_is_better
+from validation.benchmark.metrics import lower_is_better, parts_of
 from validation.benchmark.table import main_metrics
 from validation.errors import BenchmarkError
 from validation.gate.evidence import Scored, UnknownError, gap
@@ -19,8 +19,6 @@ from validation.statistics.power import Spread
 
 _ROUNDING = 1e-5
 """Between a score and the mean of its items, which are kept with six digits."""
-_MACRO = "/accuracy_macro"
-_TITLE_HIDDEN = "_title_hidden"
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def outcomes_of(own: Scored, key: str) -> list[Outcome]:
         UnknownError: They are not there, or are not those of the record.
     """
     score, whose = own.score(key), f"{own.who}: " if own.who else ""
-    names = _members(own, key) if key.endswith(_MACRO) and key not in own.outcomes else [key]
+    names = parts_of(key, (name.removesuffix("/accuracy") for name in own.outcomes if name.endswith("/accuracy")))
     found = [own.outcomes[name] for name in names if name in own.outcomes]
     if not found:
         raise UnknownError(
@@ -110,12 +108,6 @@ def _is_whole(outcome: Outcome) -> bool:
     return len(outcome.values) == len(outcome.ids) == len(outcome.groups) > 0 and bool(
         np.isfinite(np.asarray(outcome.values, dtype=np.float64)).all()
     )
-
-
-def _members(own: Scored, key: str) -> list[str]:
-    hidden = key.removesuffix(_MACRO).endswith(_TITLE_HIDDEN)
-    names = (name for name in own.outcomes if name.startswith("attribute.") and name.endswith("/accuracy"))
-    return sorted(name for name in names if name.removesuffix("/accuracy").endswith(_TITLE_HIDDEN) == hidden)
 
 
 def _equal_weight(parts: Sequence[Outcome], key: str) -> Outcome:
