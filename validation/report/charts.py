@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from validation.benchmark import BenchmarkRecord, Score
 from validation.report.scores import is_finite
 
-COLOURS = ("#2457c5", "#c8732a", "#4f8f5b", "#8a5aa8", "#9a9a9a", "#b64a5c", "#3f9aa6", "#6b6b2f")
+COLOURS = (
+    *("#2457c5", "#c8732a", "#4f8f5b", "#8a5aa8", "#9a9a9a", "#b64a5c"),
+    *("#3f9aa6", "#6b6b2f", "#1d2433", "#e0a526", "#d98cb3", "#7d5a3c"),
+)
 """One for each encoder or curve, in order; told apart also by people who do not see red and green alike."""
 
 
