@@ -34,12 +34,12 @@ class EvalData:
 
 
 @contextmanager
-def open_evaluation(data: str, side: str, say: Callable[[str], None]) -> Iterator[EvalData]:
+def open_evaluation(data: str, side: str | None, say: Callable[[str], None]) -> Iterator[EvalData]:
     """Build or read the evaluation set; photographs stay readable inside the block.
 
     Args:
         data: `demo`, a folder with evalset.json, a catalogue folder, or a recipe in YAML.
-        side: `test` or `val`; a frozen set has its own.
+        side: `test` or `val`, test where not given; a frozen set has its own.
         say: Told what is being done.
 
     Raises:
@@ -63,7 +63,7 @@ def open_evaluation(data: str, side: str, say: Callable[[str], None]) -> Iterato
         catalog = load_catalog(catalog_config, work_dir=work, on_error="quarantine")
         say(f"{len(catalog.products)} products, {len(catalog.queries)} queries; digest {catalog.digest[:12]}")
         splits = split_catalog(catalog, catalog_config.split)
-        eval_set = build_eval_set(catalog, splits, benchmark, _side(Side, side))
+        eval_set = build_eval_set(catalog, splits, benchmark, _side(Side, side or "test"))
         yield EvalData(eval_set, catalog.products, benchmark, catalog_config.split.model_dump_json())
 
 
@@ -74,12 +74,12 @@ def _side(sides: Any, name: str) -> Any:
     return sides(name)
 
 
-def _frozen(folder: Path, side: str) -> EvalData:
+def _frozen(folder: Path, side: str | None) -> EvalData:
     from validation.config import BenchmarkConfig
     from validation.freezing import load_eval_set
 
     eval_set = load_eval_set(folder)
-    if side != eval_set.side:
+    if side not in (None, eval_set.side):
         raise ConfigError(
             "a frozen evaluation set has one side", where="--side", got=side, allowed=eval_set.side, fix="leave it away"
         )

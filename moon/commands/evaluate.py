@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from catalog.errors import ConfigError
+
 MODEL_HELP = (
     "A MOON model folder; bm25, title_words, colour, colour_hash, random, constant, majority; or KIND:FOLDER_OR_ID "
     "with a kind of clip, siglip, open_clip, st, text, vision, untrained."
@@ -19,7 +21,7 @@ Data = Annotated[
 Cache = Annotated[
     Path | None, typer.Option(help="Folder to keep vectors in: each is computed once. Times are then not told.")
 ]
-Side = Annotated[str, typer.Option(help="Side of the split: test or val.")]
+Side = Annotated[str | None, typer.Option(help="Side of the split: test, which is taken where none is named, or val.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Numbers = Annotated[Literal["fp32", "bf16"], typer.Option(help="Numbers a rival's weights are held in.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Texts or photos a forward pass of a rival.")]
@@ -40,7 +42,7 @@ def evaluate(
         Path | None, typer.Option(help="JSON to write the record to; every item's result goes beside it.")
     ] = None,
     cache: Cache = None,
-    side: Side = "test",
+    side: Side = None,
     device: Device = "auto",
     dtype: Numbers = "fp32",
     batch_size: BatchSize = 32,
@@ -62,6 +64,10 @@ def evaluate(
 
     options = EncoderOptions(device, dtype, batch_size, check_prompt(label_prompt), fetch, trust_remote_code)
     check_name(model, options)
+    if out is not None:
+        if out.is_dir():
+            raise ConfigError("--out names a folder", got=str(out), fix=f"name a file, such as {out / 'record.json'}")
+        check_folder(out.parent)
     with open_evaluation(data, side, tell) as opened:
         entry = judge_named(model, opened, options, tell, cache=cache)
     typer.echo(score_table([entry.record]))
@@ -81,14 +87,25 @@ def tell(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def check_folder(folder: Path) -> None:
+    """Whether something can be written below a folder, found out before hours are spent on what it shall hold.
+
+    Raises:
+        ConfigError: It, or what should hold it, is a file.
+    """
+    file = next((place for place in (folder, *folder.parents) if place.exists() and not place.is_dir()), None)
+    if file is not None:
+        raise ConfigError(
+            "no folder can be made there", where="--out", got=f"{file} is a file", fix="name another place"
+        )
+
+
 def check_prompt(prompt: str | None) -> str | None:
     """The label prompt, if it can hold a label.
 
     Raises:
         ConfigError: Not exactly one {}.
     """
-    from catalog.errors import ConfigError
-
     if prompt is not None and (prompt.count("{}") != 1 or prompt.count("{") != 1 or prompt.count("}") != 1):
         raise ConfigError(
             "label prompt has no place for the label",

@@ -20,6 +20,7 @@ from moon.commands.evaluate import (
     Numbers,
     Side,
     TrustRemoteCode,
+    check_folder,
     check_prompt,
     tell,
 )
@@ -37,7 +38,7 @@ def leaderboard(
         Path | None, typer.Option(help="Folder for board.md, board.html, board.json and what each encoder scored.")
     ] = None,
     cache: Cache = None,
-    side: Side = "test",
+    side: Side = None,
     device: Device = "auto",
     dtype: Numbers = "fp32",
     batch_size: BatchSize = 32,
@@ -60,6 +61,8 @@ def leaderboard(
     options = EncoderOptions(device, dtype, batch_size, check_prompt(label_prompt), fetch, trust_remote_code)
     for name in model:
         check_name(name, options)
+    if out is not None:
+        check_folder(out)
     entries = []
     with open_evaluation(data, side, tell) as opened:
         settings = opened.benchmark.model_dump_json()

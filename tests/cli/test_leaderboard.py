@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from catalog import ModelError, ProductItem, QueryItem
+from catalog import ModelError, ProductItem, QueryItem, Side, SplitConfig, split_catalog
 from moon.cli import app
 from moon.encoders import BARE, PREFIXED, EncoderOptions, check_name, resolve_encoder
 from moon.judging import Watched, lineage_warnings, write_whole
@@ -149,6 +149,19 @@ def test_a_frozen_set_is_judged_without_its_catalogue(tmp_path: Path) -> None:
     assert "a frozen evaluation set has one side" in wrong.output
 
 
+def test_a_frozen_set_of_the_other_side_needs_no_side_to_be_named(tmp_path: Path) -> None:
+    small = stocked(tmp_path / "small")
+    catalog = small.catalog()
+    splits = split_catalog(catalog, SplitConfig(val_frac=0.5))
+    eval_set = build_eval_set(catalog, splits, BenchmarkConfig(min_attribute_n=10), Side.VAL)
+    card = SetCard(name="a shop", created=datetime(2026, 1, 1, tzinfo=UTC), source="shop")
+    save_eval_set(eval_set, tmp_path / "frozen", card)
+    for words in ([], ["--side", "val"]):
+        done = moon("evaluate", "--model", "random", "--data", tmp_path / "frozen", *words)
+        assert done.exit_code == 0, done.output
+    assert moon("evaluate", "--model", "random", "--data", tmp_path / "frozen", "--side", "test").exit_code == 1
+
+
 def test_an_entry_of_another_catalogue_is_not_taken_over(shop: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(shop, tmp_path / "other"))
     rows = (other / "products.jsonl").read_text().splitlines()
@@ -195,6 +208,8 @@ def test_a_folder_that_is_not_moons_is_told_its_kind(tmp_path: Path) -> None:
     [
         (["--data", "/nowhere/at/all"], "nothing there to judge on"),
         (["--data", "SHOP", "--side", "train"], "no such side to judge on"),
+        (["--data", "/nowhere/at/all", "--out", "."], "--out names a folder"),
+        (["--data", "/nowhere/at/all", "--out", f"{__file__}/record.json"], "no folder can be made there"),
         (["--data", "SHOP", "--label-prompt", "a photo"], "no place for the label"),
         (["--data", "SHOP", "--label-prompt", "{} {0}"], "no place for the label"),
     ],
@@ -203,6 +218,12 @@ def test_wrong_data_side_and_prompt_teach(words: list[str], says: str, shop: Pat
     done = moon("evaluate", "--model", "random", *(str(shop) if word == "SHOP" else word for word in words))
     assert done.exit_code == 1
     assert says in done.output
+
+
+def test_a_board_is_not_written_into_a_file() -> None:
+    done = moon("leaderboard", "--model", "random", "--data", "/nowhere/at/all", "--out", __file__)
+    assert done.exit_code == 1
+    assert "no folder can be made there" in done.output
 
 
 def test_a_recipe_stands_for_its_catalogue_split_and_benchmark(shop: Path, tmp_path: Path) -> None:
