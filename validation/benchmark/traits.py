@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from catalog.background import background_of
 
+from catalog.background import background_of
 from catalog.images import Photo
 from catalog.items import ProductItem
 from catalog.rows import Product
@@ -64,7 +64,7 @@ def product_traits(
 
 def masks(rows: Sequence[Mapping[str, str]]) -> dict[str, np.ndarray]:
     """`kind=name` -> (n,) bool, for kinds in which the items differ."""
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for kind in sorted({kind for row in rows for kind in row}):
         numbers: dict[str | None, int] = {}
         own = np.array([numbers.setdefault(row.get(kind), len(numbers)) for row in rows])

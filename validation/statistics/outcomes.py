@@ -11,7 +11,6 @@ import numpy as np
 from validation.errors import BenchmarkError
 from validation.statistics.intervals import difference_interval
 
-
 DIGITS = 6
 """Decimals that values of single items are kept with."""
 
