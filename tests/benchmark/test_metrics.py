@@ -72,6 +72,7 @@ def test_mean_rank_is_the_rank_of_the_first_right_one_and_the_only_metric_that_i
     assert found["mean_rank"].tolist() == [3.0, 1.0]
     assert [name for name in found if lower_is_better(f"image_to_product/{name}")] == ["mean_rank"]
     assert lower_is_better("text_to_image/mean_rank[category=Home]")
+    assert lower_is_better("text_to_image/mean_rank[category=Bags/Luggage]")
     assert not lower_is_better("mean_rank_of/recall@1")
 
 

@@ -10,7 +10,7 @@ import pytest
 from catalog import ProductItem, QueryKind, Side
 from tests.benchmark.encoders import Oracle, Spy
 from tests.benchmark.eval_sets import build, ids, question, task
-from tests.benchmark.shop import Shop, stocked
+from tests.benchmark.shop import Shop, picture, stocked
 from validation.benchmark import EvalSet, main_metrics, main_part, main_score, run_benchmark
 from validation.config import BenchmarkConfig
 from validation.errors import BenchmarkError
@@ -93,6 +93,24 @@ def test_the_asking_product_is_not_found_first(tmp_path: Path) -> None:
         replace(eval_set, retrieval=open_pool)
 
 
+def test_linked_products_of_one_picture_are_neither_answers_nor_candidates(tmp_path: Path) -> None:
+    """The parts of an outfit may share its photograph: by that the asking product would find them without knowing."""
+
+    def change(shop: Shop) -> None:
+        shared = picture(77)
+        shop.product("coat", group_id="coat", images=[shop.photo("coat.png", shared)])
+        shop.product("scarf", group_id="scarf", images=[shop.photo("scarf.png", shared.resize((48, 48)))])
+        shop.link("l0", ("coat",), ("scarf", "p004"))
+        shop.link("l1", ("scarf",), ("coat",))
+
+    asked = task(build(stocked(tmp_path, num_test=12, change=change)), "product_to_product")
+    (query,) = asked.queries
+    eval_set = build(stocked(tmp_path / "again", num_test=12, change=change))
+    assert (query.query_id, ids(eval_set, query.relevant)) == ("coat", {"p004"})
+    assert ids(eval_set, query.excluded) == {"coat", "scarf"}
+    assert asked.note == "2 linked products left out: they show a photo of the product that asks"
+
+
 def test_a_catalogue_without_links_says_so(eval_set: EvalSet) -> None:
     assert dict(eval_set.absent)["product_to_product"] == "no product on this side is linked to another of its side"
 
@@ -136,6 +154,14 @@ def test_labelled_photographs_alone_are_an_evaluation_set(tmp_path: Path, config
     assert "photo_label" in run_benchmark(blind, eval_set, config).not_applicable
 
 
+def test_one_picture_under_two_names_is_one_piece_of_evidence(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    for number in range(6):
+        shop.labelled(f"l{number}", shop.photo(f"{number}.png", number // 2), ("hat", "shoe")[number // 2 % 2])
+    score = run_benchmark(RandomVectors(), build(shop), BenchmarkConfig(num_bootstrap=100)).scores
+    assert (score["photo_label/accuracy"].n, score["photo_label/accuracy"].num_groups) == (6, 3)
+
+
 def test_one_label_for_all_photographs_asks_nothing(tmp_path: Path) -> None:
     shop = stocked(tmp_path, num_test=6)
     shop.labelled("c0", shop.photo("c0.png", 77), "dress")
@@ -163,6 +189,65 @@ def test_queries_that_point_nowhere_are_refused_by_name(change: dict, eval_set: 
     broken = replace(first, queries=(replace(first.queries[0], **change), *first.queries[1:]))
     with pytest.raises(BenchmarkError, match=f"query {first.queries[0].query_id}"):
         replace(eval_set, retrieval=(broken,))
+
+
+def _spoilt(eval_set: EvalSet, which: str, **change: object) -> EvalSet:
+    return replace(
+        eval_set,
+        retrieval=tuple(replace(own, **change) if own.name == which else own for own in eval_set.retrieval),
+        labels=tuple(replace(own, **change) if own.name == which else own for own in eval_set.labels),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "why"),
+    [
+        ("image_to_product", {"name": "text_to_product"}, "two tasks have one name"),
+        ("attribute.color", {"name": "category_leaf"}, "two tasks have one name"),
+        ("image_to_product", {"queries": ()}, "points nowhere"),
+        ("image_to_product", {"pool": (0, 99)}, "points nowhere"),
+        ("attribute.color", {"items": (), "answers": (), "traits": ()}, "points nowhere"),
+        ("attribute.color", {"labels": ("one",), "answers": ((),) * 36}, "points nowhere"),
+        ("attribute.color", {"majority": 3}, "points nowhere"),
+        ("attribute.color", {"majority": None}, "points nowhere"),
+        ("attribute.color", {"items": (0,) * 36}, "asked about twice"),
+        ("attribute.color", {"answers": ((0, 0),) * 36}, "right twice"),
+        ("category_leaf", {"paths": (("Wear",),)}, "points nowhere"),
+    ],
+)
+def test_a_set_that_cannot_mean_what_it_says_is_refused(name: str, change: dict, why: str, eval_set: EvalSet) -> None:
+    with pytest.raises(BenchmarkError, match=why):
+        _spoilt(eval_set, name, **change)
+
+
+def test_one_id_stands_for_one_thing(eval_set: EvalSet) -> None:
+    first, other = task(eval_set, "image_to_product"), task(eval_set, "text_to_product")
+    with pytest.raises(BenchmarkError, match="asked twice"):
+        _spoilt(eval_set, first.name, queries=(*first.queries, first.queries[0]))
+    renamed = replace(other.queries[0], item=replace(other.queries[0].item, query_id=first.queries[0].query_id))
+    with pytest.raises(BenchmarkError, match="two queries have one id"):
+        _spoilt(eval_set, other.name, queries=(renamed, *other.queries[1:]))
+    with pytest.raises(BenchmarkError, match="two products have one id"):
+        replace(eval_set, gallery=(*eval_set.gallery, eval_set.gallery[0]), traits=())
+
+
+def test_variants_that_count_as_found_hold_the_right_products_and_are_candidates(eval_set: EvalSet) -> None:
+    first = task(eval_set, "image_to_product")
+    query = first.queries[0]
+    for change in ({"same_group": (5,)}, {"excluded": (query.same_group[-1],)}):
+        with pytest.raises(BenchmarkError, match=f"query {query.query_id}"):
+            _spoilt(eval_set, first.name, queries=(replace(query, **change), *first.queries[1:]))
+
+
+def test_attributes_that_name_the_category_are_told(tmp_path: Path) -> None:
+    def change(shop: Shop) -> None:
+        for row, product in enumerate(shop.products):
+            told = {**product.attributes, "kind": product.category[-1].lower() if row % 2 else "other"}
+            shop.products[row] = product.model_copy(update={"attributes": told})
+
+    (note,) = [note for note in build(stocked(tmp_path, change=change)).notes if "is a level of it" in note]
+    assert note.startswith("attribute kind,")
+    assert note.endswith("for 18 of the 36 products that carry it")
 
 
 # --- what slices are made of ---------------------------------------------------------------------------------------

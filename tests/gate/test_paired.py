@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.gate.records import items, record
+from validation.gate import GatePolicy, decide
 from validation.gate.evidence import Scored, UnknownError
 from validation.gate.paired import compare, interval, outcomes_of
 from validation.statistics import Outcome
@@ -38,6 +39,22 @@ def test_a_tie_that_becomes_a_loss_never_raises_the_power() -> None:
 def test_between_models_that_win_and_lose_alike_both_powers_are_about_one() -> None:
     one = compared(12, 12)
     assert one.sure_power == pytest.approx(one.test.power, abs=0.03)
+
+
+def test_a_power_that_is_asked_is_told_as_the_rule_counts_it_whether_it_holds_or_not() -> None:
+    for power, passes in ((0.2, True), (0.99, False)):
+        policy = GatePolicy.model_validate(
+            {"floors": {R1: 0.1}, "gain": "none", "champion": {R1: {"drop": 0.1, "power": power}}}
+        )
+        own = record()
+        hits = {R1: [*range(8, 50), *range(50, 58)]}
+        kept = {"outcomes": items(own, hits), "champion_outcomes": items(OLD)}
+        decision = decide(policy, own, {}, OLD, **kept)
+        (row,) = [rule for rule in decision.rules if rule.name == f"champion/{R1}"]
+        assert row.passed is passes
+        sure = compared(8, 8).sure_power
+        assert row.reason.endswith(f"; counted from losses alone, power {sure:.2f} of {power:.2f} asked")
+        assert row.power == compared(8, 8).test.power
 
 
 def test_a_larger_loss_is_caught_more_often() -> None:

@@ -85,6 +85,12 @@ def test_an_inline_policy_is_taken_as_it_is() -> None:
             "benchmark/digest cannot be waived",
         ),
         (f"{FLOOR}waivers: [{{rule: floor/a/b, {WHO}}}, {{rule: floor/a/b, {WHO}}}]", "waived 2 times"),
+        (f"{FLOOR}waivers: [{{rule: floor/a/b, {WHO}}}]", "every rule that judges a score is waived"),
+        (
+            f"{FLOOR}beat: {{r: {{metrics: [c/d]}}}}\n"
+            f"waivers: [{{rule: floor/a/b, {WHO}}}, {{rule: beat/r/c/d, {WHO}}}]",
+            "every rule that judges a score is waived",
+        ),
         ("min_n: {a: 0}", "greater than or equal to 1"),
     ],
 )

@@ -26,6 +26,7 @@ FLOOR: dict[str, Any] = {"floors": {"image_to_product/mrr": 0.1}, "gain": "none"
 TODAY = date(2027, 1, 15)
 KEEPS = FLOOR | {"champion": {R1: {"level": 0.05, "drop": 0.2}}}
 POWER = FLOOR | {"champion": {R1: {"drop": 0.2, "power": 0.8}}}
+HIGH, LOW = ({"floors": {R1: bound, "image_to_product/mrr": 0.1}} for bound in (0.9, 0.1))
 EVERY = FLOOR | {"slices": {"floors": {R1: {"category": 0.3}}, "min_n": 20}}
 KEPT_EVERYWHERE = FLOOR | {"slices": {"champion": {R1: {"category": {}}}, "min_n": 20}}
 
@@ -212,6 +213,13 @@ ROWS = [
         because="was not measured"),
     Row("memory was not measured", ("limit/peak_memory_mib",), FLOOR | {"limits": {"peak_memory_mib": 10}},
         because="was not measured"),
+    Row("too fast to be true", ("limit/query_ms",), FLOOR | {"limits": {"query_ms": 5}},
+        costing(record(), query_ms=-1.0), because="was not measured"),
+    Row("speed that is no number", ("limit/query_ms",), FLOOR | {"limits": {"query_ms": 5}},
+        costing(record(), query_ms=math.nan), because="was not measured"),
+    Row("a rival with a score that no recall can be", (f"beat/r/{R1}",), FLOOR | {"beat": {"r": {"metrics": [R1]}}},
+        rivals={"r": record("r", image_to_product__recall_at_1=-3.0)}, because="cannot be -3"),
+    Row("an endless number of items", ("finite",), candidate=shops(n=math.inf), outcomes={}),
     # the pinned set
     Row("the set the policy was written for", (), FLOOR | {"benchmark": {"digest": "set-1"}}),
     Row("another set", ("benchmark/digest",), FLOOR | {"benchmark": {"digest": "set-2"}}, because="another set"),
@@ -221,19 +229,19 @@ ROWS = [
     Row("a set that can expire, and no date", ("benchmark/expiry",),
         FLOOR | {"benchmark": {"digest": "set-1", "expires": "2027-06-30"}}, today=None, because="was not said"),
     # waivers
-    Row("a waived floor", (), {"floors": {R1: 0.9}} | waiver(f"floor/{R1}"), waived=(f"floor/{R1}",)),
-    Row("a waiver that nobody needs", (), {"floors": {R1: 0.1}} | waiver(f"floor/{R1}")),
-    Row("an expired waiver", (f"floor/{R1}",), {"floors": {R1: 0.9}} | waiver(f"floor/{R1}", "2027-01-14"),
+    Row("a waived floor", (), HIGH | waiver(f"floor/{R1}"), waived=(f"floor/{R1}",)),
+    Row("a waiver that nobody needs", (), LOW | waiver(f"floor/{R1}")),
+    Row("an expired waiver", (f"floor/{R1}",), HIGH | waiver(f"floor/{R1}", "2027-01-14"),
         because="the waiver of Ada expired on 2027-01-14"),
-    Row("a waiver on its last day", (), {"floors": {R1: 0.9}} | waiver(f"floor/{R1}", "2027-01-15"),
+    Row("a waiver on its last day", (), HIGH | waiver(f"floor/{R1}", "2027-01-15"),
         waived=(f"floor/{R1}",)),
-    Row("a waiver and no date", (f"floor/{R1}",), {"floors": {R1: 0.9}} | waiver(f"floor/{R1}"), today=None,
+    Row("a waiver and no date", (f"floor/{R1}",), HIGH | waiver(f"floor/{R1}"), today=None,
         because="what day it is was not said"),
     Row("a waiver of one floor leaves the other", (f"floor/{T10}",),
         {"floors": {R1: 0.9, T10: 0.9}} | waiver(f"floor/{R1}"), waived=(f"floor/{R1}",)),
-    Row("a waiver of a metric that is missing", (f"floor/{R1}",), {"floors": {R1: 0.1}} | waiver(f"floor/{R1}"),
+    Row("a waiver of a metric that is missing", (f"floor/{R1}",), LOW | waiver(f"floor/{R1}"),
         record(image_to_product__recall_at_1=None), because="never the want of one"),
-    Row("a waiver of a NaN", ("finite",), {"floors": {R1: 0.1}} | waiver(f"floor/{R1}"),
+    Row("a waiver of a NaN", ("finite",), LOW | waiver(f"floor/{R1}"),
         record(image_to_product__recall_at_1=math.nan), waived=(f"floor/{R1}",)),
     Row("a waiver of a loss that is shown", (), KEEPS | waiver(f"champion/{R1}"),
         record(image_to_product__recall_at_1=0.40), champion=OLD, waived=(f"champion/{R1}",)),

@@ -95,7 +95,13 @@ def build_eval_set(catalog: Catalog, splits: Splits, cfg: BenchmarkConfig, side:
     )
     links = [query for query in catalog.queries if query.kind is QueryKind.LINK]
     retrieval, absent = retrieval_tasks(
-        gallery, asked, links, sources, frozenset({"description"}) if from_description else frozenset(), backgrounds
+        gallery,
+        asked,
+        links,
+        sources,
+        frozenset({"description"}) if from_description else frozenset(),
+        backgrounds,
+        likeness,
     )
     categories = category_questions(gallery, catalog.products, train)
     attributes = attribute_questions(gallery, train, min_n=cfg.min_attribute_n, max_values=cfg.max_attribute_values)

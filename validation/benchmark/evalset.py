@@ -187,7 +187,11 @@ class EvalSet:
                     )
 
     def _names_are_unique(self) -> None:
-        _must_be_distinct("two tasks have one name", [task.name for task in (*self.retrieval, *self.labels)], "tasks")
+        _must_be_distinct(
+            "two tasks have one name",
+            [*(task.name for task in self.retrieval), *(task.name for task in self.labels)],
+            "tasks",
+        )
         _must_be_distinct("two products have one id", [item.product.product_id for item in self.gallery], "gallery")
         items: dict[str, QueryItem | ProductItem] = {}
         for task in self.retrieval:

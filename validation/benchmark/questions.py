@@ -19,6 +19,8 @@ from validation.benchmark.words import telling_words, words_of
 LEAF = "category_leaf"
 UNSEEN_LEAF = "category_leaf_unseen"
 PHOTO_LABEL = "photo_label"
+_TELLING_FRAC = 0.1
+"""An attribute that is a level of the category for this share of its products is told; our choice."""
 NEEDS_TEXT = ("text",)
 """Labels are words: an encoder that cannot read them cannot be asked."""
 
@@ -67,6 +69,7 @@ def category_questions(
             _add(out, name, task)
     if not depth:
         out.absent.append((LEAF, "no product has a category"))
+    out.notes.extend(_attributes_that_name_it(gallery))
     return out
 
 
@@ -169,6 +172,22 @@ def _task(
         hide=hide,
         traits=tuple(_word_in_title(words, gallery[index].product.title) for index, _, words in rows),
     )
+
+
+def _attributes_that_name_it(gallery: Sequence[ProductItem]) -> list[str]:
+    """Attributes stay visible where the category is asked about; of those that give it away one should know."""
+    carried, naming = Counter[str](), Counter[str]()
+    for item in gallery:
+        levels = {tuple(words_of(level)) for level in item.product.category}
+        for name in item.product.attributes if levels else ():
+            carried[name] += 1
+            naming[name] += any(tuple(words_of(value)) in levels for value in _values(item.product, name))
+    return [
+        f"attribute {name}, shown where the category is asked about, is a level of it for {naming[name]} of the "
+        f"{count} products that carry it"
+        for name, count in sorted(carried.items())
+        if naming[name] >= _TELLING_FRAC * count
+    ]
 
 
 def _add(out: Questions, name: str, task: LabelTask | None) -> None:

@@ -205,8 +205,10 @@ class Scoring:
 
     def _ids_and_groups(self, task: LabelTask) -> tuple[tuple[str, ...], tuple[str, ...]]:
         if task.photos:
-            ids = tuple(task.photos[index].query_id for index in task.items)
-            return ids, ids
+            photos = [task.photos[index] for index in task.items]
+            # The same picture under two names is one piece of evidence.
+            groups = tuple(item.photo.digest if item.photo else item.query_id for item in photos)
+            return tuple(item.query_id for item in photos), groups
         products = [self._set.gallery[index].product for index in task.items]
         return tuple(p.product_id for p in products), tuple(p.group_id for p in products)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 from catalog.items import ALL_ATTRIBUTES, ProductItem
 from catalog.rows import Query, QueryKind
 from validation.benchmark.evalset import AUGMENTED, TITLE_HIDDEN, EvalQuery, RetrievalTask, Traits
-from validation.benchmark.photos import PhotoQuery
+from validation.benchmark.photos import Likeness, PhotoQuery
 from validation.benchmark.traits import Backgrounds
 from validation.benchmark.words import telling_words, words_of
 
@@ -29,8 +30,10 @@ ALL_WORDS = TITLE_AND_PROSE | {"category", ALL_ATTRIBUTES}
 class Settler:
     """Answers by id to positions in the gallery, with groups and traits."""
 
-    def __init__(self, gallery: Sequence[ProductItem], backgrounds: Backgrounds) -> None:
-        self._gallery, self._backgrounds = gallery, backgrounds
+    def __init__(self, gallery: Sequence[ProductItem], backgrounds: Backgrounds, likeness: Likeness) -> None:
+        self._gallery, self._backgrounds, self._likeness = gallery, backgrounds, likeness
+        self.num_of_one_photo = 0
+        """Linked products that are no answers, since they show a photograph of the product that asks."""
         self.position = {item.product.product_id: index for index, item in enumerate(gallery)}
         self._members: dict[str, list[int]] = {}
         for index, item in enumerate(gallery):
@@ -48,16 +51,29 @@ class Settler:
         return EvalQuery(query.item, relevant, same_group, groups[0], traits=_sorted(traits))
 
     def link(self, anchor_id: str, product_ids: Sequence[str]) -> EvalQuery | None:
-        """Products that belong to one of the gallery; None where none of them is in it."""
+        """Products that belong to one of the gallery; None where none of them is in it.
+
+        Those that show a photograph of the asking product, as the parts of one outfit may, are no candidates: it would
+        find them by its own picture.
+        """
         anchor = self.position[anchor_id]
         group = self._gallery[anchor].product.group_id
         found = [key for key in product_ids if key in self.position and key != anchor_id]
         if not found:
             return None
-        relevant, _, same_group = self._answers(found)
-        excluded = tuple(index for index in self._members[group] if index not in relevant)
+        linked, _, same_group = self._answers(found)
+        alike = {index for index in same_group if index != anchor and self._share_a_photo(anchor, index)}
+        relevant = tuple(index for index in linked if index not in alike)
+        self.num_of_one_photo += len(linked) - len(relevant)
+        if not relevant:
+            return None
+        excluded = tuple(sorted(alike | {index for index in self._members[group] if index not in relevant}))
         candidates = tuple(index for index in same_group if index not in excluded)
         return EvalQuery(self._gallery[anchor], relevant, candidates, group, excluded)
+
+    def _share_a_photo(self, one: int, other: int) -> bool:
+        pairs = itertools.product(self._gallery[one].photos, self._gallery[other].photos)
+        return any(self._likeness.near(own, its) for own, its in pairs)
 
     def _answers(self, product_ids: Sequence[str]) -> tuple[tuple[int, ...], list[str], tuple[int, ...]]:
         relevant = tuple(sorted(self.position[key] for key in product_ids))
@@ -72,6 +88,7 @@ def retrieval_tasks(
     sources: Mapping[QueryKind, str],
     hide: frozenset[str],
     backgrounds: Backgrounds,
+    likeness: Likeness,
 ) -> tuple[list[RetrievalTask], list[tuple[str, str]]]:
     """Every retrieval task the queries allow, and those they do not, with the reason.
 
@@ -84,8 +101,9 @@ def retrieval_tasks(
         sources: Where the queries of each kind come from.
         hide: Hidden in every candidate: the description, where it is a query.
         backgrounds: Of query photos.
+        likeness: Of gallery photos.
     """
-    settle = Settler(gallery, backgrounds)
+    settle = Settler(gallery, backgrounds, likeness)
     tasks, absent = [], []
     for kind, (name, needs) in ASKED_BY.items():
         plain = tuple(settle.query(query) for query in asked[kind] if not query.augmented)
@@ -109,9 +127,11 @@ def retrieval_tasks(
             tasks += twins(across)
     linked = _links(settle, links)
     if linked:
-        tasks += _with_twin(RetrievalTask("product_to_product", linked, LINKS, (), hide))
+        tasks += _with_twin(RetrievalTask("product_to_product", linked, LINKS, (), hide, note=_left_out(settle)))
     else:
-        absent.append(("product_to_product", "no product on this side is linked to another of its side"))
+        left_out = _left_out(settle)
+        why = "no product on this side is linked to another of its side" + (f"; {left_out}" if left_out else "")
+        absent.append(("product_to_product", why))
     return tasks, absent
 
 
@@ -127,6 +147,7 @@ def _with_twin(task: RetrievalTask) -> list[RetrievalTask]:
         task.needs,
         task.hide | TITLE_AND_PROSE,
         task.pool,
+        task.note,
     )
     return [task, hidden]
 
@@ -163,6 +184,11 @@ def _links(settle: Settler, links: Sequence[Query]) -> tuple[EvalQuery, ...]:
                 answers.setdefault(anchor, {}).update(dict.fromkeys(link.product_ids))
     settled = (settle.link(anchor, tuple(answers[anchor])) for anchor in sorted(answers))
     return tuple(query for query in settled if query is not None)
+
+
+def _left_out(settle: Settler) -> str:
+    count = settle.num_of_one_photo
+    return f"{count} linked products left out: they show a photo of the product that asks" if count else ""
 
 
 def _has_photo(item: ProductItem) -> bool:

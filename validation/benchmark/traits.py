@@ -64,7 +64,7 @@ def product_traits(
 
 def masks(rows: Sequence[Mapping[str, str]]) -> dict[str, np.ndarray]:
     """`kind=name` -> (n,) bool, for kinds in which the items differ."""
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for kind in sorted({kind for row in rows for kind in row}):
         numbers: dict[str | None, int] = {}
         own = np.array([numbers.setdefault(row.get(kind), len(numbers)) for row in rows])

@@ -6,11 +6,10 @@ import math
 from collections.abc import Iterator
 from datetime import date
 
-from validation.benchmark.metrics import lower_is_better
 from validation.benchmark.record import BenchmarkRecord, Score
 from validation.gate.config import GatePolicy, Pin
 from validation.gate.decision import RuleResult
-from validation.gate.evidence import Scored, unknown
+from validation.gate.evidence import Scored, is_sound, unknown
 
 
 def policy_judges(policy: GatePolicy) -> RuleResult:
@@ -28,19 +27,14 @@ def all_finite(candidate: Scored) -> RuleResult:
     bad = sorted(key for key, score in [*record.scores.items(), *record.slices.items()] if not _is_finite(score))
     if bad:
         return unknown("finite", f"not a finite number: {', '.join(bad)}")
-    odd = sorted(key for key, score in [*record.scores.items(), *record.slices.items()] if not _is_sound(key, score))
+    odd = sorted(key for key, score in [*record.scores.items(), *record.slices.items()] if not is_sound(key, score))
     if odd:
         return unknown("finite", f"no value that such a metric can have: {', '.join(odd)}")
     return RuleResult("finite", True, f"all {len(record.scores)} scores are finite")
 
 
 def _is_finite(score: Score) -> bool:
-    return all(math.isfinite(number) for number in (score.value, score.low, score.high))
-
-
-def _is_sound(key: str, score: Score) -> bool:
-    in_range = score.value >= 1.0 if lower_is_better(key) else 0.0 <= score.value <= 1.0
-    return in_range and score.low <= score.high and score.n >= 1
+    return all(math.isfinite(number) for number in (score.value, score.low, score.high, score.n))
 
 
 def required(candidate: Scored, task: str) -> RuleResult:

@@ -63,7 +63,7 @@ def _no_loss(policy: GatePolicy, candidate: Scored, champion: Scored, metric: st
         score = candidate.record.scores.get(metric)
         return unknown(name, str(error), value=finite(score.value) if score else None)
     fault = fault_of(policy, compared, rule)
-    reason = f"{fault or 'no loss is shown'}: {compared.sentence(metric)}"
+    reason = f"{fault or 'no loss is shown'}: {compared.sentence(metric)}{power_told(policy, compared, rule)}"
     test = compared.test
     return RuleResult(
         name,
@@ -91,9 +91,20 @@ def compare_by(
 
 def fault_of(policy: GatePolicy, compared: Comparison, rule: NoLoss) -> str:
     """Why a comparison refuses; empty where it does not."""
-    power = policy.min_power if rule.power is None else rule.power
+    power = _asked(policy, rule)
     if compared.test.shown_worse:
         return f"a loss is shown at level {compared.test.level:.2g}"
-    if power is not None and compared.sure_power < power:
-        return f"no loss is shown, but the set might not show one: power {compared.sure_power:.2f} of {power:.2f} asked"
+    # Written so that a power that is no number refuses.
+    if power is not None and not compared.sure_power >= power:
+        return "no loss is shown, but the set might not show one"
     return ""
+
+
+def power_told(policy: GatePolicy, compared: Comparison, rule: NoLoss) -> str:
+    """The power that the rule went by, which is not the test's own; empty where none was asked."""
+    power = _asked(policy, rule)
+    return "" if power is None else f"; counted from losses alone, power {compared.sure_power:.2f} of {power:.2f} asked"
+
+
+def _asked(policy: GatePolicy, rule: NoLoss) -> float | None:
+    return policy.min_power if rule.power is None else rule.power

@@ -173,12 +173,23 @@ class GatePolicy(Section):
                 raise ValueError(f"a waiver names {rule}, which is no rule of this policy; {hint}")
             if count > 1:
                 raise ValueError(f"{rule} is waived {count} times; keep one waiver")
+        judging = self._judging()
+        if judging and judging <= {waiver.rule for waiver in self.waivers}:
+            raise ValueError("every rule that judges a score is waived, so anything would pass; keep one unwaived")
         return self
 
     def judges_scores(self) -> bool:
         """Whether any rule asks for a score by itself; those about a champion ask nothing while there is none."""
-        sliced = (*self.slices.floors.values(), *self.slices.ceilings.values())
-        return bool(self.floors or self.ceilings or self.beat or any(sliced))
+        return bool(self._judging())
+
+    def _judging(self) -> set[str]:
+        return {
+            *(f"floor/{metric}" for metric in self.floors),
+            *(f"ceiling/{metric}" for metric in self.ceilings),
+            *(f"beat/{rival}/{metric}" for rival, rule in self.beat.items() for metric in rule.metrics),
+            *_slice_names("slice_floor", self.slices.floors),
+            *_slice_names("slice_ceiling", self.slices.ceilings),
+        }
 
     def is_paired(self) -> bool:
         """Whether any rule compares with the champion item by item."""
@@ -190,14 +201,10 @@ class GatePolicy(Section):
             "policy",
             "finite",
             "champion",
+            *self._judging(),
             *(f"required/{task}" for task in self.required_tasks),
-            *(f"floor/{metric}" for metric in self.floors),
-            *(f"ceiling/{metric}" for metric in self.ceilings),
-            *(f"beat/{rival}/{metric}" for rival, rule in self.beat.items() for metric in rule.metrics),
             *(["champion/gain"] if self.gain != "none" else []),
             *(f"champion/{metric}" for metric in self.champion),
-            *_slice_names("slice_floor", self.slices.floors),
-            *_slice_names("slice_ceiling", self.slices.ceilings),
             *_slice_names("slice_champion", self.slices.champion),
             *(f"limit/{name}" for name in self.limits.asked()),
             *(f"min_n/{key}" for key in self.min_n),

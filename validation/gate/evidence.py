@@ -34,11 +34,14 @@ class Scored:
         """Score of a metric, or of a slice of one.
 
         Raises:
-            UnknownError: There is none.
+            UnknownError: There is none, or of a rival or champion one that no such metric can have.
         """
         score = self.record.scores.get(key) or self.record.slices.get(key)
         if score is None:
             raise UnknownError(f"{self.who}: {self.missing(key)}" if self.who else self.missing(key))
+        # The candidate's own are judged by a rule of their own, whoever asks for them.
+        if self.who and math.isfinite(score.value) and not is_sound(key, score):
+            raise UnknownError(f"{self.who}: {key} cannot be {score.value:.4g}: score it again")
         return score
 
     def missing(self, key: str) -> str:
@@ -60,6 +63,12 @@ class Scored:
         if own.confidence != other.confidence:
             return f"has intervals of {other.confidence:.0%}, not {own.confidence:.0%}"
         return ""
+
+
+def is_sound(key: str, score: Score) -> bool:
+    """Whether a metric can have this score."""
+    in_range = score.value >= 1.0 if lower_is_better(key) else 0.0 <= score.value <= 1.0
+    return in_range and score.low <= score.high and score.n >= 1
 
 
 def unknown(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from validation.benchmark.metrics import lower_is_better
 from validation.benchmark.record import Score
-from validation.gate.champion import compare_by, fault_of
+from validation.gate.champion import compare_by, fault_of, power_told
 from validation.gate.config import GatePolicy, NoLoss, SliceRules
 from validation.gate.decision import RuleResult
 from validation.gate.evidence import Scored, UnknownError, finite, gap, unknown
@@ -105,6 +105,7 @@ def _no_loss(
     worst, own, fault = min(faulty or compared, key=lambda row: (row[1].test.value, row[0]))
     of_all = f"{len(faulty)} of {len(parts)} slices refuse" if faulty else f"no loss is shown in {len(parts)} slices"
     reason = f"{of_all}; worst {worst}: {fault + ': ' if fault else ''}{own.sentence(metric)}"
+    reason += power_told(policy, own, rule)
     key = f"{metric}[{worst}]"
     return RuleResult(
         name,
