@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Annotated
 
@@ -60,7 +62,10 @@ def build_benchmark(
         findings=findings,
         leaves=curated.leaves,
     )
-    folder = save_eval_set(eval_set, Path(mkdtemp(prefix="moon-eval-set-")) / "set", card)
+    place = mkdtemp(prefix="moon-eval-set-")
+    # The artifact store takes its copy after the step has ended; a shop's photographs must not stay behind.
+    atexit.register(rmtree, place, ignore_errors=True)
+    folder = save_eval_set(eval_set, Path(place) / "set", card)
     if freezing.folder:
         kept = save_eval_set(eval_set, freezing.folder, card, overwrite=freezing.overwrite)
         logger.info("evaluation set written to %s", kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,24 @@ def test_mlflow_holds_digest_counts_and_card(workplace: Workplace, built: tuple[
     assert names == {"CARD.md", "DIGEST", "evalset.json", "findings.json"}
 
 
-def test_another_set_in_the_folder_ends_the_run(built: tuple[Result, Path], shop: Path, tmp_path: Path) -> None:
+def test_another_set_in_the_folder_ends_the_run_and_leaves_no_photograph_in_the_temporary_folder(
+    built: tuple[Result, Path], shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    at_the_end: list[partial[None]] = []
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    monkeypatch.setattr(
+        "steps.build_benchmark.atexit.register", lambda *args, **more: at_the_end.append(partial(*args, **more))
+    )
     curating = {"min_support": 1, "max_queries": 3}
     result = build(recipe_at(tmp_path, shop, curating=curating, freezing={"folder": str(built[1])}))
     assert result.exit_code == 1
     assert "another evaluation set lies there" in result.output
+    assert list(temporary.rglob("photos"))
+    for clean in at_the_end:
+        clean()
+    assert not list(temporary.rglob("photos"))
     assert "Traceback" not in result.output
 
 

@@ -17,6 +17,8 @@ from validation.gate.decision import UsedWaiver
 from validation.report import RunReport, render_markdown, render_report
 from validation.report.pictures import MOST_ROWS, Album
 
+LABEL = "category_leaf/accuracy"
+
 
 def page_of(report: RunReport) -> Parsed:
     return Parsed(render_report(report))
@@ -121,6 +123,25 @@ def test_the_champions_section_counts_moves_and_says_where_it_lost() -> None:
     untested = flat(page_of(replace(report, outcomes=None)))
     assert "there is no paired test" in untested
     assert "Against" not in flat(page_of(replace(report, champion=None)))
+
+
+def test_where_no_main_metric_is_common_it_is_said_and_no_empty_table_is_shown() -> None:
+    own = record(scores={LABEL: score(0.5), IMAGE: score(0.5)})
+    other = record("champion", scores={LABEL: score(0.4), TEXT: score(0.5)})
+    results = {LABEL: outcome([1.0] * 8)}
+    report = RunReport("x", [own, other], champion="champion", outcomes=results, champion_outcomes=results)
+    page = render_report(report)
+    section = page[page.index('<section id="champion">') :]
+    section = section[: section.index("</section>")]
+    assert "The two have no main metric in common." in section
+    assert section.index("<details>") < section.index("<table")
+    assert "won 0:" in section
+
+
+def test_a_candidate_without_any_main_score_has_no_table_of_heads_alone() -> None:
+    bare = RunReport("x", [record(scores={})])
+    assert render_markdown(bare) == "## x\n\nNo score that counts for the main score.\n"
+    assert "No score that counts for the main score." in flat(page_of(bare))
 
 
 def test_refusals_come_first_in_the_gate() -> None:

@@ -56,5 +56,5 @@ def test_what_has_no_photo_matches_nothing_and_hidden_photos_are_not_looked_at(
 
 
 def test_words_are_refused() -> None:
-    with pytest.raises(ModelError, match="cannot be read from text"):
+    with pytest.raises(ModelError, match="colour_hash cannot read text"):
         ColourAndHash().embed_labels(["red"])

@@ -47,6 +47,8 @@ def render_markdown(report: RunReport) -> str:
 def _scores(report: RunReport, candidate: BenchmarkRecord) -> list[str]:
     compared = {row.metric: row for row in compare(report)}
     metrics = [key for key in report.headline_metrics if key in candidate.scores]
+    if not metrics:
+        return ["No score that counts for the main score."]
     champion = report.champion_record
     head = ["metric", _escaped(candidate.encoder), *([_escaped(champion.encoder), "change"] if champion else [])]
     lines = [_row([*head, "n", "pool"]), _row(["---", *["---:"] * (len(head) + 1)])]

@@ -106,11 +106,6 @@ class BM25:
         """(N, dims) float32 of unit length."""
         return self._counts(texts)
 
-    def score_of(self, cosine: np.ndarray, query: str) -> np.ndarray:
-        """BM25 again from the cosine of a product and `query`."""
-        counts = [count for word, count in Counter(words_of(query)).items() if word in self.vocabulary]
-        return cosine * self._norm * math.sqrt(sum(count**2 for count in counts))
-
     def _counts(self, texts: Iterable[str]) -> np.ndarray:
         asked = [Counter(words_of(text)) for text in texts]
         rows = np.zeros((len(asked), self.dims))
