@@ -237,6 +237,34 @@ def test_a_missing_photo_is_told_at_once_and_a_changed_one_when_read(frozen: Pat
         load_eval_set(frozen)
 
 
+@pytest.mark.parametrize("digest", [".*", "..|.*", "[^x]*", ""])
+def test_a_digest_that_is_none_leads_to_no_photo(frozen: Path, digest: str) -> None:
+    (frozen / "secret.png").write_bytes(b"secret")
+
+    def edit(content: dict[str, Any]) -> None:
+        content["eval_set"]["gallery"][0]["photos"][0] |= {"digest": digest, "file": "photos/../secret.png"}
+
+    with pytest.raises(BenchmarkError, match="damaged") as caught:
+        load_eval_set(edited(frozen, edit, honest=True))
+    assert "lies at photos/../secret.png" in caught.value.got
+
+
+def test_a_set_is_for_whoever_may_read_its_place(frozen: Path) -> None:
+    assert frozen.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_set_that_does_not_come_back_as_it_went_is_not_written(
+    eval_set: EvalSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lossy(kind: type, data: Any, special: Any) -> EvalSet:
+        return replace(eval_set, side="val")
+
+    monkeypatch.setattr("validation.freezing.folder.from_plain", lossy)
+    with pytest.raises(BenchmarkError, match="another benchmark"):
+        save_eval_set(eval_set, tmp_path / "set", CARD)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["evalset.json", "DIGEST"])
 def test_half_a_folder_is_no_set(frozen: Path, name: str) -> None:
     (frozen / name).unlink()

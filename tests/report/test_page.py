@@ -216,6 +216,9 @@ def test_a_thumbnail_is_small_upright_and_carries_its_box_in_percent() -> None:
     shown = Image.open(io.BytesIO(base64.b64decode(thumbnail.url.partition(",")[2])))
     assert shown.size == (50, 25)
     assert thumbnail.box_pct == (25.0, 25.0, 50.0, 75.0)
+    over = Thumbnails(50).of(photo(picture(1, 200)), (-50, -1, 300, 250))
+    assert over is not None
+    assert over.box_pct == (0.0, 0.0, 100.0, 100.0), "what lies beyond the picture is not drawn"
 
 
 def test_a_photo_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:

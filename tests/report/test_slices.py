@@ -78,6 +78,13 @@ def test_slices_lost_to_the_champion_come_largest_loss_first() -> None:
     assert lost_parts(slice_parts(record(slices=slices))) == []
 
 
+def test_a_lower_rank_is_no_loss() -> None:
+    key = "image_to_product/mean_rank"
+    own = record(scores={key: score(0.5)}, slices={f"{key}[photos=one]": score(0.2), f"{key}[photos=two]": score(0.9)})
+    theirs = record("champion", slices={f"{key}[photos={name}]": score(0.5) for name in ("one", "two")})
+    assert [part.name for part in lost_parts(slice_parts(own, theirs))] == ["two"]
+
+
 def test_kinds_keep_their_order_and_unknown_ones_come_last() -> None:
     names = ["zebra", *reversed(KINDS)]
     own = record(slices={f"{metric}[{kind}=x]": score(0.5) for kind in names for metric in (IMAGE, TEXT)})

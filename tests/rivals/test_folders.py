@@ -148,6 +148,15 @@ def test_a_model_with_code_of_its_own_is_refused_unless_asked(kind: str, tmp_pat
     assert "--trust-remote-code" in caught.value.fix
 
 
+def test_code_named_deep_in_a_configuration_is_code_too(tmp_path: Path) -> None:
+    folder = FOLDERS["clip"](tmp_path / "clip")
+    content = json.loads((folder / "config.json").read_text())
+    content["towers"] = [{"text": {"auto_map": {"AutoModel": "theirs.Model"}}}]
+    (folder / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ModelError, match="Python code of its own"):
+        ENCODERS["clip"](folder)
+
+
 def test_modules_of_a_package_other_than_the_library_are_code_too(tmp_path: Path) -> None:
     folder = FOLDERS["st"](tmp_path / "st")
     modules = json.loads((folder / "modules.json").read_text())

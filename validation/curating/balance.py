@@ -95,26 +95,27 @@ def _shares(sizes: Mapping[str, int], cfg: CuratingConfig) -> dict[str, int]:
     most = cfg.max_gallery or 0
     if sum(sizes.values()) <= most:
         return dict(sizes)
-    floors = {leaf: min(size, cfg.min_leaf_products) for leaf, size in sizes.items()}
-    if sum(floors.values()) > most:
+    floor = sum(min(size, cfg.min_leaf_products) for size in sizes.values())
+    if floor > most:
         raise BenchmarkError(
             "the gallery's cap is below what the tail is to keep",
             where="curating.max_gallery",
             got=f"{most} for {len(sizes)} leaves",
-            allowed=f"at least {sum(floors.values())}, {cfg.min_leaf_products} a leaf where it has them",
+            allowed=f"at least {floor}, {cfg.min_leaf_products} a leaf where it has them",
             fix="raise curating.max_gallery, or lower curating.min_leaf_products",
         )
 
     def at(level: int) -> dict[str, int]:
-        return {leaf: min(size, max(level, floors[leaf])) for leaf, size in sizes.items()}
+        return {leaf: min(size, level) for leaf, size in sizes.items()}
 
-    low, high = 0, max(sizes.values(), default=0)
+    # The floors fit, so the level is at least as high: they need no rule of their own.
+    low, high = cfg.min_leaf_products, max(sizes.values(), default=0)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if sum(at(middle).values()) <= most else (low, middle - 1)
     shares = at(low)
     spare = most - sum(shares.values())
-    growing = [leaf for leaf in sizes if shares[leaf] == max(low, floors[leaf]) == low and sizes[leaf] > low]
+    growing = [leaf for leaf, size in sizes.items() if size > low]
     for leaf in sorted(growing, key=lambda leaf: draw(cfg.salt, leaf))[:spare]:
         shares[leaf] += 1
     return shares
