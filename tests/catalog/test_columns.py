@@ -79,6 +79,16 @@ def test_what_hugging_face_caches_beside_saved_rows_is_not_read_again(tmp_path):
     assert len(by_map(tmp_path, tmp_path / "data").products) == len(ROWS)
 
 
+@pytest.mark.parametrize("name", ["about.json", ".cache/rows.parquet", "_temporary/rows.parquet"])
+def test_what_lies_beside_the_rows_is_not_read_with_them(tmp_path, name):
+    written(tmp_path / "data", "parquet")
+    if name.endswith(".json"):
+        (tmp_path / "data" / name).write_text('{"sku": "other", "name": "no row"}')
+    else:
+        write_parquet(tmp_path / "data" / name, [ROWS[0] | {"sku": "other"}])
+    assert len(by_map(tmp_path, tmp_path / "data").products) == len(ROWS)
+
+
 def test_a_column_that_comes_late_in_json_lines_is_there(tmp_path, monkeypatch):
     monkeypatch.setattr("catalog.sources.tables.LOOKED_AT_ROWS", 3)
     monkeypatch.setattr("catalog.sources.files.LOOKED_AT_ROWS", 3)

@@ -48,6 +48,8 @@ def test_an_item_that_stands_twice_for_a_query_keeps_its_better_rank(tmp_path):
     query = load("marqo", shards(tmp_path, rows), tmp_path / "work").queries[0]
     assert query.product_ids == ("1", "2", "4")
     assert query.extra["positions"] == [3.0, 5.0, None]
+    turned = load("marqo", shards(tmp_path / "turned", rows[::-1]), tmp_path / "work").queries[0]
+    assert (turned.product_ids, turned.extra) == (query.product_ids, query.extra)
 
 
 def test_pictures_in_rows_are_written_once_by_their_digest(tmp_path):

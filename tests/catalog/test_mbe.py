@@ -261,6 +261,26 @@ def test_a_query_column_that_is_not_there_names_the_nearest(tmp_path):
     assert "did you mean query_text?" in str(caught.value)
 
 
+@pytest.mark.parametrize("rows", [3, None])
+def test_of_a_part_of_the_documents_references_are_not_checked(tmp_path, rows):
+    documents = [mbe_row(number, doc_id=mbe_row(9 - number)["id"], words=f"裙 {number}") for number in range(10)]
+    path = write_lines(tmp_path / "e.jsonl", documents)
+    asks = QueryColumns(text="words", product_ids="doc_id")
+    catalog = load("mbe", path, tmp_path, max_rows=rows, query_columns=asks)
+    assert len(catalog.queries) == (rows or 10)
+
+
+def test_one_answer_of_several_that_points_nowhere_stops_and_is_left_out_under_quarantine(tmp_path):
+    known = mbe_row(0)["id"]
+    path = write_lines(tmp_path / "e.jsonl", [mbe_row(0, words="裙", found=[known, "nowhere"])])
+    asks = QueryColumns(text="words", product_ids="found")
+    with pytest.raises(CatalogError, match="not in the catalogue: nowhere"):
+        load("mbe", path, tmp_path, query_columns=asks)
+    catalog = load("mbe", path, tmp_path, on_error="quarantine", query_columns=asks)
+    assert catalog.queries[0].product_ids == (known,)
+    assert any("left out" in note and "references" in note for note in catalog.notes)
+
+
 # --- the attribute syntax
 
 
@@ -269,6 +289,7 @@ def test_a_query_column_that_is_not_there_names_the_nearest(tmp_path):
     [
         ("颜色:红色", {"颜色": "红色"}),
         ("颜色：红色,,材质:棉", {"颜色": "红色", "材质": "棉"}),
+        ("颜色:红：深,,尺码：S:M", {"颜色": "红：深", "尺码": "S:M"}),
         ("比例:16:9,,链接:https://a.example/1", {"比例": "16:9", "链接": "https://a.example/1"}),
         ("尺码:S!!!M!!!S", {"尺码": ["S", "M"]}),
         ("尺码:!!!M!!!", {"尺码": "M"}),

@@ -106,6 +106,14 @@ def test_a_colour_without_a_photograph_of_its_own_gets_those_that_name_none(tmp_
     products = read(tmp_path, rows).products
     assert products[1].extra["image_urls"] == [f"{CDN}blue.jpg", f"{CDN}label.jpg"]
     assert products[0].extra["image_urls"] == [f"{CDN}red.jpg?v=2"]
+    assert not any("name none of them left out" in note for note in read(tmp_path, rows).notes)
+
+
+def test_a_photograph_that_names_two_colours_is_of_neither(tmp_path):
+    rows = [dict(row) for row in TEE]
+    rows.append(shopify_row("tee", Image_Src=f"{CDN}both.jpg", Image_Position="9", Image_Alt_Text="Red and Blue tee"))
+    for product in read(tmp_path, rows).products:
+        assert f"{CDN}both.jpg" not in product.extra["image_urls"]
 
 
 def test_an_article_without_options_is_one_product_with_all_photographs_in_their_order(tmp_path):

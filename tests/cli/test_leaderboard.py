@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from catalog import ModelError, ProductItem, QueryItem, Side, SplitConfig, split_catalog
 from moon.cli import app
 from moon.encoders import BARE, PREFIXED, EncoderOptions, check_name, resolve_encoder
+from moon.evaluation_data import open_evaluation
 from moon.judging import Watched, lineage_warnings, write_whole
 from tests.benchmark.shop import picture, png, stocked
 from tests.rivals.tiny import FOLDERS, item_of, questions, stock
@@ -185,6 +186,7 @@ def test_an_entry_of_another_catalogue_is_not_taken_over(shop: Path, tmp_path: P
         ("clop:owner/model", "did you mean clip"),
         ("os:getcwd", "--trust-remote-code"),
         ("moon:/nowhere", "no lineage.json"),
+        ("untrained:/nowhere", "no lineage.json"),
         ("zzz", "a MOON model folder"),
     ],
 )
@@ -218,6 +220,18 @@ def test_wrong_data_side_and_prompt_teach(words: list[str], says: str, shop: Pat
     done = moon("evaluate", "--model", "random", *(str(shop) if word == "SHOP" else word for word in words))
     assert done.exit_code == 1
     assert says in done.output
+
+
+def test_an_encoder_that_is_named_twice_has_one_line(shop: Path, tmp_path: Path) -> None:
+    done = moon("leaderboard", *["--model", "random"] * 2, "--data", shop, "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert len(json.loads((tmp_path / "board.json").read_text())["encoders"]) == 1
+
+
+def test_word_rivals_are_given_the_whole_catalogue_and_not_the_gallery_alone(shop: Path) -> None:
+    with open_evaluation(str(shop), None, lambda _: None) as opened:
+        assert len(opened.products) == 60
+        assert 0 < len(opened.eval_set.gallery) < 60
 
 
 def test_a_board_is_not_written_into_a_file() -> None:

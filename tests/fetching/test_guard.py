@@ -186,6 +186,14 @@ def test_a_name_is_dialled_at_its_next_address_when_the_first_does_not_answer(sh
     assert network.dialled == ["1.1.1.1", PUBLIC]
 
 
+def test_no_more_than_a_few_addresses_of_one_name_are_dialled(shop: Shop, tmp_path: Path) -> None:
+    dead = [f"1.1.1.{number}" for number in range(1, 10)]
+    network = Network(shop, {"shop.example": dead}, dead=set(dead))
+    url = shop.add("/a.png", body(picture()), "shop.example")
+    assert only(fetched(shop, network, tmp_path, url, max_attempts=1)).status == Status.FAILED
+    assert network.dialled == dead[:4]
+
+
 @pytest.mark.parametrize(("name", "status_of_it"), [("shop.example", Status.OK), ("other.example", Status.FAILED)])
 def test_tls_holds_the_certificate_against_the_name_and_not_the_address(
     name: str, status_of_it: Status, shop: Shop, tmp_path: Path
