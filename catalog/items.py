@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from catalog.errors import ConfigError
 from catalog.images import Photo
@@ -20,11 +19,6 @@ class ProductItem:
 
     product: Product
     photos: tuple[Photo, ...] = ()
-
-    def without_photos(self, digests: Iterable[str]) -> ProductItem:
-        """The same product without the photographs whose bytes have one of `digests`."""
-        gone = frozenset(digests)
-        return replace(self, photos=tuple(photo for photo in self.photos if photo.digest not in gone))
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from validation.benchmark import (
     score_table,
 )
 from validation.config import BenchmarkConfig
-from validation.rivals import ColourHistogram, Constant, RandomVectors, label_baselines
+from validation.rivals import ColourHistogram, Constant, RandomVectors, judge_majority
 
 
 @pytest.fixture(scope="module")
 def records(eval_set: EvalSet, config: BenchmarkConfig) -> list[BenchmarkRecord]:
     encoders = (RandomVectors(), ColourHistogram(), Constant())
-    return [*(run_benchmark(own, eval_set, config) for own in encoders), *label_baselines(eval_set, config)]
+    return [*(run_benchmark(own, eval_set, config) for own in encoders), judge_majority(eval_set, config)[0]]
 
 
 def test_main_score_is_the_mean_of_five(records: list[BenchmarkRecord]) -> None:

@@ -63,10 +63,3 @@ def test_all_attributes_go_at_once():
 
 def test_attribute_that_the_product_lacks_is_no_error():
     assert hide_fields(ITEM, frozenset({"attributes.fit"})).product == ITEM.product
-
-
-def test_without_photos():
-    photos = tuple(Photo(f"{n}.png", digest=f"d{n}") for n in range(3))
-    item = ProductItem(ITEM.product, photos)
-    assert item.without_photos(["d1"]).photos == (photos[0], photos[2])
-    assert item.without_photos([]).photos == photos

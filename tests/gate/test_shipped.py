@@ -14,7 +14,7 @@ from tests.benchmark.shop import Shop, stocked
 from validation.benchmark import BenchmarkRecord, EvalSet, build_eval_set, run_benchmark
 from validation.config import BenchmarkConfig
 from validation.gate import Decision, GateConfig, decide, load_policy
-from validation.rivals import ColourHistogram, Constant, RandomVectors, TitleWordOverlap, label_baselines
+from validation.rivals import ColourHistogram, Constant, RandomVectors, TitleWordOverlap, judge_majority
 
 POLICIES = ("demo", "luma")
 CONFIG = BenchmarkConfig(num_bootstrap=100, max_attribute_values=20)
@@ -33,7 +33,7 @@ def eval_set(shop: Shop) -> EvalSet:
 @pytest.fixture(scope="module")
 def rivals(shop: Shop, eval_set: EvalSet) -> dict[str, BenchmarkRecord]:
     encoders: list[Embedder] = [RandomVectors(), ColourHistogram(), TitleWordOverlap(shop.catalog()), Constant()]
-    records = [*(run_benchmark(own, eval_set, CONFIG) for own in encoders), *label_baselines(eval_set, CONFIG)]
+    records = [*(run_benchmark(own, eval_set, CONFIG) for own in encoders), judge_majority(eval_set, CONFIG)[0]]
     # Random weights are judged as random vectors of another seed: this test knows no network.
     untrained = run_benchmark(RandomVectors(seed=1), eval_set, CONFIG)
     frozen = run_benchmark(RandomVectors(seed=2), eval_set, CONFIG)

@@ -9,7 +9,7 @@ from validation.rivals.colour_histogram import ColourHistogram
 from validation.rivals.frozen_text import FrozenText
 from validation.rivals.frozen_timm import FrozenTimm
 from validation.rivals.knows_nothing import Constant, RandomVectors
-from validation.rivals.majority import judge_majority, label_baselines
+from validation.rivals.majority import judge_majority
 from validation.rivals.open_clip_model import OpenClip
 from validation.rivals.sentence_transformers_model import SentenceTransformersEncoder
 from validation.rivals.title_words import TitleWordOverlap
@@ -28,5 +28,4 @@ __all__ = [
     "TitleWordOverlap",
     "TransformersClip",
     "judge_majority",
-    "label_baselines",
 ]

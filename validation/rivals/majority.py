@@ -14,11 +14,6 @@ from validation.statistics.outcomes import Outcome
 MAJORITY = "majority"
 
 
-def label_baselines(eval_set: EvalSet, cfg: BenchmarkConfig = BenchmarkConfig()) -> list[BenchmarkRecord]:
-    """Score the predictors that answer label questions without looking: the majority class."""
-    return [judge_majority(eval_set, cfg)[0]]
-
-
 def judge_majority(
     eval_set: EvalSet, cfg: BenchmarkConfig = BenchmarkConfig()
 ) -> tuple[BenchmarkRecord, dict[str, Outcome]]:
