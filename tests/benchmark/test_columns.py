@@ -92,6 +92,28 @@ def test_one_group_alone_is_never_sure_of_anything() -> None:
     assert found["mean_rank"].high > 5.0
 
 
+def test_a_slice_of_one_group_has_an_interval_though_many_resamples_hold_none_of_it() -> None:
+    table, groups = _items(5)
+    mask = np.array([group == groups[0] for group in groups])
+    score = Columns(groups, CFG).slices({"mrr": table[:, 0]}, 9, {"one": mask})["one"]["mrr"]
+    assert score.num_groups == 1
+    assert score.n == mask.sum()
+    assert 0.0 <= score.low < score.value < score.high <= 1.0
+
+
+def test_a_label_that_fell_out_of_a_resample_is_not_asked_in_it() -> None:
+    """Ten groups: nine right about the first label; the second is one group's, and never given."""
+    truth, guess = np.array([0] * 9 + [1]), np.zeros(10, dtype=int)
+    groups = [f"g{number}" for number in range(10)]
+    true, given = (csr_matrix(np.eye(2, dtype=int)[own]) for own in (truth, guess))
+    found = Columns(groups, CFG).macro_scores(true, given)
+    low, high = found["precision_macro"][1]
+    # Without the second label precision is 1: it is gone from a third of the resamples.
+    assert high == 1.0
+    assert low < 0.5
+    assert found["recall_macro"] == (0.5, (0.5, 1.0))
+
+
 def test_more_slices_than_are_resampled_at_once_are_each_that_slice_alone() -> None:
     table, groups = _items(4)
     columns, values = Columns(groups, CFG), {"mrr": table[:, 0], "mean_rank": 1.0 + 9.0 * table[:, 1]}

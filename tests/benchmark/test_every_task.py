@@ -92,6 +92,17 @@ def test_who_knows_every_answer_has_the_best_value_of_every_metric_of_the_labels
     assert linked == dict.fromkeys(linked, 1.0)
 
 
+def test_who_knows_every_product_has_the_best_value_of_every_metric_of_the_retrieval(
+    shop: Shop, every: EvalSet
+) -> None:
+    answers = {query.query_id: query.product_ids[0] for query in shop.queries if query.product_ids}
+    own = Oracle(lambda item, hide: item.product.product_id, lambda item: answers[item.query_id])
+    asked = every.only([task.name for task in every.retrieval if not task.name.startswith("product_to_product")])
+    scores = run_benchmark(own, asked, CFG).scores
+    assert len(every.gallery) > len(every.pool_of(next(t for t in asked.retrieval if t.name == "text_to_image")))
+    assert {key: score.value for key, score in scores.items()} == dict.fromkeys(scores, 1.0)
+
+
 def test_a_collapsed_encoder_has_no_hit_and_no_label_anywhere(every: EvalSet) -> None:
     scores = run_benchmark(Constant(), every, CFG).scores
     assert {key.partition("/")[0] for key in scores} == tasks_of(every) | {"attributes", "attributes_title_hidden"}
@@ -157,3 +168,15 @@ def test_slices_of_a_rank_are_kept_for_ceilings(every: EvalSet) -> None:
     assert len(parts) == 2
     assert sum(part.value * part.n for part in parts) == pytest.approx(whole.value * whole.n)
     assert all(1.0 <= part.low <= part.value <= part.high for part in parts)
+
+
+def test_what_is_no_candidate_is_no_wrong_one_either(tmp_path: Path) -> None:
+    """Of six products the asking one and its variant take no part: three wrong ones do not fill five places."""
+    shop = Shop(tmp_path)
+    for number in range(6):
+        shop.product(f"p{number}", group_id="g" if number < 2 else f"g{number}")
+    shop.link("l", ("p0",), ("p2", "p0"))
+    record = run_benchmark(Constant(), build(shop), BenchmarkConfig(ks=(1, 3, 4), num_bootstrap=100))
+    assert record.scores["product_to_product/recall@3"].value == 0.0
+    assert record.scores["product_to_product/mean_rank"].value == 4.0
+    assert "3 wrong products" in record.not_applicable["product_to_product/recall@4"]

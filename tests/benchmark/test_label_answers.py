@@ -51,6 +51,19 @@ def test_as_many_labels_are_given_as_are_right_and_none_that_ties_for_the_last_p
     assert given.tolist() == [[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0]]
 
 
+def test_labels_nearer_to_each_other_than_the_tolerance_tie() -> None:
+    task = ask([(0,), (0,), (0, 1)], 3)
+    near, apart = 0.5 - 5e-7, 0.5 - 5e-6
+    found = answer(task, *scored([[0.5, near, 0.1], [0.5, apart, 0.1], [0.9, 0.5, near]]), block_mib=1)
+    assert found.best.tolist() == [NO_ANSWER, 0, 0]
+    assert found.given.tolist() == [[NO_ANSWER, NO_ANSWER], [0, NO_ANSWER], [0, NO_ANSWER]]
+
+
+def test_of_several_right_leaves_the_nearest_gives_the_credit() -> None:
+    task = ask([(1, 2)], 4, paths=(("a", "b"), ("a", "c"), ("d", "e"), ("d", "f")))
+    assert answer(task, *scored([[0.9, 0.1, 0.2, 0.3]]), block_mib=1).metrics(task)["hierarchical"].tolist() == [0.5]
+
+
 def test_a_constant_encoder_is_given_nothing() -> None:
     task = ask([(0,), (1, 2)], 4)
     found = answer(task, *scored([[0.5] * 4] * 2), block_mib=1)

@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from catalog import ProductItem, QueryKind, Side
 from tests.benchmark.encoders import Oracle, Spy
 from tests.benchmark.eval_sets import build, ids, question, task
 from tests.benchmark.shop import Shop, picture, stocked
 from validation.benchmark import EvalSet, main_metrics, main_part, main_score, run_benchmark
+from validation.benchmark.traits import masks
 from validation.config import BenchmarkConfig
 from validation.errors import BenchmarkError
 from validation.rivals import Constant, RandomVectors
@@ -267,6 +269,73 @@ def test_traits_say_what_a_product_has(tmp_path: Path) -> None:
     assert traits(eval_set, "p004")["frequency"] == "head", "half of train is in the first two leaves"
     assert traits(eval_set, "p000")["photos"] == "several"
     assert traits(eval_set, "p000")["category"] == "Wear"
+
+
+def test_the_head_ends_with_the_leaf_that_fills_half_of_train(tmp_path: Path) -> None:
+    def side(key: str, leaf: str, of: Side, shop: Shop) -> None:
+        shop.product(key, of, category=("All", leaf))
+
+    shop = Shop(tmp_path)
+    for number, leaf in enumerate("aabc"):
+        side(f"train{number}", leaf, Side.TRAIN, shop)
+    for leaf in "abcd":
+        side(f"test-{leaf}", leaf, Side.TEST, shop)
+    eval_set = build(shop)
+    told = {leaf: traits(eval_set, f"test-{leaf}") for leaf in "abcd"}
+    assert [told[leaf]["frequency"] for leaf in "abcd"] == ["head", "tail", "tail", "tail"]
+    assert [told[leaf]["leaf"] for leaf in "abcd"] == ["seen", "seen", "seen", "unseen"]
+
+
+def test_a_kind_in_which_no_item_differs_makes_no_slice() -> None:
+    assert masks([{"photos": "one"}, {"photos": "one"}]) == {}
+    found = masks([{"photos": "one"}, {}, {"photos": "one"}])
+    assert {name: mask.tolist() for name, mask in found.items()} == {"photos=one": [True, False, True]}
+
+
+def test_a_query_is_cut_by_its_own_photo_before_its_products(tmp_path: Path, config: BenchmarkConfig) -> None:
+    def change(shop: Shop) -> None:
+        blank = Image.new("RGB", (64, 64), "white")
+        shop.product("plain", images=[shop.photo("plain.png", blank)])
+        shop.query("i-plain", QueryKind.PHOTO, ("plain",), image=shop.photo("i-plain.png", 4242))
+
+    eval_set = build(stocked(tmp_path, num_test=12, change=change), config)
+    assert traits(eval_set, "plain")["background"] == "clean"
+    record = run_benchmark(RandomVectors(), eval_set, config)
+    cut = [score.n for key, score in record.slices.items() if key.startswith("image_to_product/mrr[category=")]
+    assert sum(cut) == 12, "and the products' kinds stand in for those that it lacks"
+    assert not [key for key in record.slices if key.startswith("image_to_product/mrr[background=clean")]
+
+
+def test_words_of_the_title_in_a_query_are_told(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    for number, text in enumerate(("a straw hat", "for the beach")):
+        shop.product(f"p{number}", title="Hat of straw")
+        shop.query(f"t{number}", QueryKind.TEXT, (f"p{number}",), text=text)
+    asked = task(build(shop), "text_to_product").queries
+    assert [dict(query.traits)["names_answer"] for query in asked] == ["yes", "no"]
+
+
+def test_a_product_of_attributes_alone_can_be_found_by_words(tmp_path: Path) -> None:
+    def change(shop: Shop) -> None:
+        for key, own in (("mute", {}), ("told", {"attributes": {"color": "red"}}), ("filed", {"category": ("Wear",)})):
+            shop.product(key, title=None, images=[shop.photo(f"{key}.png", len(key) * 31 + ord(key[0]))], **own)
+
+    eval_set = build(stocked(tmp_path, num_test=12, change=change))
+    inside = ids(eval_set, task(eval_set, "image_to_text").pool)
+    assert {"told", "filed"} <= inside
+    assert "mute" not in inside
+
+
+@pytest.mark.parametrize(("min_n", "max_values", "asked"), [(4, 3, True), (5, 3, False), (4, 2, False)])
+def test_an_attribute_is_asked_from_so_many_products_up_to_so_many_values(
+    min_n: int, max_values: int, asked: bool, tmp_path: Path
+) -> None:
+    shop = Shop(tmp_path)
+    for number in range(4):
+        shop.product(f"test{number}", attributes={"fit": "slim"})
+        shop.product(f"train{number}", Side.TRAIN, attributes={"fit": f"f{number % 3}"})
+    config = BenchmarkConfig(min_attribute_n=min_n, max_attribute_values=max_values)
+    assert bool(build(shop, config).labels) is asked
 
 
 def test_slices_partition_every_score_they_cut(eval_set: EvalSet, config: BenchmarkConfig) -> None:

@@ -62,7 +62,7 @@ class Settler:
         if not found:
             return None
         linked, _, same_group = self._answers(found)
-        alike = {index for index in same_group if index != anchor and self._share_a_photo(anchor, index)}
+        alike = {index for index in same_group if self._share_a_photo(anchor, index)}
         relevant = tuple(index for index in linked if index not in alike)
         self.num_of_one_photo += len(linked) - len(relevant)
         if not relevant:
