@@ -75,14 +75,19 @@ PLAYED = [
 ]
 
 
+ONE_ALONE = 1.959964**2 / (1 + 1.959964**2)
+"""Wilson's edge of none among one, at 95 %."""
+
+
 def test_what_training_adds_is_paired_and_resampled_by_product() -> None:
     found = gain(PLAYED)
     assert (found.value, found.n) == (0.0, 4)
     # Of the 27 resamples of three products each stands for 3.7 %: the ends are three times hats, three times mugs.
     # Four photographs taken for independent would give [-0.75, 0.75].
     assert (found.low, found.high) == (-1.0, 0.5)
+    # One product alone has nothing to be resampled with: half a point, less and plus Wilson of none among one.
     two = gain(PLAYED[:2])
-    assert (two.value, two.low, two.high) == (0.5, 0.5, 0.5)
+    assert (two.value, two.low, two.high) == pytest.approx((0.5, 0.5 - ONE_ALONE, 1.0), abs=1e-6)
 
 
 def test_hits_are_resampled_by_product() -> None:
@@ -111,12 +116,13 @@ def test_small_boxes_are_told_apart() -> None:
     told = json.loads(json.dumps(as_data(found, gains, {name: hits(PLAYED) for name in found})))
     assert told[SMALL]["n"] == 2
     assert (told[SMALL]["hit_frac"], told[SMALL]["random_hit_frac"]) == (1.0, 0.5)
-    assert [told[SMALL][key] for key in ("hit_gain", "hit_gain_low", "hit_gain_high")] == [0.5, 0.5, 0.5]
+    ends = [told[SMALL][key] for key in ("hit_gain", "hit_gain_low", "hit_gain_high")]
+    assert ends == pytest.approx([0.5, 0.5 - ONE_ALONE, 1.0], abs=1e-6)
     assert [told[ALL][key] for key in ("hit_gain", "hit_gain_low", "hit_gain_high")] == [0.0, -1.0, 0.5]
     assert told[ALL]["ratio"] == found[ALL].ratio
     every, few = gain_lines(found, gains)
     assert every.startswith("hits on all boxes (n = 4): 75.0 %, random weights 75.0 %")
     assert every.endswith("+0.0 (-100.0 to +50.0) points, interval not over 0")
     assert few.startswith("hits on boxes under 25 % of the picture (n = 2): 100.0 %, random weights 50.0 %")
-    assert few.endswith("+50.0 (+50.0 to +50.0) points, interval over 0")
+    assert few.endswith("+50.0 (-29.3 to +100.0) points, interval not over 0")
     assert gain_lines({ALL: found[ALL]}, {ALL: gains[ALL]})[1].endswith("there are none")
