@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from tests.gate.records import items, record
+from tests.gate.records import items, record, sliced
+from validation.benchmark import Score
 from validation.gate import GatePolicy, decide
 from validation.gate.evidence import Scored, UnknownError
 from validation.gate.paired import compare, interval, outcomes_of
@@ -86,3 +89,51 @@ def test_a_macro_accuracy_is_made_of_the_attributes_with_the_title_hidden_alike(
         Scored(type(own)(**{**own.__dict__, "scores": scores}), side.outcomes), "attributes_title_hidden/accuracy_macro"
     )
     assert [part.values.mean() for part in found] == [0.0, 1.0], "and not the one that sees the title"
+
+
+def champion_row(rule: dict, hits: list[int], **policy: object):
+    own = record(image_to_product__recall_at_1=len(hits) / 100)
+    asked = GatePolicy.model_validate({"floors": {R1: 0.1}, "gain": "none", "champion": {R1: rule}} | policy)
+    decision = decide(asked, own, {}, OLD, outcomes=items(own, {R1: hits}), champion_outcomes=items(OLD))
+    return next(row for row in decision.rules if row.name == f"champion/{R1}")
+
+
+@pytest.mark.parametrize(("won", "lost"), [(4, 10), (14, 5)])
+def test_a_rule_goes_by_the_careful_power_and_not_by_the_tests(won: int, lost: int) -> None:
+    hits = [*range(lost, 50), *range(50, 50 + won)]
+    one = compared(won, lost)
+    between = (one.sure_power + one.test.power) / 2
+    assert abs(one.sure_power - one.test.power) > 0.05
+    assert not one.test.shown_worse
+    assert champion_row({"drop": 0.1, "power": between}, hits).passed is (one.sure_power > between)
+    assert champion_row({"drop": 0.1, "power": one.sure_power}, hits).passed, "as much as asked is enough"
+
+
+@pytest.mark.parametrize(("num_slices", "refused"), [(1, True), (12, False)])
+def test_the_level_is_shared_out_among_the_slices_of_a_kind(num_slices: int, refused: bool) -> None:
+    """Nine lost and two won of a hundred: p is 0.02, a loss by itself, and to be expected once among twelve slices."""
+    hits = [*range(9, 50), 50, 51]
+    own, old = record(image_to_product__recall_at_1=0.43), OLD
+    for number in range(num_slices):
+        name = {f"s{number:02d}": (0.43 if number == 0 else 0.5, 100)}
+        own, old = sliced(own, R1, **name), sliced(old, R1, **{key: (0.5, n) for key, (_, n) in name.items()})
+    policy = GatePolicy.model_validate(
+        {"floors": {R1: 0.1}, "gain": "none", "slices": {"champion": {R1: {"category": {}}}}}
+    )
+    kept = items(own, {f"{R1}[category=s00]": hits, R1: hits})
+    decision = decide(policy, own, {}, old, outcomes=kept, champion_outcomes=items(old))
+    row = next(rule for rule in decision.rules if rule.name == f"slice_champion/{R1}[category]")
+    assert row.known
+    assert row.passed is not refused, row.reason
+    assert "category=s00" in row.reason
+
+
+def test_a_loss_of_ranks_is_a_share_of_the_champions() -> None:
+    key = "image_to_product/mean_rank"
+    old = replace(OLD, scores={**OLD.scores, key: Score(8.0, 7.0, 9.0, 100, 120, 100)})
+    spread = np.where(np.arange(100) % 2, 7.0, 9.0)
+    kept = {key: Outcome(NAMES, NAMES, spread)}
+    policy = GatePolicy.model_validate({"floors": {R1: 0.1}, "gain": "none", "champion": {key: {"drop": 0.25}}})
+    decision = decide(policy, old, {}, old, outcomes=kept, champion_outcomes=kept)
+    row = next(rule for rule in decision.rules if rule.name == f"champion/{key}")
+    assert "a true loss of 2.0 ranks would be shown" in row.reason
