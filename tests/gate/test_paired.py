@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from tests.gate.records import items, record, sliced
 from validation.benchmark import Score
 from validation.gate import GatePolicy, decide
 from validation.gate.evidence import Scored, UnknownError
-from validation.gate.paired import compare, interval, outcomes_of
+from validation.gate.paired import compare, compare_main, interval, outcomes_of
 from validation.statistics import Outcome
 
 R1 = "image_to_product/recall@1"
@@ -137,3 +138,25 @@ def test_a_loss_of_ranks_is_a_share_of_the_champions() -> None:
     decision = decide(policy, old, {}, old, outcomes=kept, champion_outcomes=kept)
     row = next(rule for rule in decision.rules if rule.name == f"champion/{key}")
     assert "a true loss of 2.0 ranks would be shown" in row.reason
+
+
+def test_the_main_score_weighs_its_metrics_alike_and_each_attribute_within_its_own() -> None:
+    """Of two attributes the large one is won whole: half of the macro accuracy, which is a fifth of the main score."""
+    few = tuple(f"few-{row}" for row in range(10))
+    key = "attributes_title_hidden/accuracy_macro"
+
+    def side(large: float, who: str) -> Scored:
+        own = record()
+        score = Score(large / 2, 0.0, 1.0, 110, 2, 110)
+        parts = {
+            "attribute.color_title_hidden/accuracy": Outcome(NAMES, NAMES, np.full(100, large)),
+            "attribute.size_title_hidden/accuracy": Outcome(few, few, np.zeros(10)),
+        }
+        return Scored(replace(own, scores={**own.scores, key: score}), items(own) | parts, who)
+
+    assert compare_main(side(1.0, ""), side(0.0, "old"), level=0.05).test.value == pytest.approx(0.5 / 5)
+
+
+def test_where_hardly_anything_differs_a_set_has_hardly_any_power() -> None:
+    """Four groups must differ before a loss is shown, and of a hundred two did: four or more come once in seven."""
+    assert compared(1, 1, drop=0.02).sure_power < binom.sf(3, 100, 0.02)
