@@ -136,6 +136,16 @@ def test_augmented_queries_are_reported_apart_and_leave_the_original_in_place(tm
     assert "crop" not in {query.item.query_id for query in task(eval_set, "image_to_product").queries}
 
 
+def test_edited_photos_look_for_products_without_the_description_that_asks_elsewhere(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    for number in range(3):
+        photos = [shop.photo(f"{number}-{view}.png", 10 * number + view) for view in range(2)]
+        shop.product(f"p{number}", description=f"Story number {number}.", images=photos)
+    crop = picture(0).crop((1, 1, 32, 32))
+    shop.query("crop", QueryKind.PHOTO, ("p0",), image=shop.photo("crop.png", crop), augmented=True)
+    assert task(build(shop), "image_to_product_augmented").hide == {"description"}
+
+
 def test_unusable_photos_are_neither_asked_nor_shown(tmp_path: Path) -> None:
     def change(shop: Shop) -> None:
         shop.product("hurt", images=[shop.photo("hurt.png", 8_001, "truncated"), shop.photo("well.png", 8_002)])

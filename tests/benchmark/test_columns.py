@@ -99,6 +99,11 @@ def test_a_slice_of_one_group_has_an_interval_though_many_resamples_hold_none_of
     assert score.num_groups == 1
     assert score.n == mask.sum()
     assert 0.0 <= score.low < score.value < score.high <= 1.0
+    two = sorted(set(groups))[:2]
+    ranks = np.where([group == two[0] for group in groups], 1.0, 9.0)
+    mask = np.array([group in two for group in groups])
+    cut = Columns(groups, CFG).slices({"mean_rank": ranks}, 9, {"two": mask})["two"]["mean_rank"]
+    assert (cut.low, cut.high) == (1.0, 9.0), "one of the two alone in many a resample"
 
 
 def test_a_label_that_fell_out_of_a_resample_is_not_asked_in_it() -> None:

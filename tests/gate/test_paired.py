@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.stats import binom
 
-from tests.gate.records import items, record
+from tests.gate.records import items, record, sliced
+from validation.benchmark import Score
 from validation.gate import GatePolicy, decide
 from validation.gate.evidence import Scored, UnknownError
-from validation.gate.paired import compare, interval, outcomes_of
+from validation.gate.paired import compare, compare_main, interval, outcomes_of
 from validation.statistics import Outcome
 
 R1 = "image_to_product/recall@1"
@@ -86,3 +90,73 @@ def test_a_macro_accuracy_is_made_of_the_attributes_with_the_title_hidden_alike(
         Scored(type(own)(**{**own.__dict__, "scores": scores}), side.outcomes), "attributes_title_hidden/accuracy_macro"
     )
     assert [part.values.mean() for part in found] == [0.0, 1.0], "and not the one that sees the title"
+
+
+def champion_row(rule: dict, hits: list[int], **policy: object):
+    own = record(image_to_product__recall_at_1=len(hits) / 100)
+    asked = GatePolicy.model_validate({"floors": {R1: 0.1}, "gain": "none", "champion": {R1: rule}} | policy)
+    decision = decide(asked, own, {}, OLD, outcomes=items(own, {R1: hits}), champion_outcomes=items(OLD))
+    return next(row for row in decision.rules if row.name == f"champion/{R1}")
+
+
+@pytest.mark.parametrize(("won", "lost"), [(4, 10), (14, 5)])
+def test_a_rule_goes_by_the_careful_power_and_not_by_the_tests(won: int, lost: int) -> None:
+    hits = [*range(lost, 50), *range(50, 50 + won)]
+    one = compared(won, lost)
+    between = (one.sure_power + one.test.power) / 2
+    assert abs(one.sure_power - one.test.power) > 0.05
+    assert not one.test.shown_worse
+    assert champion_row({"drop": 0.1, "power": between}, hits).passed is (one.sure_power > between)
+    assert champion_row({"drop": 0.1, "power": one.sure_power}, hits).passed, "as much as asked is enough"
+
+
+@pytest.mark.parametrize(("num_slices", "refused"), [(1, True), (12, False)])
+def test_the_level_is_shared_out_among_the_slices_of_a_kind(num_slices: int, refused: bool) -> None:
+    """Nine lost and two won of a hundred: p is 0.02, a loss by itself, and to be expected once among twelve slices."""
+    hits = [*range(9, 50), 50, 51]
+    own, old = record(image_to_product__recall_at_1=0.43), OLD
+    for number in range(num_slices):
+        name = {f"s{number:02d}": (0.43 if number == 0 else 0.5, 100)}
+        own, old = sliced(own, R1, **name), sliced(old, R1, **{key: (0.5, n) for key, (_, n) in name.items()})
+    policy = GatePolicy.model_validate(
+        {"floors": {R1: 0.1}, "gain": "none", "slices": {"champion": {R1: {"category": {}}}}}
+    )
+    kept = items(own, {f"{R1}[category=s00]": hits, R1: hits})
+    decision = decide(policy, own, {}, old, outcomes=kept, champion_outcomes=items(old))
+    row = next(rule for rule in decision.rules if rule.name == f"slice_champion/{R1}[category]")
+    assert row.known
+    assert row.passed is not refused, row.reason
+    assert "category=s00" in row.reason
+
+
+def test_a_loss_of_ranks_is_a_share_of_the_champions() -> None:
+    key = "image_to_product/mean_rank"
+    old = replace(OLD, scores={**OLD.scores, key: Score(8.0, 7.0, 9.0, 100, 120, 100)})
+    spread = np.where(np.arange(100) % 2, 7.0, 9.0)
+    kept = {key: Outcome(NAMES, NAMES, spread)}
+    policy = GatePolicy.model_validate({"floors": {R1: 0.1}, "gain": "none", "champion": {key: {"drop": 0.25}}})
+    decision = decide(policy, old, {}, old, outcomes=kept, champion_outcomes=kept)
+    row = next(rule for rule in decision.rules if rule.name == f"champion/{key}")
+    assert "a true loss of 2.0 ranks would be shown" in row.reason
+
+
+def test_the_main_score_weighs_its_metrics_alike_and_each_attribute_within_its_own() -> None:
+    """Of two attributes the large one is won whole: half of the macro accuracy, which is a fifth of the main score."""
+    few = tuple(f"few-{row}" for row in range(10))
+    key = "attributes_title_hidden/accuracy_macro"
+
+    def side(large: float, who: str) -> Scored:
+        own = record()
+        score = Score(large / 2, 0.0, 1.0, 110, 2, 110)
+        parts = {
+            "attribute.color_title_hidden/accuracy": Outcome(NAMES, NAMES, np.full(100, large)),
+            "attribute.size_title_hidden/accuracy": Outcome(few, few, np.zeros(10)),
+        }
+        return Scored(replace(own, scores={**own.scores, key: score}), items(own) | parts, who)
+
+    assert compare_main(side(1.0, ""), side(0.0, "old"), level=0.05).test.value == pytest.approx(0.5 / 5)
+
+
+def test_where_hardly_anything_differs_a_set_has_hardly_any_power() -> None:
+    """Four groups must differ before a loss is shown, and of a hundred two did: four or more come once in seven."""
+    assert compared(1, 1, drop=0.02).sure_power < binom.sf(3, 100, 0.02)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.gate.records import items, record, sliced
-from validation.benchmark import BenchmarkRecord
+from validation.benchmark import BenchmarkRecord, Score
 from validation.gate import Decision, GatePolicy, decide
 from validation.statistics import Outcome
 
@@ -190,6 +190,10 @@ ROWS = [
         FLOOR | {"slices": EVERY["slices"] | {"small": "skip", "min_n": 99}}, shops(), because="every slice"),
     Row("a slice that only the rival has", (f"slice_floor/{R1}[category]",), EVERY,
         sliced(record(), R1, Bags=(0.5, 50)), rivals={"r": shops("r")}, because="[category=Hats] has no score"),
+    Row("a floor in a slice that only the champion has", (f"slice_floor/{R1}[category]",), EVERY, shops(),
+        champion=sliced(shops("old"), R1, Caps=(0.5, 50)), because="category=Caps"),
+    Row("an interval that ends before it begins", ("finite",),
+        candidate=sliced(replace(record(), scores=record().scores | {R1: Score(0.5, 0.6, 0.4, 100, 120, 60)}), R1)),
     Row("only slices are judged", (), {"slices": EVERY["slices"]}, shops()),
     Row("a policy with kinds of slices left empty", ("policy",), {"slices": {"floors": {R1: {}}}}, shops()),
     Row("no slice has lost", (), KEPT_EVERYWHERE, shops(), champion=shops("old")),
