@@ -376,7 +376,9 @@ def test_progress_counts_every_url(shop: Shop, tmp_path: Path) -> None:
 
 
 PROGRAM = """
-import sys
+import signal, sys
+# A process that was started in the background ignores the key: so would this one, which inherits it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from catalog.fetching import FetchConfig, fetch_images
 port = int(sys.argv[2])
 urls = [f"http://127.0.0.1:{port}/{n}.png" for n in range(20)]

@@ -141,6 +141,11 @@ def test_digest_follows_weights_and_prompt(
         assert not np.allclose(asked.embed_labels(["hat"]), encoders[kind].embed_labels(["red hat"]), atol=1e-4)
 
 
+def _ours(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What our rooms said; the libraries speak too, as loudly as whoever imported them first has set."""
+    return [record.getMessage() for record in caplog.records if record.name.startswith("validation")]
+
+
 @pytest.mark.parametrize("kind", [kind for kind in READ if kind not in ("text", "vl")])
 def test_a_long_text_loses_its_end_and_it_is_said_once(
     folders: dict[str, Path], kind: str, caplog: pytest.LogCaptureFixture
@@ -151,7 +156,7 @@ def test_a_long_text_loses_its_end_and_it_is_said_once(
         one = encoder.embed_products([item_of("p", title=start + "hat")])
         other = encoder.embed_products([item_of("p", title=start + "wool rug")])
     assert np.allclose(one, other, atol=1e-6)
-    assert [f"reads {MAX_TOKENS} tokens" in record.getMessage() for record in caplog.records] == [True]
+    assert [f"reads {MAX_TOKENS} tokens" in text for text in _ours(caplog)] == [True]
 
 
 def test_labels_are_asked_in_the_prompt_of_their_family(encoders: dict[str, LateFusion]) -> None:
@@ -295,7 +300,7 @@ def test_a_model_of_words_alone_reads_texts_of_any_length(tmp_path: Path, caplog
     texts = ["red shirt", "soft warm wool " * 300]
     found = encoder.embed_queries([QueryItem(str(row), text) for row, text in enumerate(texts)])
     assert np.allclose(found, norm(model.encode_query(texts)), atol=1e-5)
-    assert not caplog.records
+    assert not _ours(caplog)
 
 
 def test_a_language_model_with_few_positions_cuts_texts_to_them(tmp_path: Path) -> None:
