@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,6 +89,8 @@ def _from_mlflow(run: str) -> Any:
 
     from moon.stack import tracking_uri
 
+    # A bar for one small file would stand in the middle of the answer.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     mlflow.set_tracking_uri(tracking_uri())
     names = {run, f"{EXPERIMENT}-{run}"}
     found = mlflow.search_runs(experiment_names=[EXPERIMENT], order_by=["start_time DESC"], output_format="list")
