@@ -26,15 +26,6 @@ class Outcome:
     values: np.ndarray
     """(n,) float64: 0 or 1 for hits, a share for ranks."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, ready for JSON."""
-        return {"ids": list(self.ids), "groups": list(self.groups), "values": np.round(self.values, DIGITS).tolist()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Outcome:
-        """Read what `to_dict` gave."""
-        return cls(tuple(data["ids"]), tuple(data["groups"]), np.asarray(data["values"], dtype=np.float64))
-
 
 def without_slices(outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
     """Those of whole tasks: what is needed of an encoder that is compared with as a whole."""
