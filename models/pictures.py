@@ -15,6 +15,7 @@ from PIL import Image
 
 from catalog import ImageLimits, Photo, sha256_hex
 from catalog.rows import Box
+from models.regions.wanted import Wanted
 
 WHITE = (255, 255, 255)
 
@@ -32,13 +33,15 @@ class CoreFinder(Protocol):
     @property
     def digest(self) -> str: ...
 
-    def core(self, photo: Photo, image: Image.Image, title: str | None, category: tuple[str, ...]) -> HasBox: ...
+    def prompt(self, wanted: Wanted) -> str: ...
+
+    def core(self, photo: Photo, image: Image.Image, wanted: Wanted) -> HasBox: ...
 
 
 class PictureSource(Protocol):
     """Where the processor takes squares from."""
 
-    def squares(self, photo: Photo, title: str | None, category: tuple[str, ...]) -> np.ndarray: ...
+    def squares(self, photo: Photo, wanted: Wanted) -> np.ndarray: ...
 
 
 def letterbox(image: Image.Image, side_px: int) -> np.ndarray:
@@ -88,7 +91,7 @@ class PictureMaker:
         max_cached: int = 2048,
     ) -> None:
         self.side_px, self.regions, self.limits, self.max_cached = side_px, regions, limits, max_cached
-        self._cache: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
         self._lock = Lock()
 
     def __getstate__(self) -> dict[str, object]:
@@ -98,7 +101,7 @@ class PictureMaker:
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state, _cache=OrderedDict(), _lock=Lock())
 
-    def squares(self, photo: Photo, title: str | None, category: tuple[str, ...]) -> np.ndarray:
+    def squares(self, photo: Photo, wanted: Wanted) -> np.ndarray:
         """The original and, with regions, the core crop of `photo`.
 
         Returns:
@@ -107,24 +110,24 @@ class PictureMaker:
         Raises:
             ImageError: The photograph cannot be read or decoded.
         """
-        key = (photo_key(photo), title, category)
+        key = (photo_key(photo), self.regions.prompt(wanted) if self.regions is not None else "")
         with self._lock:
             found = self._cache.get(key)
             if found is not None:
                 self._cache.move_to_end(key)
                 return found
-        made = self._make(photo, title, category)
+        made = self._make(photo, wanted)
         with self._lock:
             self._cache[key] = made
             while len(self._cache) > self.max_cached:
                 self._cache.popitem(last=False)
         return made
 
-    def _make(self, photo: Photo, title: str | None, category: tuple[str, ...]) -> np.ndarray:
+    def _make(self, photo: Photo, wanted: Wanted) -> np.ndarray:
         image = photo.load(self.limits)
         pictures = [letterbox(image, self.side_px)]
         if self.regions is not None:
-            box = self.regions.core(photo, image, title, category).box
+            box = self.regions.core(photo, image, wanted).box
             pictures.append(letterbox(crop_box(image, box), self.side_px))
         return np.stack(pictures)
 

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from catalog import Product, ProductItem, QueryItem, hide_fields
+from catalog import Photo, Product, ProductItem, QueryItem, hide_fields
 from catalog.labels import attribute_label, category_label
 from models.backbones import PictureLayout, build_template, picture_layout
 from models.batch import Batch, TokenSequence, collate
 from models.config import ModelConfig
 from models.pictures import PictureSource
+from models.regions.wanted import Wanted
 from models.template import Mark, Template
 from models.tokenizer import text_ids
 from models.tokens import TokenType
@@ -76,12 +77,12 @@ class Processor:
         """
         item = hide_fields(item, hide)
         product = item.product
-        squares = self._squares(item.photos[: self.config.max_images], product.title, product.category)
+        squares = self._squares(item.photos[: self.config.max_images], Wanted.of(product))
         return Encoded(self.product_sequence(product, len(squares) // self._views), self._originals_first(squares))
 
     def query(self, item: QueryItem) -> Encoded:
         """Tokens and squares of a query."""
-        squares = self._squares([item.photo] if item.photo else [], item.text, ())
+        squares = self._squares([item.photo] if item.photo else [], Wanted(item.text))
         return Encoded(self.query_sequence(item.text, len(squares) // self._views), self._originals_first(squares))
 
     def label(self, text: str) -> Encoded:
@@ -149,10 +150,10 @@ class Processor:
     def _views(self) -> int:
         return 2 if self.config.use_crops else 1
 
-    def _squares(self, photos: Iterable[object], title: str | None, category: tuple[str, ...]) -> list[np.ndarray]:
+    def _squares(self, photos: Iterable[Photo], wanted: Wanted) -> list[np.ndarray]:
         found: list[np.ndarray] = []
         for photo in photos:
-            found.extend(self.pictures.squares(photo, title, category)[: self._views])  # type: ignore[arg-type]
+            found.extend(self.pictures.squares(photo, wanted)[: self._views])
         return found
 
     def _originals_first(self, squares: list[np.ndarray]) -> list[np.ndarray]:

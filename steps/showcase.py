@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from catalog import Box, Catalog, Photo
-from models.regions import CoreRegions
+from models.regions import NOTHING_KNOWN, CoreRegions
 from validation.benchmark import GalleryHit, GalleryRow
 
 
@@ -17,7 +17,7 @@ def rows_to_data(rows: Sequence[GalleryRow], regions: CoreRegions) -> list[dict[
     for row in rows:
         plain = asdict(replace(row, photo=None, hits=(), right=None))
         plain["photo"] = row.photo.ref if row.photo else None
-        plain["core"] = list(regions.core(row.photo, row.photo.load(), None, ()).box) if row.photo else None
+        plain["core"] = list(regions.core(row.photo, row.photo.load(), NOTHING_KNOWN).box) if row.photo else None
         plain["hits"] = [_hit_to_data(hit) for hit in row.hits]
         plain["right"] = _hit_to_data(row.right) if row.right else None
         data.append(plain)

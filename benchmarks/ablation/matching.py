@@ -17,6 +17,7 @@ from models.config import ModelConfig, TrainConfig
 from models.moe import DenseTwin
 from models.moon import MoonModel
 from models.processor import Processor
+from models.regions.wanted import Wanted
 from models.tokenizer import catalog_texts, train_tokenizer
 from models.training.objective import Objective
 from models.training.parameters import add_lora, choose_trainable
@@ -184,7 +185,7 @@ class _Blank:
     def __init__(self, side_px: int) -> None:
         self.side_px = side_px
 
-    def squares(self, photo: Photo, title: str | None, category: tuple[str, ...]) -> np.ndarray:
+    def squares(self, photo: Photo, wanted: Wanted) -> np.ndarray:
         return np.full((2, self.side_px, self.side_px, 3), 255, dtype=np.uint8)
 
 

@@ -13,6 +13,7 @@ from models.encoder import MoonEncoder
 from models.inside.frames import Frame, cut_box
 from models.pictures import PictureMaker
 from models.processor import Encoded, Processor
+from models.regions.wanted import Wanted
 from models.tokens import TokenType
 
 
@@ -56,7 +57,7 @@ def show_product(encoder: MoonEncoder, item: ProductItem, hide: frozenset[str] =
     seen = hide_fields(item, hide)
     product, photos = seen.product, seen.photos[: encoder.config.max_images]
     encoded = encoder.processor.product(item, hide)
-    frames = _frames(encoder, photos, product.title, product.category)
+    frames = _frames(encoder, photos, Wanted.of(product))
     return Shown(product.product_id, encoded, frames, product=product)
 
 
@@ -65,7 +66,7 @@ def show_query(encoder: MoonEncoder, query: QueryItem | str) -> Shown:
     if isinstance(query, str):
         return Shown(query, encoder.processor.label(query), (), text=query)
     photos = [query.photo] if query.photo else []
-    frames = _frames(encoder, photos, query.text, ())
+    frames = _frames(encoder, photos, Wanted(query.text))
     return Shown(query.query_id, encoder.processor.query(query), frames, text=query.text)
 
 
@@ -78,9 +79,7 @@ def unit_vector(encoder: MoonEncoder, shown: Shown) -> torch.Tensor:
     return vector_E
 
 
-def _frames(
-    encoder: MoonEncoder, photos: Sequence[Photo], title: str | None, category: tuple[str, ...]
-) -> tuple[Frame, ...]:
+def _frames(encoder: MoonEncoder, photos: Sequence[Photo], wanted: Wanted) -> tuple[Frame, ...]:
     maker = encoder.processor.pictures
     if not isinstance(maker, PictureMaker):
         raise ModelError(
@@ -95,6 +94,6 @@ def _frames(
         size = image.size
         originals.append(Frame(photo, number, TokenType.IMAGE, size, (0, 0, *size)))
         if encoder.config.use_crops and maker.regions is not None:
-            box = maker.regions.core(photo, image, title, category).box
+            box = maker.regions.core(photo, image, wanted).box
             crops.append(Frame(photo, number, TokenType.CROP, size, cut_box(size, box)))
     return (*originals, *crops)

@@ -8,8 +8,10 @@ from models.regions.detect import DetectionStats, detect_catalog
 from models.regions.detector import Candidate, RegionDetector, make_detector
 from models.regions.gallery import render_gallery
 from models.regions.store import RegionStore, store_key
+from models.regions.wanted import NOTHING_KNOWN, Wanted
 
 __all__ = [
+    "NOTHING_KNOWN",
     "Candidate",
     "CategoryPrior",
     "CoreRegion",
@@ -21,6 +23,7 @@ __all__ = [
     "RegionsConfig",
     "RuleChooserConfig",
     "SaliencyConfig",
+    "Wanted",
     "YoloConfig",
     "box_iou",
     "detect_catalog",

@@ -14,6 +14,7 @@ from catalog import Box
 from models.regions.boxes import box_area, clip_box, pad_box, whole_box
 from models.regions.config import CategoryPrior, RegionsConfig, RuleChooserConfig
 from models.regions.detector import Candidate, settings_digest
+from models.regions.wanted import Wanted
 
 RULE_VERSION = 1
 """Raise it whenever the rule's choice changes for the same parameters: caches and lineages hang on it."""
@@ -37,13 +38,11 @@ class RegionChooser(Protocol):
 
     digest: str
 
-    def choose(
-        self,
-        candidates: Sequence[Candidate],
-        size_px: tuple[int, int],
-        title: str | None,
-        category: tuple[str, ...],
-    ) -> CoreRegion: ...
+    def prompt(self, wanted: Wanted) -> str:
+        """The words of `wanted` that change the choice; empty where none does."""
+        ...
+
+    def choose(self, candidates: Sequence[Candidate], size_px: tuple[int, int], wanted: Wanted) -> CoreRegion: ...
 
 
 class WholeImageChooser:
@@ -52,13 +51,10 @@ class WholeImageChooser:
     def __init__(self) -> None:
         self.digest = settings_digest("whole", 1, {})
 
-    def choose(
-        self,
-        candidates: Sequence[Candidate],
-        size_px: tuple[int, int],
-        title: str | None,
-        category: tuple[str, ...],
-    ) -> CoreRegion:
+    def prompt(self, wanted: Wanted) -> str:
+        return ""
+
+    def choose(self, candidates: Sequence[Candidate], size_px: tuple[int, int], wanted: Wanted) -> CoreRegion:
         return CoreRegion(whole_box(size_px), 0.0, "whole picture: regions.backend is none")
 
 
@@ -70,20 +66,17 @@ class RuleChooser:
         self._cfg = cfg
         self._priors = {name.casefold(): prior for name, prior in cfg.category_priors.items()}
 
-    def choose(
-        self,
-        candidates: Sequence[Candidate],
-        size_px: tuple[int, int],
-        title: str | None,
-        category: tuple[str, ...],
-    ) -> CoreRegion:
+    def prompt(self, wanted: Wanted) -> str:
+        """The category whose prior counts."""
+        return self._prior(wanted.category)[0]
+
+    def choose(self, candidates: Sequence[Candidate], size_px: tuple[int, int], wanted: Wanted) -> CoreRegion:
         """Pick the candidate with the highest weighted sum, or the whole picture when none is sure enough.
 
         Args:
             candidates: From the detector, boxes in pixels of a picture of `size_px`; cut to it first.
             size_px: Width and height of the picture.
-            title: Not read by this rule.
-            category: Path from the root to the leaf; its deepest level with a prior counts.
+            wanted: The deepest level of its category that has a prior counts.
 
         Returns:
             The core region, padded, inside the picture.
@@ -95,7 +88,7 @@ class RuleChooser:
         if not usable:
             small = f", {len(candidates)} too small or outside" if candidates else ""
             return CoreRegion(whole_box(size_px), 0.0, f"whole picture: no candidate{small}")
-        prior_name, prior = self._prior(category)
+        prior_name, prior = self._prior(wanted.category)
         # Ties go to the earlier candidate: the detector's own order.
         box, score = max(usable, key=lambda pair: self._utility(pair[0], pair[1], size_px, prior))
         if score < cfg.min_score:

@@ -10,6 +10,7 @@ from catalog import ModelError, Photo
 from models.regions.chooser import CoreRegion, RegionChooser
 from models.regions.detector import Candidate, RegionDetector
 from models.regions.store import RegionStore, store_key
+from models.regions.wanted import Wanted
 
 
 class CoreRegions:
@@ -37,19 +38,23 @@ class CoreRegions:
         """Candidates found before, for another process."""
         return self._store
 
-    def candidates(self, photo: Photo, image: Image.Image, title: str | None) -> list[Candidate]:
+    def prompt(self, wanted: Wanted) -> str:
+        """The words of `wanted` that change the core region: where these are equal, it is."""
+        return "\0".join((self._detector.prompt(wanted), self._chooser.prompt(wanted)))
+
+    def candidates(self, photo: Photo, image: Image.Image, wanted: Wanted) -> list[Candidate]:
         """Candidate boxes of `photo`, best first.
 
         Args:
             photo: Its digest finds the stored ones; a photo without a digest is always looked at.
             image: The photo decoded, at its whole size.
-            title: Read by detectors that use text alone.
+            wanted: Read by detectors that are steered by words.
 
         Raises:
             ModelError: `image` has another size than the picture whose boxes are stored.
         """
         if self._store is not None and photo.digest:
-            key = store_key(self._detector, photo.digest, title)
+            key = store_key(self._detector, photo.digest, wanted)
             found = self._store.get(key)
             if found is not None:
                 if self._store.size_px(key) != image.size:
@@ -61,8 +66,8 @@ class CoreRegions:
                         fix="pass the decoded photograph before any resizing",
                     )
                 return found
-        return self._detector.detect([image], [title])[0]
+        return self._detector.detect([image], [wanted])[0]
 
-    def core(self, photo: Photo, image: Image.Image, title: str | None, category: tuple[str, ...]) -> CoreRegion:
+    def core(self, photo: Photo, image: Image.Image, wanted: Wanted) -> CoreRegion:
         """The core region of `photo`, in pixels of `image`, with the reason for it."""
-        return self._chooser.choose(self.candidates(photo, image, title), image.size, title, category)
+        return self._chooser.choose(self.candidates(photo, image, wanted), image.size, wanted)

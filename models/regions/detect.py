@@ -1,4 +1,4 @@
-"""Detection over a whole catalogue: only images the store does not know, in worker processes, one at a time each."""
+"""Detection over a whole catalogue: only images the store does not know, in worker processes, a few at a time each."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from joblib.externals.loky import ProcessPoolExecutor
+from PIL import Image
 
 from catalog import BadRow, Catalog, ImageError, ImageLimits, ModelError, Photo
 from catalog.catalog import IMAGE_OK
 from models.regions.detector import Candidate, NoDetector, RegionDetector
 from models.regions.store import RegionStore, store_key
+from models.regions.wanted import Wanted
 
 _log = logging.getLogger(__name__)
 _CHUNK_IMAGES = 16
+_BATCH_PIXELS = 16_000_000
+"""Decoded pixels that a worker holds at most, the last picture aside: one large photograph is a batch of its own."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class DetectionStats:
     """What one pass over a catalogue did."""
 
     num_images: int
-    """Image references in the catalogue, with each title where the detector reads titles."""
+    """Image references in the catalogue, once for each of the words that the detector reads beside them."""
     num_hits: int
     """Answered without the detector: stored before, or the same bytes under another name."""
     num_detected: int
@@ -49,7 +53,7 @@ class DetectionStats:
 class _Job:
     key: str
     photo: Photo
-    title: str | None
+    wanted: Wanted
     product_id: str
 
 
@@ -68,7 +72,7 @@ def detect_catalog(
     """Fill `store` with the candidates of every photograph of products and queries.
 
     Args:
-        catalog: Its image table says which files are usable; only one image a worker is in memory.
+        catalog: Its image table says which files are usable; a worker holds a few decoded images.
         detector: Pickled into the workers when there are several.
         store: Of this detector; what it holds already is not looked at again.
         num_workers: Processes; 1 works in this one. The answer is the same for any number.
@@ -109,29 +113,30 @@ def detect_catalog(
 
 def _plan(catalog: Catalog, detector: RegionDetector, store: RegionStore) -> tuple[list[_Job], list[BadRow], int, int]:
     """Jobs that are really needed, images that cannot be used, references in all, and those already answered."""
-    wanted: dict[tuple[str, str | None], str] = {}
+    asked: dict[tuple[str, str], tuple[Wanted, str]] = {}
     for product in catalog.products:
-        title = product.title if detector.uses_text else None
+        wanted = Wanted.of(product)
         for ref in product.images:
-            wanted.setdefault((ref, title), product.product_id)
+            asked.setdefault((ref, detector.prompt(wanted)), (wanted, product.product_id))
     for query in catalog.queries:
         if query.image:
-            wanted.setdefault((query.image, query.text if detector.uses_text else None), "")
+            wanted = Wanted(query.text)
+            asked.setdefault((query.image, detector.prompt(wanted)), (wanted, ""))
     jobs: dict[str, _Job] = {}
     skipped: list[BadRow] = []
     num_hits = 0
-    for (ref, title), product_id in wanted.items():
+    for (ref, _), (wanted, product_id) in asked.items():
         record = catalog.images.get(ref)
         if record is None or record.status != IMAGE_OK:
             reason = "not in the catalogue's image table" if record is None else record.status
             skipped.append(BadRow(ref, product_id, reason))
             continue
-        key = store_key(detector, record.digest, title)
+        key = store_key(detector, record.digest, wanted)
         if key in store or key in jobs:
             num_hits += 1
         else:
-            jobs[key] = _Job(key, catalog.photo(ref), title, product_id)
-    return list(jobs.values()), skipped, len(wanted), num_hits
+            jobs[key] = _Job(key, catalog.photo(ref), wanted, product_id)
+    return list(jobs.values()), skipped, len(asked), num_hits
 
 
 def _run(jobs: list[_Job], detector: RegionDetector, limits: ImageLimits, num_workers: int) -> Iterator[list[_Answer]]:
@@ -167,11 +172,23 @@ def _work(chunk: list[_Job]) -> list[_Answer]:
 
 def _detect_chunk(detector: RegionDetector, limits: ImageLimits, chunk: list[_Job]) -> list[_Answer]:
     answers: list[_Answer] = []
+    waiting: list[tuple[_Job, Image.Image]] = []
+
+    def look() -> None:
+        found = detector.detect([image for _, image in waiting], [job.wanted for job, _ in waiting])
+        for (job, image), candidates in zip(waiting, found, strict=True):
+            answers.append((job.key, image.size, candidates, ""))
+        waiting.clear()
+
     for job in chunk:
         try:
             image = job.photo.load(limits)
         except ImageError as error:
             answers.append((job.key, (0, 0), [], str(error).replace("\n", ";")))
             continue
-        answers.append((job.key, image.size, detector.detect([image], [job.title])[0], ""))
+        waiting.append((job, image))
+        if sum(image.width * image.height for _, image in waiting) >= _BATCH_PIXELS:
+            look()
+    if waiting:
+        look()
     return answers

@@ -13,6 +13,9 @@ from PIL import Image
 
 from catalog import Box
 from models.regions.config import RegionsConfig
+from models.regions.wanted import Wanted
+
+PRODUCT = "product"
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,10 @@ class Candidate:
     """Pixels of the picture given to the detector, inside it."""
     score: float
     """0 to 1."""
+    label: str = PRODUCT
+    """What the box is of: a product, or the garment found on a person."""
+    agreement: float | None = None
+    """How well the crop agrees with the wanted title, -1 to 1, where an encoder was asked; None where none was."""
 
 
 @runtime_checkable
@@ -35,21 +42,24 @@ class RegionDetector(Protocol):
 
     digest: str
     """Changes whenever a candidate could change: parameters, weights, version of the algorithm."""
-    uses_text: bool
-    """Whether the titles change the answer; the cache then keys on the title as well."""
 
-    def detect(self, images: Sequence[Image.Image], titles: Sequence[str | None]) -> list[list[Candidate]]: ...
+    def prompt(self, wanted: Wanted) -> str:
+        """The words of `wanted` that change the answer, which is filed under them; empty where the picture decides."""
+        ...
+
+    def detect(self, images: Sequence[Image.Image], wanted: Sequence[Wanted]) -> list[list[Candidate]]: ...
 
 
 class NoDetector:
     """The backend `none`: no candidates, hence the whole picture."""
 
-    uses_text = False
-
     def __init__(self) -> None:
         self.digest = settings_digest("none", 1, {})
 
-    def detect(self, images: Sequence[Image.Image], titles: Sequence[str | None]) -> list[list[Candidate]]:
+    def prompt(self, wanted: Wanted) -> str:
+        return ""
+
+    def detect(self, images: Sequence[Image.Image], wanted: Sequence[Wanted]) -> list[list[Candidate]]:
         return [[] for _ in images]
 
 

@@ -18,6 +18,7 @@ from models.regions.boxes import box_iou, scale_box
 from models.regions.chooser import CoreRegion
 from models.regions.core import CoreRegions
 from models.regions.detector import Candidate
+from models.regions.wanted import Wanted
 
 _THUMB_PX = 240
 
@@ -25,8 +26,7 @@ _THUMB_PX = 240
 @dataclass(frozen=True)
 class _Shot:
     photo: Photo
-    title: str | None
-    category: tuple[str, ...]
+    wanted: Wanted
     kind: str
 
 
@@ -101,18 +101,18 @@ def _shots(catalog: Catalog) -> list[_Shot]:
     shots: dict[str, _Shot] = {}
     for item in catalog.items():
         for photo in item.photos:
-            shots.setdefault(photo.ref, _Shot(photo, item.product.title, item.product.category, "product"))
+            shots.setdefault(photo.ref, _Shot(photo, Wanted.of(item.product), "product"))
     for query in catalog.queries:
         photo_or_none = catalog.query_item(query).photo
         if photo_or_none is not None:
-            shots.setdefault(photo_or_none.ref, _Shot(photo_or_none, query.text, (), "query"))
+            shots.setdefault(photo_or_none.ref, _Shot(photo_or_none, Wanted(query.text), "query"))
     return [shot for ref, shot in shots.items() if ref in catalog.images and catalog.images[ref].status == IMAGE_OK]
 
 
 def _card(shot: _Shot, regions: CoreRegions, limits: ImageLimits) -> _Card:
     image = shot.photo.load(limits)
-    core = regions.core(shot.photo, image, shot.title, shot.category)
-    candidates = regions.candidates(shot.photo, image, shot.title)
+    core = regions.core(shot.photo, image, shot.wanted)
+    candidates = regions.candidates(shot.photo, image, shot.wanted)
     factor = min(_THUMB_PX / max(image.size), 1.0)
     size = (max(round(image.width * factor), 1), max(round(image.height * factor), 1))
     thumb = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
@@ -156,7 +156,7 @@ height="{{ card.size_px[1] }}"/>
 {% if card.true_box %}{{ box(card.true_box, "true") }}{% endif %}</svg>
 <figcaption lang=""><span class="score">{{ "%.2f"|format(card.core.score) }}</span>\
 {% if card.iou is not none %} IoU {{ "%.2f"|format(card.iou) }}{% endif %} · {{ card.shot.kind }} · \
-{{ card.shot.photo.ref }}<br>{{ card.core.reason }}<br>{{ card.shot.title or "" }}</figcaption>
+{{ card.shot.photo.ref }}<br>{{ card.core.reason }}<br>{{ card.shot.wanted.title or "" }}</figcaption>
 </figure>
 {% endfor %}</div></body></html>
 """

@@ -21,6 +21,7 @@ from models.regions.config import SaliencyConfig
 from models.regions.detector import Candidate, settings_digest
 from models.regions.proposals import propose_boxes
 from models.regions.saliency_maps import foreground_map
+from models.regions.wanted import Wanted
 
 SALIENCY_VERSION = 2
 """Raise it whenever a box changes for the same parameters: the cache of candidates hangs on it."""
@@ -32,16 +33,18 @@ _MIN_SIDE_PX = 8
 class SaliencyDetector:
     """Candidate boxes from contrast with the border."""
 
-    uses_text = False
-
     def __init__(self, cfg: SaliencyConfig, num_candidates: int) -> None:
         settings = cfg.model_dump(mode="json") | {"num_candidates": num_candidates}
         self.digest = settings_digest("saliency", SALIENCY_VERSION, settings)
         self._cfg = cfg
         self._num_candidates = num_candidates
 
-    def detect(self, images: Sequence[Image.Image], titles: Sequence[str | None]) -> list[list[Candidate]]:
-        """Candidates of every picture, best first; titles are not read.
+    def prompt(self, wanted: Wanted) -> str:
+        """Empty: the picture alone decides."""
+        return ""
+
+    def detect(self, images: Sequence[Image.Image], wanted: Sequence[Wanted]) -> list[list[Candidate]]:
+        """Candidates of every picture, best first; words are not read.
 
         Returns:
             An empty list where the picture is uniform or too narrow to judge.

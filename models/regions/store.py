@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog import ModelError, StorageError
-from models.regions.detector import Candidate, RegionDetector
+from models.regions.detector import PRODUCT, Candidate, RegionDetector
+from models.regions.wanted import Wanted
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE_NAME = "regions.parquet"
 
 _VERSION_KEY = b"moon.schema_version"
@@ -32,15 +33,16 @@ _SCHEMA = pa.schema(
         ("height_px", pa.int64()),
         ("boxes", pa.list_(pa.list_(pa.float64()))),
         ("scores", pa.list_(pa.float64())),
+        ("labels", pa.list_(pa.string())),
+        ("agreements", pa.list_(pa.float64())),
     ]
 )
 
 
-def store_key(detector: RegionDetector, image_digest: str, title: str | None) -> str:
-    """What the candidates of an image are filed under: its digest, with the title's where the detector reads it."""
-    if not detector.uses_text or not title:
-        return image_digest
-    return f"{image_digest}:{hashlib.sha256(title.encode()).hexdigest()}"
+def store_key(detector: RegionDetector, image_digest: str, wanted: Wanted) -> str:
+    """What the candidates of an image are filed under: its digest, with that of the words that the detector reads."""
+    prompt = detector.prompt(wanted)
+    return f"{image_digest}:{hashlib.sha256(prompt.encode()).hexdigest()}" if prompt else image_digest
 
 
 class RegionStore:
@@ -106,6 +108,8 @@ class RegionStore:
                 "height_px": size[1],
                 "boxes": [list(candidate.box) for candidate in candidates],
                 "scores": [candidate.score for candidate in candidates],
+                "labels": [candidate.label for candidate in candidates],
+                "agreements": [candidate.agreement for candidate in candidates],
             }
             for key, (size, candidates) in sorted(self._found.items())
         ]
@@ -150,7 +154,9 @@ class RegionStore:
             raise ModelError("stored regions are damaged", where=str(path), got=str(error), fix=again) from None
         metadata = table.schema.metadata or {}
         version = metadata.get(_VERSION_KEY, b"none").decode()
-        if version != str(SCHEMA_VERSION):
+        if version == "1":
+            table = _with_labels(table)
+        elif version != str(SCHEMA_VERSION):
             raise ModelError(
                 "stored regions have another schema version",
                 where=str(path),
@@ -182,13 +188,28 @@ class RegionStore:
                     "stored regions are damaged",
                     where=f"{path}, row {number} of key {row['key']}",
                     got=problem,
-                    allowed="boxes of four finite numbers, a finite score for each, and the picture's size",
+                    allowed="boxes of four finite numbers, a finite score and a label for each, and the picture's size",
                     fix=again,
                 )
-            x_y = zip(row["boxes"], row["scores"], strict=True)
-            candidates = [Candidate((box[0], box[1], box[2], box[3]), score) for box, score in x_y]
+            columns = (row[name] for name in ("boxes", "scores", "labels", "agreements"))
+            candidates = [
+                Candidate((one[0], one[1], one[2], one[3]), *rest) for one, *rest in zip(*columns, strict=True)
+            ]
             store.add(row["key"], (row["width_px"], row["height_px"]), candidates)
         return store
+
+
+def _with_labels(table: pa.Table) -> pa.Table:
+    """A table of schema 1, which knew products only, as one of schema 2."""
+    if "scores" not in table.schema.names or not pa.types.is_list(table.schema.field("scores").type):
+        return table
+    scores = table.column("scores").to_pylist()
+    labels = [None if row is None else [PRODUCT] * len(row) for row in scores]
+    agreements = [None if row is None else [None] * len(row) for row in scores]
+    labelled = table.append_column(_SCHEMA.field("labels"), pa.array(labels, _SCHEMA.field("labels").type))
+    return labelled.append_column(
+        _SCHEMA.field("agreements"), pa.array(agreements, _SCHEMA.field("agreements").type)
+    ).replace_schema_metadata(table.schema.metadata)
 
 
 def _problem_of(row: dict[str, Any]) -> str:
@@ -196,14 +217,19 @@ def _problem_of(row: dict[str, Any]) -> str:
     absent = [name for name, value in row.items() if value is None]
     if absent:
         return f"no {', '.join(absent)}"
-    boxes, scores = row["boxes"], row["scores"]
-    if len(boxes) != len(scores):
-        return f"{len(boxes)} boxes and {len(scores)} scores"
-    for box, score in zip(boxes, scores, strict=True):
+    boxes = row["boxes"]
+    for name in ("scores", "labels", "agreements"):
+        if len(boxes) != len(row[name]):
+            return f"{len(boxes)} boxes and {len(row[name])} {name}"
+    for box, score, label, agreement in zip(boxes, row["scores"], row["labels"], row["agreements"], strict=True):
         if box is None or len(box) != 4 or not all(_is_finite(one) for one in box):
             return f"the box {box}"
         if not _is_finite(score):
             return f"the score {score}"
+        if not label:
+            return f"the label {label}"
+        if agreement is not None and not math.isfinite(agreement):
+            return f"the agreement {agreement}"
     return ""
 
 

@@ -26,6 +26,7 @@ from catalog import ModelError
 from models.regions.boxes import clip_box
 from models.regions.config import YoloConfig
 from models.regions.detector import Candidate, settings_digest
+from models.regions.wanted import Wanted
 
 YOLO_VERSION = 1
 """Raise it whenever a box changes for the same weights and parameters."""
@@ -46,8 +47,6 @@ class YoloDetector:
         ModelError: ultralytics is not installed; weights or YAML are missing or of the wrong kind.
     """
 
-    uses_text = False
-
     def __init__(self, cfg: YoloConfig, num_candidates: int, weights_dir: str | Path | None = None) -> None:
         ultralytics_tasks()
         self._cfg, self._num_candidates = cfg, num_candidates
@@ -65,8 +64,12 @@ class YoloDetector:
         # A worker process builds its own network: the weights' path is all it needs.
         return self.__dict__ | {"_model": None}
 
-    def detect(self, images: Sequence[Image.Image], titles: Sequence[str | None]) -> list[list[Candidate]]:
-        """Candidates of every picture, best first; titles are not read.
+    def prompt(self, wanted: Wanted) -> str:
+        """Empty: the picture alone decides."""
+        return ""
+
+    def detect(self, images: Sequence[Image.Image], wanted: Sequence[Wanted]) -> list[list[Candidate]]:
+        """Candidates of every picture, best first; words are not read.
 
         Raises:
             ModelError: The weights do not fit the model YAML.

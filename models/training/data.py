@@ -20,6 +20,7 @@ from models.negatives import CandidateCodes, QueryCodes, answers, candidate_code
 from models.pairs import KINDS, Pair, PairKind, PairTable, usable_photos
 from models.pictures import photo_key
 from models.processor import Processor
+from models.regions.wanted import Wanted
 from models.training.picture_store import Shot
 from models.training.ranks import Ranks
 from models.training.sampler import BatchSampler
@@ -181,11 +182,11 @@ class TrainSet(Dataset[TrainBatch]):
         queries, rows, image_views = (_Sequences(pad_id) for _ in range(3))
         view_rows, hidden = [], []
         for row, (product, pair, photos) in enumerate(zip(products, pairs, shown, strict=True)):
-            queries.pictures += slots.add([Shot(pair.photo, pair.text)] if pair.photo else [], pair.is_crop)
+            queries.pictures += slots.add([Shot(pair.photo, Wanted(pair.text))] if pair.photo else [], pair.is_crop)
             queries.items.append(self.processor.query_sequence(pair.text, 1 if pair.photo else 0))
             hide = draw_hidden(product, self.config.dropout, rng, pair.hides, len(photos), reads.use_description)
             hidden.append(hide)
-            pictures = slots.add(Shot(photo, product.title, product.category) for photo in photos)
+            pictures = slots.add(Shot(photo, Wanted.of(product)) for photo in photos)
             used = [] if "images" in hide else pictures
             rows.pictures += used
             rows.items.append(self.processor.product_sequence(visible(product, hide), len(used) // views))

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch.utils.data import get_worker_info
 from catalog import Photo, StorageError
 from catalog.parallel import map_in_order
 from models.pictures import PictureMaker, photo_key
+from models.regions.wanted import NOTHING_KNOWN, Wanted
 from models.training.job import write_json
 
 _log = logging.getLogger(__name__)
@@ -28,13 +29,12 @@ class Shot:
     """A photograph and the words that help to find its core region."""
 
     photo: Photo
-    title: str | None = None
-    category: tuple[str, ...] = ()
+    wanted: Wanted = NOTHING_KNOWN
 
     @property
     def key(self) -> str:
         """The same key, the same squares."""
-        text = json.dumps([photo_key(self.photo), self.title, self.category], ensure_ascii=False)
+        text = json.dumps([photo_key(self.photo), *astuple(self.wanted)], ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -115,7 +115,7 @@ class DrawnPictures:
         Raises:
             ImageError: A photograph that ingestion accepted cannot be read any more.
         """
-        return self.maker.squares(shot.photo, shot.title, shot.category)
+        return self.maker.squares(shot.photo, shot.wanted)
 
     def several(self, shots: Sequence[Shot]) -> list[np.ndarray]:
         """Squares of each; in threads where no data worker asks, which is one of several already."""
@@ -185,7 +185,7 @@ def _write(
     squares = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     # Pillow lets go of the interpreter while it decodes, so threads are enough.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        made = pool.map(lambda shot: maker.squares(shot.photo, shot.title, shot.category), shots)
+        made = pool.map(lambda shot: maker.squares(shot.photo, shot.wanted), shots)
         for row, one in enumerate(made):
             squares[row] = one
             if progress is not None:

@@ -15,7 +15,7 @@ from catalog import ImageLimits
 from models.colours import code_digest
 from models.moon import MoonModel
 from models.pictures import PictureMaker, photo_key
-from models.regions import CoreRegions
+from models.regions import CoreRegions, Wanted
 from models.training.contents import find_contents, kept_contents
 from models.training.data import TrainSet
 from models.training.frozen import keeps_features
@@ -62,7 +62,9 @@ class Sight:
         self.maker = PictureMaker(side_px, self.regions if use_crops else None, self.limits, max_cached=0)
         told = f"{self.regions.digest}:{side_px}"
         self.wanted = ShotSet(self.dataset.shots(), 2 if use_crops else 1, side_px, told)
-        crops = (Shot(pair.photo, pair.text) for pair in self.dataset.table.pairs() if pair.photo and pair.is_crop)
+        crops = (
+            Shot(pair.photo, Wanted(pair.text)) for pair in self.dataset.table.pairs() if pair.photo and pair.is_crop
+        )
         self.crops = {shot.key: shot for shot in crops}
         self.stores: tuple[FeatureStore, ...] = self._stores() if self.has_features else ()
 

@@ -14,6 +14,7 @@ from models.backbones import SeenPictures
 from models.config.train import AugmentConfig
 from models.pairs import PairTable
 from models.processor import Processor
+from models.regions.wanted import Wanted
 from models.training.augment import augment
 from models.training.picture_store import Shot
 
@@ -100,5 +101,5 @@ def shots_of(products: Iterable[Product], photos: Mapping[str, Sequence[Photo]],
         photos: Usable ones, by product.
         table: All pairs.
     """
-    own = [Shot(photo, one.title, one.category) for one in products for photo in photos[one.product_id]]
-    return own + [Shot(pair.photo, pair.text) for pair in table.pairs() if pair.photo]
+    own = [Shot(photo, Wanted.of(one)) for one in products for photo in photos[one.product_id]]
+    return own + [Shot(pair.photo, Wanted(pair.text)) for pair in table.pairs() if pair.photo]

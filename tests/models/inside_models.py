@@ -16,6 +16,7 @@ from models.encoder import MoonEncoder
 from models.moon import MoonModel
 from models.pictures import PictureMaker
 from models.processor import Processor
+from models.regions import Wanted
 from models.tokenizer import train_tokenizer
 from tests.models import shop
 
@@ -29,7 +30,10 @@ class Core:
     box: Box
     digest: str = "fixed"
 
-    def core(self, photo: Photo, image: Image.Image, title: str | None, category: tuple[str, ...]) -> Core:
+    def prompt(self, wanted: Wanted) -> str:
+        return ""
+
+    def core(self, photo: Photo, image: Image.Image, wanted: Wanted) -> Core:
         return self
 
 

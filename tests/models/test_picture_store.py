@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.regions import Wanted
 from models.training.picture_store import PictureStore, Shot, ShotSet, fill_picture_store, replaced_bytes
 from tests.models import shop
 
-SHOTS = [Shot(shop.photo_of(shop.noise(number), f"photo-{number}"), "a mug") for number in range(3)]
+SHOTS = [Shot(shop.photo_of(shop.noise(number), f"photo-{number}"), Wanted("a mug")) for number in range(3)]
 
 
 class Maker:
@@ -21,7 +22,7 @@ class Maker:
     def __init__(self) -> None:
         self.made = 0
 
-    def squares(self, photo: object, title: str | None, category: tuple[str, ...]) -> np.ndarray:
+    def squares(self, photo: object, wanted: Wanted) -> np.ndarray:
         self.made += 1
         return np.full((1, self.side_px, self.side_px, 3), int(photo.ref[-1]), dtype=np.uint8)  # type: ignore[attr-defined]
 

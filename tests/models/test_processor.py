@@ -17,6 +17,7 @@ from models.backbones.nano import patches_of_pixels
 from models.config import ModelConfig
 from models.pictures import PictureMaker, crop_box, letterbox
 from models.processor import Encoded, Processor
+from models.regions import NOTHING_KNOWN, Wanted
 from models.tokenizer import text_ids, train_tokenizer
 from models.tokens import SPECIAL_TOKENS, TokenType
 from tests.models import shop
@@ -101,18 +102,18 @@ def test_hidden_images_and_a_removed_query_photo_are_not_in_the_pixels() -> None
 
 
 def test_the_crop_is_found_without_the_hidden_words() -> None:
-    asked: list[tuple[str | None, tuple[str, ...]]] = []
+    asked: list[Wanted] = []
 
     class Spy(PictureMaker):
-        def squares(self, photo, title, category):  # type: ignore[no-untyped-def]
-            asked.append((title, category))
-            return super().squares(photo, title, category)
+        def squares(self, photo, wanted):  # type: ignore[no-untyped-def]
+            asked.append(wanted)
+            return super().squares(photo, wanted)
 
     config = shop.tiny_model()
     processor = Processor.of(TOKENIZER, config, Spy(32, shop.regions()))
     processor.product(_item(1), frozenset(("title",)))
     processor.product(_item(1), frozenset(("category",)))
-    assert asked == [(None, ("walnut", "crimson")), ("zebra", ())]
+    assert [(one.title, one.category) for one in asked] == [(None, ("walnut", "crimson")), ("zebra", ())]
 
 
 def test_a_misspelt_field_is_refused() -> None:
@@ -215,11 +216,11 @@ def test_crop_boxes_outside_the_picture_are_cut_and_never_empty() -> None:
 def test_pictures_are_kept_by_content_and_words(tmp_path: Path) -> None:
     maker = PictureMaker(32, shop.regions(), max_cached=2)
     photo = shop.photo_of(shop.noise(0))
-    first = maker.squares(photo, "zebra", ())
-    assert maker.squares(photo, "zebra", ()) is first
+    first = maker.squares(photo, Wanted("zebra"))
+    assert maker.squares(photo, Wanted("zebra")) is first
     for number in range(1, 3):
-        maker.squares(shop.photo_of(shop.noise(number)), None, ())
-    again = maker.squares(photo, "zebra", ())
+        maker.squares(shop.photo_of(shop.noise(number)), NOTHING_KNOWN)
+    again = maker.squares(photo, Wanted("zebra"))
     assert again is not first
     assert np.array_equal(again, first)
 

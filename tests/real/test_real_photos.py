@@ -11,7 +11,7 @@ from catalog import Catalog, CatalogConfig, SplitConfig, split_catalog
 from catalog.catalog import IMAGE_OK
 from catalog.likeness import fingerprint, near_identical_pairs
 from catalog.sources import load_catalog
-from models.regions import CoreRegions, RegionsConfig, make_chooser, make_detector
+from models.regions import NOTHING_KNOWN, CoreRegions, RegionsConfig, make_chooser, make_detector
 from validation.config import DataChecksConfig
 from validation.data import check_catalog
 
@@ -44,7 +44,7 @@ def test_core_regions_of_real_photographs_lie_inside_and_say_why(tmp_path: Path)
     for ref in catalog.images:
         photo = catalog.photo(ref)
         image = photo.load()
-        core = regions.core(photo, image, None, ())
+        core = regions.core(photo, image, NOTHING_KNOWN)
         x0, y0, x1, y1 = core.box
         assert 0 <= x0 < x1 <= image.width
         assert 0 <= y0 < y1 <= image.height

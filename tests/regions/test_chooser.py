@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.regions import Candidate, CategoryPrior, RegionsConfig, RuleChooserConfig, make_chooser
+from models.regions import (
+    NOTHING_KNOWN,
+    Candidate,
+    CategoryPrior,
+    RegionsConfig,
+    RuleChooserConfig,
+    Wanted,
+    make_chooser,
+)
 
 _SIZE = (200, 100)
 _BARE = {"size_weight": 0.0, "centrality_weight": 0.0, "padding_frac": 0.0}
@@ -16,7 +24,7 @@ def _chooser(**fields: object):
 
 def test_the_highest_score_wins_when_nothing_else_counts() -> None:
     low, high = Candidate((0, 0, 180, 90), 0.5), Candidate((150, 50, 200, 100), 0.6)
-    core = _chooser(**_BARE).choose([low, high], _SIZE, None, ())
+    core = _chooser(**_BARE).choose([low, high], _SIZE, NOTHING_KNOWN)
     assert core.box == high.box
     assert core.score == 0.6
     assert core.reason == "best of 2: score 0.60, 12% of the picture"
@@ -24,9 +32,9 @@ def test_the_highest_score_wins_when_nothing_else_counts() -> None:
 
 def test_size_and_centrality_change_the_choice() -> None:
     corner, middle = Candidate((0, 0, 30, 30), 0.6), Candidate((60, 20, 140, 80), 0.5)
-    assert _chooser(**_BARE).choose([corner, middle], _SIZE, None, ()).box == corner.box
+    assert _chooser(**_BARE).choose([corner, middle], _SIZE, NOTHING_KNOWN).box == corner.box
     for name in ("size_weight", "centrality_weight"):
-        assert _chooser(**(_BARE | {name: 1.0})).choose([corner, middle], _SIZE, None, ()).box == middle.box
+        assert _chooser(**(_BARE | {name: 1.0})).choose([corner, middle], _SIZE, NOTHING_KNOWN).box == middle.box
 
 
 def test_the_deepest_category_with_a_prior_counts() -> None:
@@ -38,15 +46,17 @@ def test_the_deepest_category_with_a_prior_counts() -> None:
             "trousers": CategoryPrior(center_y_frac=0.75, area_frac=0.25),
         },
     )
-    assert chooser.choose([bottom, top], _SIZE, None, ("Clothing", "Tops")).box == top.box
-    core = chooser.choose([top, bottom], _SIZE, None, ("Clothing", "Trousers"))
+    assert chooser.choose([bottom, top], _SIZE, Wanted(category=("Clothing", "Tops"))).box == top.box
+    core = chooser.choose([top, bottom], _SIZE, Wanted(category=("Clothing", "Trousers")))
     assert core.box == bottom.box
     assert core.reason.endswith("prior of Trousers")
-    assert chooser.choose([top, bottom], _SIZE, None, ("Mugs",)).box == top.box, "a tie keeps the detector's order"
+    assert chooser.choose([top, bottom], _SIZE, Wanted(category=("Mugs",))).box == top.box, (
+        "a tie keeps the detector's order"
+    )
 
 
 def test_an_unsure_detector_keeps_the_whole_picture() -> None:
-    core = _chooser(min_score=0.3).choose([Candidate((10, 10, 90, 90), 0.25)], _SIZE, None, ())
+    core = _chooser(min_score=0.3).choose([Candidate((10, 10, 90, 90), 0.25)], _SIZE, NOTHING_KNOWN)
     assert core.box == (0, 0, 200, 100)
     assert core.score == 0.25
     assert core.reason == "whole picture: best candidate's score 0.25 is under 0.30"
@@ -62,19 +72,19 @@ def test_an_unsure_detector_keeps_the_whole_picture() -> None:
     ],
 )
 def test_without_a_usable_candidate_the_whole_picture_is_kept(candidates: list[Candidate]) -> None:
-    core = _chooser().choose(candidates, _SIZE, None, ())
+    core = _chooser().choose(candidates, _SIZE, NOTHING_KNOWN)
     assert core.box == (0, 0, 200, 100)
     assert core.reason.startswith("whole picture: no candidate")
 
 
 def test_padding_is_a_share_of_the_mean_side() -> None:
     chooser = _chooser(padding_frac=0.1)
-    assert chooser.choose([Candidate((50, 40, 90, 60), 0.9)], _SIZE, None, ()).box == (47, 37, 93, 63)
+    assert chooser.choose([Candidate((50, 40, 90, 60), 0.9)], _SIZE, NOTHING_KNOWN).box == (47, 37, 93, 63)
 
 
 def test_a_narrow_crop_is_widened() -> None:
     chooser = _chooser(padding_frac=0.0, min_crop_side_px=20)
-    assert chooser.choose([Candidate((50, 49, 150, 51), 0.9)], _SIZE, None, ()).box == (50, 40, 150, 60)
+    assert chooser.choose([Candidate((50, 49, 150, 51), 0.9)], _SIZE, NOTHING_KNOWN).box == (50, 40, 150, 60)
 
 
 @given(
@@ -91,14 +101,14 @@ def test_a_narrow_crop_is_widened() -> None:
     st.integers(1, 300),
 )
 def test_any_choice_lies_inside_and_has_a_reason(candidates: list[Candidate], width: int, height: int) -> None:
-    core = _chooser().choose(candidates, (width, height), None, ("a", "b"))
+    core = _chooser().choose(candidates, (width, height), Wanted(category=("a", "b")))
     assert 0 <= core.box[0] < core.box[2] <= width
     assert 0 <= core.box[1] < core.box[3] <= height
     assert core.reason
 
 
 def test_the_backend_none_keeps_the_whole_picture() -> None:
-    core = make_chooser(RegionsConfig(backend="none")).choose([], _SIZE, "t", ("c",))
+    core = make_chooser(RegionsConfig(backend="none")).choose([], _SIZE, Wanted("t", ("c",)))
     assert (core.box, core.reason) == ((0, 0, 200, 100), "whole picture: regions.backend is none")
 
 

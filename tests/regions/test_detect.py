@@ -9,10 +9,12 @@ from PIL import Image
 
 from catalog import Catalog, ModelError, Photo
 from models.regions import (
+    NOTHING_KNOWN,
     Candidate,
     CoreRegions,
     RegionsConfig,
     RegionStore,
+    Wanted,
     detect_catalog,
     make_chooser,
     make_detector,
@@ -24,12 +26,15 @@ from tests.regions.pictures import background, catalog_of, png_bytes, with_recta
 class CountingDetector:
     """Answers with the left half; remembers what it was asked."""
 
-    def __init__(self, uses_text: bool = False) -> None:
-        self.digest, self.uses_text = "counting", uses_text
-        self.titles: list[str | None] = []
+    def __init__(self, reads_title: bool = False) -> None:
+        self.digest, self.reads_title = "counting", reads_title
+        self.asked: list[Wanted] = []
 
-    def detect(self, images: Sequence[Image.Image], titles: Sequence[str | None]) -> list[list[Candidate]]:
-        self.titles += titles
+    def prompt(self, wanted: Wanted) -> str:
+        return (wanted.title or "") if self.reads_title else ""
+
+    def detect(self, images: Sequence[Image.Image], wanted: Sequence[Wanted]) -> list[list[Candidate]]:
+        self.asked += wanted
         return [[Candidate((0, 0, image.width / 2, image.height), 0.9)] for image in images]
 
 
@@ -49,10 +54,10 @@ def test_a_second_run_makes_no_detector_call(shop: Catalog) -> None:
     assert (first.num_images, first.num_hits, first.num_detected) == (20, 0, 20)
     assert seen[0] == (0, 20)
     assert seen[-1] == (20, 20)
-    assert detector.titles == [None] * 20, "a detector that reads no text gets none"
+    assert detector.asked == [Wanted(f"Mug {index}") for index in range(19)] + [NOTHING_KNOWN]
     second = detect_catalog(shop, detector, store)
     assert (second.num_images, second.num_hits, second.num_detected) == (20, 20, 0)
-    assert len(detector.titles) == 20
+    assert len(detector.asked) == 20
 
 
 def test_equal_files_are_looked_at_once(tmp_path: Path) -> None:
@@ -65,11 +70,11 @@ def test_equal_files_are_looked_at_once(tmp_path: Path) -> None:
 def test_a_detector_that_reads_titles_is_asked_for_each(tmp_path: Path) -> None:
     image = background("noise", (50, 50))
     catalog = catalog_of(tmp_path, {"a.png": image, "b.png": image})
-    detector, store = CountingDetector(uses_text=True), RegionStore("counting")
+    detector, store = CountingDetector(reads_title=True), RegionStore("counting")
     detect_catalog(catalog, detector, store)
-    assert detector.titles == ["Mug 0", "Mug 1"]
+    assert [wanted.title for wanted in detector.asked] == ["Mug 0", "Mug 1"]
     digest = catalog.images["a.png"].digest
-    assert set(store) == {store_key(detector, digest, title) for title in detector.titles}
+    assert set(store) == {store_key(detector, digest, wanted) for wanted in detector.asked}
 
 
 def test_any_number_of_workers_finds_the_same(shop: Catalog) -> None:
@@ -129,16 +134,16 @@ def test_core_asks_the_store_first_and_the_detector_else(shop: Catalog) -> None:
     regions = CoreRegions(detector, make_chooser(RegionsConfig()), store)
     photo = shop.photo("images/0.png")
     image = photo.load()
-    calls = len(detector.titles)
-    core = regions.core(photo, image, "Mug", ("Kitchen",))
+    calls = len(detector.asked)
+    core = regions.core(photo, image, Wanted("Mug", ("Kitchen",)))
     assert core.score == 0.9
     assert core.box[0] == 0.0
-    assert len(detector.titles) == calls
+    assert len(detector.asked) == calls
     unknown = Photo("new.png", data=png_bytes(image))
-    assert regions.core(unknown, image, "Mug", ()) == core
-    assert len(detector.titles) == calls + 1
-    assert CoreRegions(detector, make_chooser(RegionsConfig())).core(photo, image, "Mug", ()) == core
-    assert len(detector.titles) == calls + 2
+    assert regions.core(unknown, image, Wanted("Mug")) == core
+    assert len(detector.asked) == calls + 1
+    assert CoreRegions(detector, make_chooser(RegionsConfig())).core(photo, image, Wanted("Mug")) == core
+    assert len(detector.asked) == calls + 2
 
 
 def test_a_resized_picture_is_refused(shop: Catalog) -> None:
@@ -147,7 +152,7 @@ def test_a_resized_picture_is_refused(shop: Catalog) -> None:
     regions = CoreRegions(detector, make_chooser(RegionsConfig()), store)
     photo = shop.photo("images/0.png")
     with pytest.raises(ModelError, match="another size"):
-        regions.core(photo, photo.load().resize((45, 40)), None, ())
+        regions.core(photo, photo.load().resize((45, 40)), NOTHING_KNOWN)
 
 
 def test_the_digest_of_the_regions_follows_detector_and_chooser() -> None:
@@ -164,7 +169,7 @@ class FailingDetector(CountingDetector):
         super().__init__()
         self.deadly = deadly
 
-    def detect(self, images: Sequence[Image.Image], titles: Sequence[str | None]) -> list[list[Candidate]]:
+    def detect(self, images: Sequence[Image.Image], wanted: Sequence[Wanted]) -> list[list[Candidate]]:
         if self.deadly:
             os._exit(1)
         raise ModelError("weights do not fit", where="w.safetensors", fix="other weights")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from models.regions import Candidate, RegionsConfig, make_chooser, make_detector
+from models.regions import NOTHING_KNOWN, Candidate, RegionsConfig, Wanted, make_chooser, make_detector
 
 _WHY = "the result changed: raise SALIENCY_VERSION (or RULE_VERSION), then pin the new values here"
 
@@ -32,7 +32,7 @@ def _golden_picture() -> Image.Image:
 
 def test_saliency_is_pinned() -> None:
     detector = make_detector(RegionsConfig())
-    found = detector.detect([_golden_picture()], [None])[0]
+    found = detector.detect([_golden_picture()], [NOTHING_KNOWN])[0]
     got = [(*(round(value, 1) for value in candidate.box), round(candidate.score, 2)) for candidate in found]
     assert detector.digest == _SALIENCY_DIGEST, _WHY
     assert got == _SALIENCY_BOXES, _WHY
@@ -41,6 +41,6 @@ def test_saliency_is_pinned() -> None:
 def test_the_rule_is_pinned() -> None:
     chooser = make_chooser(RegionsConfig())
     candidates = [Candidate((10, 20, 60, 160), 0.7), Candidate((60, 30, 180, 150), 0.68), Candidate((0, 0, 9, 9), 0.9)]
-    core = chooser.choose(candidates, (240, 180), "Blue plate", ("Kitchen", "Plates"))
+    core = chooser.choose(candidates, (240, 180), Wanted("Blue plate", ("Kitchen", "Plates")))
     assert chooser.digest == _RULE_DIGEST, _WHY
     assert tuple(round(value, 2) for value in core.box) == _RULE_BOX, _WHY

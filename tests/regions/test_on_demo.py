@@ -9,7 +9,7 @@ import pytest
 
 from catalog import Box, DemoConfig, decode_image
 from catalog.demo import render_demo
-from models.regions import RegionsConfig, box_iou, make_chooser, make_detector, whole_box
+from models.regions import NOTHING_KNOWN, RegionsConfig, Wanted, box_iou, make_chooser, make_detector, whole_box
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,8 @@ def test_the_core_region_beats_the_whole_picture_clearly(truth: list[tuple[Path,
     chosen, best, whole = [], [], []
     for path, box, category in truth:
         image = decode_image(path.read_bytes(), str(path))
-        candidates = detector.detect([image], [None])[0]
-        chosen.append(box_iou(chooser.choose(candidates, image.size, None, category).box, box))
+        candidates = detector.detect([image], [NOTHING_KNOWN])[0]
+        chosen.append(box_iou(chooser.choose(candidates, image.size, Wanted(category=category)).box, box))
         best.append(max((box_iou(candidate.box, box) for candidate in candidates), default=0.0))
         whole.append(box_iou(whole_box(image.size), box))
     assert len(chosen) >= 72

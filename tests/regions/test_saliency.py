@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from catalog import Box
-from models.regions import Candidate, RegionsConfig, SaliencyConfig, box_iou, make_detector
+from models.regions import NOTHING_KNOWN, Candidate, RegionsConfig, SaliencyConfig, Wanted, box_iou, make_detector
 from tests.regions.pictures import background, with_rectangle
 
 
 def _find(image: Image.Image, **settings_: object) -> list[Candidate]:
-    return make_detector(RegionsConfig(**settings_)).detect([image], [None])[0]
+    return make_detector(RegionsConfig(**settings_)).detect([image], [NOTHING_KNOWN])[0]
 
 
 @pytest.mark.parametrize("kind", ["plain", "white", "gradient", "noise"])
@@ -113,8 +113,8 @@ def test_an_enlarged_picture_gives_enlarged_boxes(x0: int, y0: int, width: int, 
 def test_the_answer_does_not_hang_on_the_batch() -> None:
     images = [with_rectangle(background("noise", (120, 100), seed), (30, 20, 80, 70)) for seed in range(4)]
     detector = make_detector(RegionsConfig())
-    together = detector.detect(images, [None] * 4)
-    assert together == [detector.detect([image], ["any title"])[0] for image in images]
+    together = detector.detect(images, [NOTHING_KNOWN] * 4)
+    assert together == [detector.detect([image], [Wanted("any title")])[0] for image in images]
 
 
 def test_the_digest_follows_every_parameter() -> None:

@@ -14,7 +14,16 @@ from catalog import ModelError, StorageError
 from models.regions import Candidate, RegionStore
 
 _NUMBER = st.floats(0, 1e6, allow_nan=False)
-_CANDIDATES = st.lists(st.builds(Candidate, st.tuples(_NUMBER, _NUMBER, _NUMBER, _NUMBER), st.floats(0, 1)), max_size=5)
+_CANDIDATES = st.lists(
+    st.builds(
+        Candidate,
+        st.tuples(_NUMBER, _NUMBER, _NUMBER, _NUMBER),
+        st.floats(0, 1),
+        st.sampled_from(["product", "garment"]),
+        st.none() | st.floats(-1, 1),
+    ),
+    max_size=5,
+)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -78,12 +87,14 @@ _SOUND: dict[str, Any] = {
     "height_px": 8,
     "boxes": [[0.0, 1.0, 2.0, 3.0], [1.0, 1.0, 2.0, 2.0]],
     "scores": [0.9, 0.5],
+    "labels": ["product", "garment"],
+    "agreements": [None, 0.25],
 }
 
 
 def _write_rows(folder: Path, rows: list[dict[str, Any]], **metadata: str) -> Path:
     """A file as another program would write it."""
-    told = {"moon.schema_version": "1", "moon.detector_digest": "d", **metadata}
+    told = {"moon.schema_version": "2", "moon.detector_digest": "d", **metadata}
     kept = {name.encode(): value.encode() for name, value in told.items() if value}
     pq.write_table(pa.Table.from_pylist(rows).replace_schema_metadata(kept), folder / "regions.parquet")
     return folder / "regions.parquet"
@@ -91,6 +102,13 @@ def _write_rows(folder: Path, rows: list[dict[str, Any]], **metadata: str) -> Pa
 
 def test_a_sound_row_of_another_writer_is_read(tmp_path: Path) -> None:
     _write_rows(tmp_path, [_SOUND])
+    found = RegionStore.read(tmp_path, "d").get("seen")
+    assert found == [Candidate((0.0, 1.0, 2.0, 3.0), 0.9), Candidate((1.0, 1.0, 2.0, 2.0), 0.5, "garment", 0.25)]
+
+
+def test_a_file_of_schema_1_is_read_as_products(tmp_path: Path) -> None:
+    old = {name: value for name, value in _SOUND.items() if name not in ("labels", "agreements")}
+    _write_rows(tmp_path, [old], **{"moon.schema_version": "1"})
     found = RegionStore.read(tmp_path, "d").get("seen")
     assert found == [Candidate((0.0, 1.0, 2.0, 3.0), 0.9), Candidate((1.0, 1.0, 2.0, 2.0), 0.5)]
 
@@ -105,6 +123,11 @@ def test_a_sound_row_of_another_writer_is_read(tmp_path: Path) -> None:
         ({"boxes": [[0.0, 1.0, None, 3.0], [1.0, 1.0, 2.0, 2.0]]}, "None"),
         ({"boxes": [None, [1.0, 1.0, 2.0, 2.0]]}, "the box None"),
         ({"scores": [0.9]}, "2 boxes and 1 scores"),
+        ({"labels": ["product"]}, "2 boxes and 1 labels"),
+        ({"labels": ["product", None]}, "the label None"),
+        ({"labels": ["product", ""]}, "the label"),
+        ({"agreements": []}, "2 boxes and 0 agreements"),
+        ({"agreements": [float("nan"), None]}, "the agreement nan"),
         ({"boxes": [[0.0, 1.0, 2.0, 3.0]]}, "1 boxes and 2 scores"),
         ({"scores": [0.9, float("nan")]}, "the score nan"),
         ({"scores": None}, "no scores"),

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from catalog import ModelError
-from models.regions import RegionsConfig, YoloConfig, make_detector
+from models.regions import NOTHING_KNOWN, RegionsConfig, YoloConfig, make_detector
 from models.regions.yolo import YoloDetector, load_model_yaml, ultralytics_tasks
 from tests.regions.pictures import background, with_rectangle
 
@@ -44,7 +44,7 @@ def _images() -> list[Image.Image]:
 
 def test_boxes_lie_inside_in_order_and_at_most_k(weights_dir: Path) -> None:
     images = _images()
-    found = make_detector(_cfg(), weights_dir).detect(images, [None] * len(images))
+    found = make_detector(_cfg(), weights_dir).detect(images, [NOTHING_KNOWN] * len(images))
     assert len(found) == len(images)
     for image, candidates in zip(images, found, strict=True):
         assert 1 <= len(candidates) <= 5
@@ -59,15 +59,15 @@ def test_boxes_lie_inside_in_order_and_at_most_k(weights_dir: Path) -> None:
 def test_the_answer_does_not_hang_on_the_call(weights_dir: Path) -> None:
     images = _images()
     detector = make_detector(_cfg(), weights_dir)
-    together = detector.detect(images, [None] * len(images))
+    together = detector.detect(images, [NOTHING_KNOWN] * len(images))
     again = pickle.loads(pickle.dumps(detector))  # noqa: S301 - our own bytes, as the process pool sends them
-    assert together == [again.detect([image], [None])[0] for image in images]
+    assert together == [again.detect([image], [NOTHING_KNOWN])[0] for image in images]
 
 
 def test_larger_batches_agree_closely(weights_dir: Path) -> None:
     images = _images()[:3]
-    one = make_detector(_cfg(), weights_dir).detect(images, [None] * 3)
-    three = make_detector(_cfg(batch_size=3), weights_dir).detect(images, [None] * 3)
+    one = make_detector(_cfg(), weights_dir).detect(images, [NOTHING_KNOWN] * 3)
+    three = make_detector(_cfg(batch_size=3), weights_dir).detect(images, [NOTHING_KNOWN] * 3)
     for left, right in zip(one, three, strict=True):
         assert [candidate.score for candidate in left] == pytest.approx([c.score for c in right], abs=1e-4)
 
@@ -79,7 +79,7 @@ def test_boxes_are_mapped_back_from_the_letterbox() -> None:
     rows = torch.zeros(1, 300, 6)
     rows[0, 0] = torch.tensor([16.0, 24.0, 48.0, 40.0, 0.9, 0.0])
     detector._model = lambda batch: (rows, None)  # type: ignore[assignment]
-    (candidate,) = detector.detect([Image.new("RGB", (640, 320))], [None])[0]
+    (candidate,) = detector.detect([Image.new("RGB", (640, 320))], [NOTHING_KNOWN])[0]
     assert candidate.box == pytest.approx((160, 80, 480, 240))
     assert candidate.score == pytest.approx(0.9)
 
@@ -91,7 +91,7 @@ def test_heads_without_end_to_end_are_read_too() -> None:
     columns = [[32, 32, 32, 16, 0.2, 0.8], [33, 32, 32, 16, 0.7, 0.1], [10, 10, 4, 4, 0.01, 0.0]]
     output = torch.tensor(columns, dtype=torch.float32).T[None]
     detector._model = lambda batch: output  # type: ignore[assignment]
-    (candidate,) = detector.detect([Image.new("RGB", (64, 64))], [None])[0]
+    (candidate,) = detector.detect([Image.new("RGB", (64, 64))], [NOTHING_KNOWN])[0]
     assert candidate.box == pytest.approx((16, 24, 48, 40))
     assert candidate.score == pytest.approx(0.8)
 
@@ -126,7 +126,7 @@ def test_a_pickle_is_refused(tmp_path: Path) -> None:
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"not safetensors")
     with pytest.raises(ModelError, match="damaged"):
-        make_detector(_cfg(), tmp_path).detect(_images()[:1], [None])
+        make_detector(_cfg(), tmp_path).detect(_images()[:1], [NOTHING_KNOWN])
 
 
 def test_weights_of_another_shape_are_refused(weights_dir: Path, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_weights_of_another_shape_are_refused(weights_dir: Path, tmp_path: Path)
     content["nc"] = 3
     (weights_dir / "three.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(ModelError, match="do not fit"):
-        make_detector(_cfg(model_yaml="three.yaml"), weights_dir).detect(_images()[:1], [None])
+        make_detector(_cfg(model_yaml="three.yaml"), weights_dir).detect(_images()[:1], [NOTHING_KNOWN])
 
 
 @pytest.mark.parametrize("name", ["yolo26n-seg.yaml", "yolo26n-cls.yaml", "yolo26n-pose.yaml"])
@@ -175,13 +175,13 @@ class Hide:
 
 sys.meta_path.insert(0, Hide())
 from PIL import Image
-from models.regions import RegionsConfig, make_chooser, make_detector
+from models.regions import NOTHING_KNOWN, RegionsConfig, make_chooser, make_detector
 for backend in ("saliency", "none"):
     cfg = RegionsConfig(backend=backend)
     image = Image.new("RGB", (80, 80), (200, 200, 200))
     image.paste((150, 20, 30), (20, 30, 50, 60))
-    found = make_detector(cfg).detect([image], [None])[0]
-    print(make_chooser(cfg).choose(found, image.size, None, ()).reason)
+    found = make_detector(cfg).detect([image], [NOTHING_KNOWN])[0]
+    print(make_chooser(cfg).choose(found, image.size, NOTHING_KNOWN).reason)
 assert not {"ultralytics", "torch", "transformers"} & set(sys.modules)
 """
 
