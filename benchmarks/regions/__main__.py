@@ -143,7 +143,7 @@ def summarise(ious: dict[str, np.ndarray], groups: Sequence[str], told: Labels, 
             }
             for name, values in ious.items()
         },
-        "labellers": float(np.median([label.agreement for label in told.labels])),
+        "labellers": float(np.median([label.agreement for label in told.labels if label.agreement is not None])),
     }
 
 

@@ -18,7 +18,7 @@ class Label(BaseModel):
     image: str = Field(description="Reference below the data's folder.")
     box: Box = Field(description="x0, y0, x1, y1 in pixels of the photograph: the mean of the labellers'.")
     kind: str = Field(default="", description="Kind of product, where kinds are told apart.")
-    agreement: float = Field(ge=0, le=1, description="IoU of the two labellers' boxes.")
+    agreement: float | None = Field(ge=0, le=1, description="IoU of the two labellers' boxes; null where one drew it.")
 
 
 class Labels(BaseModel):
