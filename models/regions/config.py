@@ -42,6 +42,19 @@ class YoloConfig(Section):
     )
 
 
+class EdgesConfig(Section):
+    """Edges of a detector's boxes, moved to where the product's colours end."""
+
+    enabled: bool = Field(default=True, description="For backends that detect; saliency's edges are pixels already.")
+    side_px: int = Field(default=160, ge=32, le=512, description="Longer side of the working picture of one box.")
+    reach_frac: float = Field(
+        default=0.15, ge=0.0, le=0.5, description="Farthest that an edge may move, share of the box's side."
+    )
+    min_score_frac: Fraction = Field(
+        default=0.5, description="Candidates with less than this share of the best score keep their edges."
+    )
+
+
 class CategoryPrior(Section):
     """Where the product of a category usually is in the picture."""
 
@@ -81,4 +94,5 @@ class RegionsConfig(Section):
     num_candidates: int = Field(default=5, ge=1, le=100, description="K: boxes kept an image, best first.")
     saliency: SaliencyConfig = SaliencyConfig()
     yolo: YoloConfig = YoloConfig()
+    edges: EdgesConfig = EdgesConfig()
     chooser: RuleChooserConfig = RuleChooserConfig()
