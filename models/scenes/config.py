@@ -20,7 +20,10 @@ class SceneConfig(Section):
     whole_frame_frac: Fraction = Field(default=0.05, description="The product covers the whole picture.")
     empty_frac: Fraction = Field(default=0.03, description="No product at all.")
     collage_frac: Fraction = Field(default=0.05, description="Two to four panels with the same product.")
-    pair_frac: Fraction = Field(default=0.08, description="Two of the product side by side, one box round both.")
+    pair_frac: Fraction = Field(
+        default=0.03,
+        description="Two of the product side by side, one box round both; of shoes and the like 20 times as often.",
+    )
     worn_frac: Fraction = Field(default=0.08, description="A tops' figure: head, arms and legs around it.")
     hanger_frac: Fraction = Field(default=0.15, description="A hanger above a garment, not in the box.")
     min_area_frac: float = Field(default=0.04, gt=0.0, le=1.0, description="Smallest box of the product, of the area.")
@@ -92,7 +95,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "crop_frac": 0.3,
         "occluded_frac": 0.35,
         "sign_frac": 0.25,
-        "large_frac": 0.35,
+        "large_frac": 0.4,
+        "min_area_frac": 0.08,
         "max_area_frac": 0.5,
     },
 }

@@ -17,6 +17,8 @@ from models.scenes.segmentation import Side
 _ASPECTS = ((3, 4), (3, 4), (3, 4), (9, 16), (4, 3), (1, 1), (2, 3), (4, 5))
 _LOW, _HIGH = 0.25, 0.8
 """Shares of the picture between which a product that fills it lies."""
+_MIN_CUT_SHARE = 0.12
+"""A person cut at the waist, tiny at the lower edge, is no photograph."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,10 @@ class Thing:
     """RGBA."""
     name: str
     cut_sides: tuple[Side, ...] = ()
+    is_garment: bool = False
+    """Hangs on a hanger."""
     is_top: bool = False
+    """Worn on the upper body: a figure fits it."""
     paired: bool = False
     """Sold by the pair: shoes, gloves, earrings."""
 
@@ -108,6 +113,8 @@ def place(
     x0, y0, x1, y1 = warp.extent
     w, h = x1 - x0, y1 - y0
     width, height = size_px
+    if thing.cut_sides:
+        share = max(share, _MIN_CUT_SHARE)
     scale = math.sqrt(share * width * height / (w * h))
     room = 1.25 if crop else rng.uniform(0.9, 1.0)
     scale = min(scale, room * width / w, room * height / h)
