@@ -52,11 +52,12 @@ class SceneComposer:
         self._cfg = cfg
         self._backgrounds = backgrounds if backgrounds else None
 
-    def scene(self, seed: int) -> Scene:
+    def scene(self, seed: int, core: Cutout | None = None) -> Scene:
         """Draw the scene of this number: the same picture and boxes whenever it is asked for.
 
         Args:
             seed: At least 0.
+            core: The product that the scene is of; one drawn from all where None. What else lies about is drawn anyway.
         """
         cfg = self._cfg
         rng = np.random.default_rng((cfg.seed, seed))
@@ -64,10 +65,10 @@ class SceneComposer:
         kind = _KINDS[int(np.searchsorted(np.cumsum(shares), rng.random(), side="right"))]
         size_px = scene_size(rng, cfg.side_px, kind == "studio")
         if kind == "collage":
-            return self._collage(rng, size_px)
+            return self._collage(rng, size_px, core)
         if kind == "empty":
             return self._photograph(rng, size_px, "lying", None)
-        thing = self._thing(rng)
+        thing = self._core(rng, core)
         if kind == "studio":
             return self._photograph(rng, size_px, "studio", thing)
         return self._photograph(rng, size_px, "whole" if kind == "whole" else self._setting(rng, thing), thing)
@@ -112,13 +113,19 @@ class SceneComposer:
             return "worn"
         return "hung" if thing.is_garment and draw > 1.0 - self._cfg.hanger_frac else "lying"
 
+    def _core(self, rng: np.random.Generator, cutout: Cutout | None) -> Thing:
+        return self._thing(rng) if cutout is None else self._of_cutout(rng, cutout)
+
     def _thing(self, rng: np.random.Generator) -> Thing:
         """A cut-out, restyled perhaps, or a drawn product."""
         cfg = self._cfg
         if not self._cutouts or chance(rng, cfg.drawn_frac):
             drawn = draw_product(rng)
             return Thing(drawn.image, drawn.kind, (), drawn.is_garment, drawn.is_top, drawn.kind == "shoe")
-        cutout = self._cutouts[rng.integers(len(self._cutouts))]
+        return self._of_cutout(rng, self._cutouts[rng.integers(len(self._cutouts))])
+
+    def _of_cutout(self, rng: np.random.Generator, cutout: Cutout) -> Thing:
+        cfg = self._cfg
         if chance(rng, 0.5):
             cutout = mirrored(cutout)
         floats = bool(cutout.cut_sides) and chance(rng, cfg.floating_frac)
@@ -135,10 +142,10 @@ class SceneComposer:
             paired=any(word in words for word in _PAIRED),
         )
 
-    def _collage(self, rng: np.random.Generator, size_px: tuple[int, int]) -> Scene:
+    def _collage(self, rng: np.random.Generator, size_px: tuple[int, int], core: Cutout | None) -> Scene:
         """Two to four panels with the same product; the largest is the core, the others are distractors."""
         width, height = size_px
-        thing = replace(self._thing(rng), cut_sides=())
+        thing = replace(self._core(rng, core), cut_sides=())
         picture = Image.new("RGB", size_px, (255, 255, 255))
         gap = int(rng.integers(0, 5))
         found: list[tuple[str, np.ndarray]] = []
@@ -155,9 +162,9 @@ class SceneComposer:
         mine = [row for row in boxed if row[0] == thing.name]
         if not mine:
             return Scene(picture, ())
-        core = max(mine, key=lambda row: (row[2][2] - row[2][0]) * (row[2][3] - row[2][1]))
-        boxed.sort(key=lambda row: row is not core)
-        boxes = [SceneBox(row[2], "product" if row is core else "distractor", row[0]) for row in boxed]
+        largest = max(mine, key=lambda row: (row[2][2] - row[2][0]) * (row[2][3] - row[2][1]))
+        boxed.sort(key=lambda row: row is not largest)
+        boxes = [SceneBox(row[2], "product" if row is largest else "distractor", row[0]) for row in boxed]
         return Scene(picture, tuple(boxes), tuple(row[1] for row in boxed))
 
 
