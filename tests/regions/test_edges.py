@@ -42,11 +42,11 @@ def _moved(box: Box, shares: Sequence[float]) -> Box:
 
 @pytest.mark.parametrize("kind", ["plain", "white", "gradient", "noise"])
 @given(outwards=st.lists(st.floats(-0.05, 0.09), min_size=4, max_size=4))
-def test_edges_nearby_are_found_to_a_pixel_or_two(kind: str, outwards: list[float]) -> None:
+def test_edges_nearby_are_found_to_a_few_pixels(kind: str, outwards: list[float]) -> None:
     image = with_rectangle(background(kind, (240, 260)), _TRUE)
     shares = [-outwards[0], -outwards[1], outwards[2], outwards[3]]
     found = snap_box(image, _moved(_TRUE, shares), _CFG)
-    assert np.abs(np.subtract(found, _TRUE)).max() <= 2.5
+    assert np.abs(np.subtract(found, _TRUE)).max() <= 3.5
 
 
 def test_an_edge_never_moves_farther_than_its_reach() -> None:
