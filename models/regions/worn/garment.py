@@ -63,7 +63,7 @@ def find_garment(rgb: np.ndarray, kind: GarmentKind, colours: Sequence[str] = ()
     agreement = colour_agreement(figure.lab, colours) if colours else None
     mask, trust = _mask_of(figure, body, kind, agreement)
     mask = _without_specks(mask)
-    if not mask.any() or _is_close_up(body, mask, kind):
+    if not mask.any() or _is_close_up(figure, body, mask, kind):
         return None
     box, person = _extent(mask), _extent(figure.mask)
     if kind in ("feet", "head"):
@@ -94,14 +94,20 @@ def is_person(figure: Figure, body: Body) -> bool:
     return bool(skin.sum() >= _MIN_HEADLESS_SKIN_FRAC * area and at_cut >= _MIN_SKIN_AT_CUT_FRAC)
 
 
-def _is_close_up(body: Body, mask: np.ndarray, kind: GarmentKind) -> bool:
+def _is_close_up(figure: Figure, body: Body, mask: np.ndarray, kind: GarmentKind) -> bool:
     """Whether the picture shows a piece of the garment, so that a box inside it would cut it further.
 
-    So it is where the garment runs along a side of the picture, and where a top has no shoulders.
+    So it is where the garment runs along a side of the picture, and where what is worn on the trunk has no shoulders
+    above it or the person is cut at a side.
     """
-    if max(mask[:, 0].sum(), mask[:, -1].sum()) > _MAX_CUT_FRAC * mask.any(axis=1).sum():
+    if _share_at_sides(mask) > _MAX_CUT_FRAC:
         return True
-    return kind in ("upper", "full") and body.shoulder is None
+    return kind in ("upper", "full") and (body.shoulder is None or _share_at_sides(figure.mask) > _MAX_CUT_FRAC)
+
+
+def _share_at_sides(mask: np.ndarray) -> float:
+    """Share of the mask's rows that reach the picture's left edge, or its right one if there are more of those."""
+    return float(max(mask[:, 0].sum(), mask[:, -1].sum()) / max(mask.any(axis=1).sum(), 1))
 
 
 def _mask_of(figure: Figure, body: Body, kind: GarmentKind, agreement: np.ndarray | None) -> tuple[np.ndarray, float]:

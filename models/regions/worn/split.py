@@ -26,7 +26,7 @@ _COLOUR_WEIGHT = 0.15
 """Weight of the colours' agreement with the wanted one beside the information gain, nats."""
 _HEM_HEADS, _HEM_SPREAD_HEADS = 2.15, 0.6
 """Where hems of tops are, in heights of head and neck below the shoulders, and how far they stray."""
-_HEM_WEIGHT = 0.06
+_HEM_WEIGHT = 0.1
 """What a cut at the hips gains over one far from them, nats: decides only where colours hardly differ."""
 _SAME_CLOTH = 0.6
 """Overlap of colours over which bare rows are an arm before one garment, given that another begins below it."""
