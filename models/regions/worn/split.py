@@ -73,14 +73,20 @@ def cut_at_waist(figure: Figure, body: Body, agreement: np.ndarray | None) -> Cu
         row, trust = last, 0.0
         if _overlap(bins, one, two) > _SAME_CLOTH:
             row, trust = _best_row(figure, inside, (gap[1], gap[1] + 2, last, reach), agreement, start, head_px)
-        if trust < _SECOND_CUT_TRUST:
+        ends = int(np.flatnonzero(inside[:reach].any(axis=1))[-1])
+        # A hem's mixed colours look like one row of another garment.
+        if trust < _SECOND_CUT_TRUST or row > ends - round(0.2 * head_px):
             return Cut(cloth & above, cloth & ~above, 1.0)
     else:
         row, trust = _best_row(figure, inside, spans, agreement, start, head_px)
     above = cloth & (rows[:, None] < row - 2) & (rows[:, None] >= start)
     below = inside & (rows[:, None] > row + 2) & (rows[:, None] <= row + round(0.9 * head_px))
     ratio = _log_ratio(bins, above, below, cloth) + np.clip((row - rows)[:, None] / (0.08 * head_px), -3.0, 3.0)
-    return Cut(cloth & (ratio > 0.0), cloth & (ratio <= 0.0), trust)
+    # Shoes in the colour of a shirt are no shirt: what belongs above begins above.
+    labels, _ = ndimage.label(cloth & (ratio > 0.0), EIGHT)
+    begun = np.unique(labels[:row])
+    upper = np.isin(labels, begun[begun > 0])
+    return Cut(upper, cloth & ~upper, trust)
 
 
 def trunk_of(figure: Figure, body: Body) -> np.ndarray:
