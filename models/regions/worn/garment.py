@@ -12,7 +12,7 @@ from catalog import Box
 from models.regions.config import GarmentKind
 from models.regions.worn.body import Body, read_body
 from models.regions.worn.colours import colour_agreement
-from models.regions.worn.figure import EIGHT, Figure, find_figure
+from models.regions.worn.figure import EIGHT, Figure, find_figure, skin_likeness
 from models.regions.worn.split import cut_at_waist, part_shoes, trunk_of
 
 _MIN_PART_FRAC = 0.04
@@ -29,6 +29,10 @@ _MIN_SKIN_FRAC = 0.01
 _MIN_HEADLESS_SKIN_FRAC = 0.03
 _MIN_SKIN_AT_CUT_FRAC = 0.1
 _MAX_BARE_FRAC = 0.9
+_MIN_HEAD_ASPECT = 0.8
+"""Head and neck, height over width; 1.1 to 1.8 in people."""
+_MIN_HUMAN_HEAD_FRAC = 0.35
+"""Share of a head that has the hue of skin, brown and fair hair among it."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,8 @@ def find_garment(rgb: np.ndarray, kind: GarmentKind, colours: Sequence[str] = ()
 def is_person(figure: Figure, body: Body) -> bool:
     """Whether shape and skin say that the figure is a person.
 
-    A person either has a head, which is bare, or is cut by the picture's upper edge; and shows skin, more of it and
-    at the cut where there is no head to tell.
+    A person has a head that is longer than wide and mostly of the colours of skin and hair, or is cut by the picture's
+    upper edge; and shows skin, more of it and at the cut where there is no head to tell.
     """
     bare = figure.inner & (body.bare > 0.5)
     skin = figure.inner & (body.skin > 0.5) & (body.looks > 0.3)
@@ -86,12 +90,23 @@ def is_person(figure: Figure, body: Body) -> bool:
     if bare.sum() > _MAX_BARE_FRAC * area:
         return False
     if body.shoulder is not None:
-        return bool(skin.sum() >= _MIN_SKIN_FRAC * area)
+        return bool(skin.sum() >= _MIN_SKIN_FRAC * area) and _has_head(figure, body.shoulder)
     if not figure.is_cut_above:
         return False
     first = slice(figure.top, figure.top + round(0.12 * (figure.bottom - figure.top)))
     at_cut = skin[first].sum() / max(figure.inner[first].sum(), 1)
     return bool(skin.sum() >= _MIN_HEADLESS_SKIN_FRAC * area and at_cut >= _MIN_SKIN_AT_CUT_FRAC)
+
+
+def _has_head(figure: Figure, shoulder: int) -> bool:
+    """Whether what stands above the shoulders is a head, or a part of one, and no hood, hanger or lid."""
+    height = shoulder - figure.top
+    above = slice(figure.top, shoulder - round(0.15 * height))
+    inner = figure.inner[above]
+    human = inner & (skin_likeness(figure.lab[above]) > 0.5)
+    width = float(np.median(figure.mask[figure.top : shoulder].sum(axis=1)))
+    is_long = figure.is_cut_above or height >= _MIN_HEAD_ASPECT * width
+    return is_long and bool(human.sum() >= _MIN_HUMAN_HEAD_FRAC * max(inner.sum(), 1))
 
 
 def _is_close_up(figure: Figure, body: Body, mask: np.ndarray, kind: GarmentKind) -> bool:
