@@ -24,6 +24,7 @@ _MIN_WIDTH_FRAC = 0.35
 """A narrower part of the figure, arms akimbo included, is a drawstring or a print."""
 _MAX_CUT_FRAC = 0.15
 """Share of the garment's rows that may lie at one side of the picture."""
+_MIN_COL_FRAC = 0.03
 _MIN_SKIN_FRAC = 0.01
 """A person seen from behind in a hood and long sleeves shows little more than a neck or a hand."""
 _MIN_HEADLESS_SKIN_FRAC = 0.03
@@ -69,7 +70,7 @@ def find_garment(rgb: np.ndarray, kind: GarmentKind, colours: Sequence[str] = ()
     mask = _without_specks(mask)
     if not mask.any() or _is_close_up(figure, body, mask, kind):
         return None
-    box, person = _extent(mask), _extent(figure.mask)
+    box, person = _extent(mask, _MIN_COL_FRAC), _extent(figure.mask)
     if kind in ("feet", "head"):
         is_found = mask.sum() >= _MIN_SMALL_AREA_FRAC * figure.mask.sum()
     else:
@@ -194,6 +195,15 @@ def _without_specks(mask: np.ndarray) -> np.ndarray:
     return (sizes >= _MIN_PART_FRAC * sizes.max())[labels] & mask
 
 
-def _extent(mask: np.ndarray) -> Box:
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+def _extent(mask: np.ndarray, min_col_frac: float = 0.0) -> Box:
+    """The box around a mask.
+
+    Args:
+        mask: (H, W) bool, not empty.
+        min_col_frac: Outer columns with fewer pixels than this share of the mask's rows are left out: an arm's rim is
+            thin, a sleeve is not. Rows are not trimmed so: straps are thin.
+    """
+    rows = np.flatnonzero(mask.any(axis=1))
+    counts = mask.sum(axis=0)
+    cols = np.flatnonzero(counts >= max(min_col_frac * len(rows), 1))
     return (float(cols[0]), float(rows[0]), float(cols[-1] + 1), float(rows[-1] + 1))

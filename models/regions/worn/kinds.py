@@ -13,7 +13,7 @@ from models.regions.worn.colours import COLOUR_LAB
 GARMENT_WORDS: dict[GarmentKind, str] = {
     "upper": "top tee tshirt shirt blouse tank camisole cami bra bralette tunic polo jersey henley sweater jumper "
     "pullover cardigan sweatshirt hoodie hoody jacket coat parka blazer vest waistcoat gilet anorak windbreaker fleece "
-    "singlet shell kimono poncho",
+    "singlet shell kimono poncho longsleeve outerwear outwear",
     "lower": "bottom trouser pant jean denim chino slack legging tight capri jogger sweatpant culotte short skirt "
     "skort trunk",
     "full": "dress gown jumpsuit romper playsuit overall dungaree bodysuit leotard onesie robe sundress",
