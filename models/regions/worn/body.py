@@ -15,6 +15,9 @@ from models.regions.worn.colours import colour_bins, colour_density
 from models.regions.worn.figure import Figure, skin_likeness
 
 _ROUNDS = 2
+"""More let a garment near the hue of skin be taken for it."""
+_HUE_STEP = 5.0
+"""Side of the cells in a and b that a person's hue is voted in, Lab units."""
 _SKIN_SPREAD = 9.0
 """Lab distance in a and b, one standard deviation, that shading moves a person's skin."""
 
@@ -51,47 +54,60 @@ def find_shoulder(figure: Figure) -> int | None:
 
 
 def skin_of(figure: Figure, shoulder: int | None) -> np.ndarray:
-    """How much each pixel looks like this person's skin: human skin, of the hue that face, neck, arms or belly have.
+    """How much each pixel looks like this person's skin: human skin, of the hue that is commonest where skin is bare.
 
-    The hue is the commonest of the skin-like pixels, counted more where skin is bare most often: in the brighter half
-    of the head (hair is the darker), at the edge of a figure that is cut above, and away from the trunk.
+    Args:
+        figure: From `find_figure`.
+        shoulder: From `find_shoulder`.
 
     Returns:
         (H, W) in 0..1.
     """
-    lab, mask = figure.lab, figure.mask
-    likeness = np.where(mask, skin_likeness(lab), 0.0)
+    likeness = np.where(figure.mask, skin_likeness(figure.lab), 0.0)
     sure = figure.inner & (likeness > 0.5)
     if not sure.any():
         return likeness
-    rows = np.arange(mask.shape[0])[:, None]
-    cols = np.arange(mask.shape[1])[None, :]
-    height = figure.bottom - figure.top
-    across = np.flatnonzero(mask.any(axis=0))
-    off_axis = np.abs(cols - (across[0] + across[-1]) / 2.0) / max((across[-1] - across[0]) / 2.0, 1.0)
-    weight = likeness * np.where(off_axis > 0.6, 1.0, 0.2) + 0.0 * rows
-    if shoulder is not None:
-        head = sure & (rows < shoulder - 0.15 * (shoulder - figure.top))
-        if head.any():
-            bright = head & (lab[..., 0] >= np.median(lab[..., 0][head]))
-            elsewhere = float(weight[sure & ~head].sum())
-            weight = np.where(head, 0.1, weight * 0.3 * bright.sum() / max(elsewhere, 1.0))
-            weight[bright] = 1.0
-    elif figure.is_cut_above:
-        weight = np.where(rows < figure.top + 0.06 * height, 3.0 * likeness, weight)
-    step = 5.0
-    a = np.clip(((lab[..., 1][sure] + 10.0) / step).astype(np.int64), 0, 15)
-    b = np.clip(((lab[..., 2][sure] + 10.0) / step).astype(np.int64), 0, 15)
-    votes = ndimage.gaussian_filter(np.bincount(a * 16 + b, weight[sure], 256).reshape(16, 16), 1.0)
-    best_a, best_b = np.unravel_index(int(np.argmax(votes)), votes.shape)
-    near = (np.abs(a - best_a) <= 1) & (np.abs(b - best_b) <= 1)
-    hue = np.average(lab[..., 1:][sure][near], axis=0, weights=weight[sure][near] + 1e-9)
-    apart = np.sum((lab[..., 1:] - hue) ** 2, axis=2)
+    weight = _bareness(figure, shoulder, likeness, sure)[sure]
+    chroma = figure.lab[..., 1:]
+    cells = np.clip(((chroma[sure] + 10.0) / _HUE_STEP).astype(np.int64), 0, 15)
+    votes = np.bincount(cells @ np.array([16, 1]), weight, 256).reshape(16, 16)
+    best = np.unravel_index(int(np.argmax(ndimage.gaussian_filter(votes, 1.0))), votes.shape)
+    near = (np.abs(cells - np.array(best)) <= 1).all(axis=1)
+    hue = np.average(chroma[sure][near], axis=0, weights=weight[near] + 1e-9)
+    apart = np.sum((chroma - hue) ** 2, axis=2)
     return likeness * np.exp(-apart / (2.0 * _SKIN_SPREAD**2))
+
+
+def _bareness(figure: Figure, shoulder: int | None, likeness: np.ndarray, sure: np.ndarray) -> np.ndarray:
+    """How much a skin-like pixel says of the person's skin by where it is: (H, W), of any scale.
+
+    In the brighter half of the head, hair being mostly the darker, and together three times what all the rest says;
+    at the edge of a figure that is cut above; else more at the sides, where arms are, than in the middle.
+    """
+    rows = np.arange(likeness.shape[0])[:, None]
+    cols = np.arange(likeness.shape[1])[None, :]
+    across = np.flatnonzero(figure.mask.any(axis=0))
+    off_axis = np.abs(cols - (across[0] + across[-1]) / 2.0) / max((across[-1] - across[0]) / 2.0, 1.0)
+    weight = likeness * np.where(off_axis > 0.6, 1.0, 0.2)
+    if shoulder is None:
+        at_cut = rows < figure.top + 0.06 * (figure.bottom - figure.top)
+        return np.where(at_cut, 3.0 * likeness, weight) if figure.is_cut_above else weight
+    head = sure & (rows < shoulder - 0.15 * (shoulder - figure.top))
+    if not head.any():
+        return weight
+    lightness = figure.lab[..., 0]
+    bright = head & (lightness >= np.median(lightness[head]))
+    elsewhere = float(weight[sure & ~head].sum())
+    weight = np.where(head, 0.1, weight * 0.3 * bright.sum() / max(elsewhere, 1.0))
+    weight[bright] = 1.0
+    return weight
 
 
 def read_body(figure: Figure, has_neck: bool) -> Body:
     """Part skin and hair from cloth by colour models that start from a prior of skin and from the head.
+
+    Three histograms, of skin, hair and cloth, and the pixels' shares in them are found in turns, as in expectation
+    maximization with two rounds; hair is a class of its own so that dark hair does not take a dark shirt with it.
 
     Args:
         figure: From `find_figure`.
@@ -102,11 +118,12 @@ def read_body(figure: Figure, has_neck: bool) -> Body:
     shoulder = find_shoulder(figure) if has_neck or not figure.is_cut_above else None
     head_px = float(shoulder - figure.top) if shoulder is not None else 0.2 * height
     if shoulder is not None and figure.is_cut_above:
-        # Part of the head is missing: shoulders are about 1.4 heads with necks wide.
+        # Of a head that is cut the height tells too little; shoulders are about 1.4 heads with their necks wide.
         head_px = max(head_px, float(figure.mask[shoulder : shoulder + 3].sum(axis=1).mean()) / 1.4)
     mask, inner = figure.mask, figure.inner
     bins = colour_bins(figure.lab)
     looks = skin_of(figure, shoulder)
+    # Priors by layout: the head is skin or hair, hair may hang to the waist, elsewhere the hue of skin tells.
     skin_prior = 0.04 + 0.7 * looks
     hair_prior = np.zeros_like(looks)
     skin, cloth = looks, 1.0 - 0.9 * looks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ class WordReader:
 
         A text that names garments of several kinds side by side, such as tops and shorts, names none.
         """
-        text = re.sub(r"\bt[- ]shirt", "tshirt", re.sub(r"&\w+;", " ", text.casefold()))
+        text = re.sub(r"\bt[- ]shirt", "tshirt", html.unescape(text).casefold())
         for clause in _CLAUSE.split(text):
             parts = [self._last_known(part) for part in re.split(r"&|\+|\band\b", clause)]
             found = {kind for kind in parts if kind is not None}
