@@ -3,7 +3,14 @@
 from models.regions.boxes import box_iou, whole_box
 from models.regions.building import make_detector
 from models.regions.chooser import CoreRegion, RegionChooser, make_chooser
-from models.regions.config import CategoryPrior, RegionsConfig, RuleChooserConfig, SaliencyConfig, YoloConfig
+from models.regions.config import (
+    CategoryPrior,
+    RegionsConfig,
+    RuleChooserConfig,
+    SaliencyConfig,
+    WornConfig,
+    YoloConfig,
+)
 from models.regions.core import CoreRegions
 from models.regions.detect import DetectionStats, detect_catalog
 from models.regions.detector import Candidate, RegionDetector
@@ -25,6 +32,7 @@ __all__ = [
     "RuleChooserConfig",
     "SaliencyConfig",
     "Wanted",
+    "WornConfig",
     "YoloConfig",
     "box_iou",
     "detect_catalog",

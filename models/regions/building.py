@@ -26,6 +26,10 @@ def make_detector(cfg: RegionsConfig, weights_dir: str | Path | None = None) -> 
         from models.regions.edges import EdgeDetector
 
         detector = EdgeDetector(detector, cfg.edges)
+    if cfg.worn.enabled:
+        from models.regions.worn import WornDetector
+
+        detector = WornDetector(detector, cfg.worn)
     return detector
 
 

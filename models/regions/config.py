@@ -85,6 +85,21 @@ class RuleChooserConfig(Section):
     )
 
 
+GarmentKind = Literal["upper", "lower", "full", "feet", "head"]
+"""Where on the body a garment is worn."""
+
+
+class WornConfig(Section):
+    """From a person's box to the titled garment's."""
+
+    enabled: bool = Field(default=True, description="Add the box of the garment that a pictured person wears.")
+    side_px: int = Field(default=128, ge=48, le=512, description="Longer side of the picture that is worked on.")
+    kinds: dict[str, GarmentKind | Literal["none"]] = Field(
+        default_factory=dict,
+        description="Words of category or title by where the garment is worn, added to the built-in English ones.",
+    )
+
+
 class RegionsConfig(Section):
     """How the core region of a photograph is found."""
 
@@ -95,4 +110,5 @@ class RegionsConfig(Section):
     saliency: SaliencyConfig = SaliencyConfig()
     yolo: YoloConfig = YoloConfig()
     edges: EdgesConfig = EdgesConfig()
+    worn: WornConfig = WornConfig()
     chooser: RuleChooserConfig = RuleChooserConfig()

@@ -14,6 +14,8 @@ from catalog import Box
 from models.regions.wanted import Wanted
 
 PRODUCT = "product"
+GARMENT = "garment"
+"""Label of what a person in the picture wears: taken before the person's own box."""
 
 
 @dataclass(frozen=True)
