@@ -23,7 +23,7 @@ _LARGE_RIVAL = 0.4
 """A distractor with more than this share of the core's pixels must lie further from the middle than the core."""
 _FURTHER = 0.12
 """So much further, as a share of half the picture's diagonal."""
-_MAX_WORN_SHARE = 0.35
+_MAX_WORN_SHARE, _MAX_HUNG_SHARE = 0.35, 0.75
 _PAIR_SCALE = 0.72
 
 
@@ -43,11 +43,13 @@ def core_layers(
     if setting == "whole":
         return _drawn(_covering(rng, thing, size_px), size_px, 0.0)
     share = product_share(rng, cfg)
-    if setting == "worn":
-        share = min(share, _MAX_WORN_SHARE)
+    if setting in ("hung", "worn"):
+        share = min(share, _MAX_WORN_SHARE if setting == "worn" else _MAX_HUNG_SHARE)
     crop = setting == "lying" and chance(rng, cfg.crop_frac)
     placed = place(rng, thing, make_pose(rng, thing, setting != "lying"), share, size_px, crop)
     if setting == "hung":
+        room = rng.uniform(0.0, 0.14) * size_px[1]
+        placed = replace(placed, centre=(placed.centre[0], placed.centre[1] + max(0.0, room - placed.box[1])))
         behind = figures.hanger(rng, size_px, placed.box, with_bar=not thing.is_top)
         return [Layer(behind, 0, 0, "other", "hanger", 0.2), *_drawn(placed, size_px, shadow)]
     if setting == "worn":

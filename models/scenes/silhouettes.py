@@ -209,6 +209,12 @@ def _paint(rng: np.random.Generator, pattern: _Pattern) -> Image.Image:
         pen.line(pixels(seam), fill=ink, width=int(rng.integers(1, 3)))
         if pattern.halved:
             pen.line(pixels([(-x, y) for x, y in seam]), fill=ink, width=1)
+    if pattern.is_top and chance(rng, 0.35):
+        # Buttons down the front; a shirt that is closed.
+        size = rng.uniform(0.8, 2.2)
+        for share in np.arange(0.12, 0.95, rng.uniform(0.09, 0.16)):
+            x, y = w / 2, h * share
+            pen.ellipse([x - size, y - size, x + size, y + size], fill=ink)
     if chance(rng, 0.25):
         trim = tuple(int(value) for value in colour(rng))
         x, y = w * rng.uniform(0.2, 0.7), h * rng.uniform(0.2, 0.7)
