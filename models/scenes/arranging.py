@@ -46,7 +46,8 @@ def core_layers(
     if setting in ("hung", "worn"):
         share = min(share, _MAX_WORN_SHARE if setting == "worn" else _MAX_HUNG_SHARE)
     crop = setting == "lying" and chance(rng, cfg.crop_frac)
-    placed = place(rng, thing, make_pose(rng, thing, setting != "lying"), share, size_px, crop)
+    pose = make_pose(rng, thing, setting != "lying")
+    placed = place(rng, thing, pose, share, size_px, spread=cfg.spread_frac, crop=crop)
     if setting == "hung":
         room = rng.uniform(0.0, 0.14) * size_px[1]
         placed = replace(placed, centre=(placed.centre[0], placed.centre[1] + max(0.0, room - placed.box[1])))
@@ -68,7 +69,7 @@ def _drawn(placed: Placement, size_px: tuple[int, int], shadow: float) -> list[L
 def _covering(rng: np.random.Generator, thing: Thing, size_px: tuple[int, int]) -> Placement:
     """Scaled so far that it covers nearly the whole picture."""
     free = replace(thing, cut_sides=())
-    placed = place(rng, free, make_pose(rng, free, True), 1.0, size_px, False)
+    placed = place(rng, free, make_pose(rng, free, True), 1.0, size_px)
     x0, y0, x1, y1 = placed.warp.extent
     scale = max(size_px[0] / (x1 - x0), size_px[1] / (y1 - y0)) * rng.uniform(1.15, 1.9)
     centre = (size_px[0] / 2 - (x0 + x1) / 2 * scale, size_px[1] / 2 - (y0 + y1) / 2 * scale)

@@ -31,6 +31,10 @@ class SceneConfig(Section):
     large_frac: Fraction = Field(
         default=0.65, description="Share of products that fill a quarter to four fifths of the picture."
     )
+    spread_frac: Fraction = Field(
+        default=0.45,
+        description="How far the product strays from the middle: standard deviation, as a share of the free room.",
+    )
     crop_frac: Fraction = Field(default=0.15, description="The frame cuts the product.")
     occluded_frac: Fraction = Field(
         default=0.2, description="A hand, a leaf or another object lies before the product."
@@ -87,12 +91,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "whole_frame_frac": 0.0,
         "empty_frac": 0.0,
         "collage_frac": 0.0,
-        "distractor_frac": 0.9,
-        "rival_frac": 0.7,
-        "prop_frac": 0.6,
-        "bold_frac": 0.75,
-        "camouflage_frac": 0.3,
-        "crop_frac": 0.3,
+        "distractor_frac": 1.0,
+        "rival_frac": 1.0,
+        "prop_frac": 0.5,
+        "bold_frac": 0.85,
+        "camouflage_frac": 0.35,
+        "crop_frac": 0.1,
+        "spread_frac": 0.3,
         "occluded_frac": 0.35,
         "sign_frac": 0.25,
         "large_frac": 0.4,

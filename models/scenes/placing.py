@@ -97,7 +97,14 @@ def make_pose(rng: np.random.Generator, thing: Thing, calm: bool) -> Pose:
 
 
 def place(
-    rng: np.random.Generator, thing: Thing, pose: Pose, share: float, size_px: tuple[int, int], crop: bool
+    rng: np.random.Generator,
+    thing: Thing,
+    pose: Pose,
+    share: float,
+    size_px: tuple[int, int],
+    *,
+    spread: float = 0.45,
+    crop: bool = False,
 ) -> Placement:
     """Put the product near the middle at a share of the picture's area; cut sides leave the frame.
 
@@ -107,6 +114,7 @@ def place(
         pose: How it lies.
         share: Of the picture's area that its box has; less where it would not fit.
         size_px: Width and height of the picture.
+        spread: How far from the middle, standard deviation as a share of the free room.
         crop: Let the frame cut a part of it.
     """
     warp = plan_warp(thing.image.size, pose)
@@ -124,18 +132,18 @@ def place(
         scale = 1.04 * height / h
     w, h = w * scale, h * scale
     slack_x, slack_y = (width - w) / 2, (height - h) / 2
-    cx = width / 2 + _offset(rng, slack_x, crop, w)
-    cy = height / 2 + _offset(rng, slack_y, crop, h)
+    cx = width / 2 + _offset(rng, slack_x, spread, crop, w)
+    cy = height / 2 + _offset(rng, slack_y, spread, crop, h)
     centre = (cx - (x0 + x1) / 2 * scale, cy - (y0 + y1) / 2 * scale)
     return pushed_out(Placement(thing, pose, warp, scale, centre), size_px)
 
 
-def _offset(rng: np.random.Generator, slack: float, crop: bool, length: float) -> float:
+def _offset(rng: np.random.Generator, slack: float, spread: float, crop: bool, length: float) -> float:
     """Displacement from the middle: anywhere inside, most often half way at most; beyond the frame when cut."""
     if crop:
         reach = max(slack, 0) + rng.uniform(0.0, 0.25) * length
         return float(rng.choice((-1, 1)) * reach) if chance(rng, 0.5) else float(rng.uniform(-1, 1) * max(slack, 0))
-    return float(np.clip(rng.normal(0, 0.45), -1, 1)) * max(slack, 0.0)
+    return float(np.clip(rng.normal(0, spread), -1, 1)) * max(slack, 0.0)
 
 
 def pushed_out(placed: Placement, size_px: tuple[int, int]) -> Placement:
