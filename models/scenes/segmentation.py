@@ -42,6 +42,8 @@ _MIN_PART_FRAC = 0.04
 """A part smaller than this share of the largest is dirt, text or a badge's letter."""
 _MIN_HOLE_FRAC = 0.003
 _MIN_HOLE_SOFT = 0.3
+_MAX_OPEN_FRAC = 0.15
+"""Of a person, the gaps between arms and body; a bag's handle may leave more."""
 _MAX_BRIDGE_FRAC = 0.16
 """A hole further from the outside than this share of the mask's size is a print, not the gap behind a handle."""
 _MIN_AREA_FRAC, _MAX_AREA_FRAC = 0.02, 0.9
@@ -50,7 +52,7 @@ _MIN_CUT_FRAC = 0.04
 """A side is cut where the mask covers at least this share of it."""
 _MIN_CONTRAST = 6.0
 _RING_CONTRAST, _RING_FRAC = 9.0, 0.75
-_PALE_LEVEL, _PALE_RIM, _PALE_AREA_FRAC = 1.4, 0.7, 0.02
+_PALE_LEVEL, _PALE_RIM, _PALE_AREA_FRAC, _EVEN_LEVEL = 1.0, 0.7, 0.01, 9.0
 _BADGE_AREA_FRAC, _BADGE_MARGIN_FRAC, _BADGE_FILL = 0.4, 0.09, 0.6
 """A part so small beside the largest, so near a corner and so full of its box is a badge."""
 
@@ -220,10 +222,15 @@ def with_pale_parts(mask: np.ndarray, distance: np.ndarray) -> np.ndarray:
     added = mask
     for number in np.flatnonzero(areas >= _PALE_AREA_FRAC * mask.sum()):
         part = parts == number
-        rim, middle = distance[part & (depth > 1.5) & (depth <= 3.5)], distance[part & (depth > 6)]
-        if len(rim) < 20 or len(middle) < 20 or not (part & near_mask).any():
+        if not (part & near_mask).any():
             continue
-        if float(np.median(rim)) > _PALE_RIM * float(np.median(middle)):
+        rim, middle = distance[part & (depth > 1.5) & (depth <= 3.5)], distance[part & (depth > 6)]
+        if len(rim) < 20 or len(middle) < 20:
+            # Enclosed by the product: cloth is evenly pale, the shadow in a gap runs from nothing to dark.
+            even = float(np.quantile(distance[part], 0.9)) < _EVEN_LEVEL
+        else:
+            even = float(np.median(rim)) > _PALE_RIM * float(np.median(middle))
+        if even:
             added = added | part
     return mask if added is mask else np.asarray(ndimage.binary_closing(added, iterations=2) | added)
 
@@ -317,6 +324,9 @@ def _refuse_bad(mask: np.ndarray, cut: tuple[Side, ...], distance: np.ndarray, s
         raise NotCutError(f"product is cut by {len(cut)} sides of the picture")
     if cut and ndimage.label(ndimage.binary_dilation(mask))[1] > 1:
         raise NotCutError("product is cut by the frame and in pieces: a part is lost in the background")
+    filled = ndimage.binary_fill_holes(mask)
+    if cut and int((filled & ~mask).sum()) > _MAX_OPEN_FRAC * int(filled.sum()):
+        raise NotCutError("product is cut by the frame and has a large gap: a pale part is lost in the background")
     border = mask & ~ndimage.binary_erosion(mask, border_value=1)
     raggedness = float(border.sum()) / (4.0 * float(np.sqrt(mask.sum())))
     parts = ndimage.label(mask)[1]
