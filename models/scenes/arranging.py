@@ -14,7 +14,7 @@ from models.scenes import figures
 from models.scenes.config import SceneConfig
 from models.scenes.fields import chance
 from models.scenes.geometry import Pose, plan_warp
-from models.scenes.layers import Layer, mask_box, visible_masks
+from models.scenes.layers import Layer, mask_box, overlay, visible_masks
 from models.scenes.placing import Placement, Thing, draw, make_pose, place, place_beside, product_share
 
 Setting = Literal["lying", "hung", "worn", "studio", "whole"]
@@ -52,10 +52,10 @@ def core_layers(
         room = rng.uniform(0.0, 0.14) * size_px[1]
         placed = replace(placed, centre=(placed.centre[0], placed.centre[1] + max(0.0, room - placed.box[1])))
         behind = figures.hanger(rng, size_px, placed.box, with_bar=not thing.is_top)
-        return [Layer(behind, 0, 0, "other", "hanger", 0.2), *_drawn(placed, size_px, shadow)]
+        return [*overlay(behind, "hanger", 0.2), *_drawn(placed, size_px, shadow)]
     if setting == "worn":
         behind = figures.figure(rng, size_px, placed.box)
-        return [Layer(behind, 0, 0, "other", "figure", 0.25), *_drawn(placed, size_px, 0.15)]
+        return [*overlay(behind, "figure", 0.25), *_drawn(placed, size_px, 0.15)]
     if not thing.cut_sides and chance(rng, cfg.pair_frac * (20 if thing.paired else 1)):
         return _pair(rng, size_px, placed, shadow)
     return _drawn(placed, size_px, shadow)
@@ -118,7 +118,7 @@ def surround(
     props: list[Layer] = []
     if chance(rng, cfg.prop_frac):
         for _ in range(int(rng.integers(1, 4))):
-            props.append(Layer(figures.prop(rng, size_px), 0, 0, "other", "prop", 0.3))
+            props += overlay(figures.prop(rng, size_px), "prop", 0.3)
     layers = list(core)
     box = core_box(layers, size_px)
     if box is None:
@@ -136,20 +136,20 @@ def surround(
             if stays_core(trial, core, size_px, cfg.max_occluded_frac):
                 layers = trial
     if chance(rng, cfg.occluded_frac):
-        layer = _occluder(rng, size_px, box)
-        if stays_core([*layers, layer], core, size_px, cfg.max_occluded_frac):
-            layers.append(layer)
+        trial = [*layers, *_occluder(rng, size_px, box)]
+        if stays_core(trial, core, size_px, cfg.max_occluded_frac):
+            layers = trial
     return [*props, *layers]
 
 
-def _occluder(rng: np.random.Generator, size_px: tuple[int, int], box: Box) -> Layer:
+def _occluder(rng: np.random.Generator, size_px: tuple[int, int], box: Box) -> list[Layer]:
     """A hand that holds the product's lower part, or a plant at its side."""
     if chance(rng, 0.5):
         target = (rng.uniform(box[0], box[2]), rng.uniform(0.4 * box[1] + 0.6 * box[3], box[3]))
-        return Layer(figures.hand(rng, size_px, target), 0, 0, "other", "hand", 0.25)
+        return overlay(figures.hand(rng, size_px, target), "hand", 0.25)
     edge = (box[0] if chance(rng, 0.5) else box[2], rng.uniform(box[1], box[3]))
     reach = rng.uniform(0.2, 0.6) * max(size_px)
-    return Layer(figures.leaf(rng, size_px, edge, reach), 0, 0, "other", "leaf", 0.2)
+    return overlay(figures.leaf(rng, size_px, edge, reach), "leaf", 0.2)
 
 
 def stays_core(
@@ -160,7 +160,8 @@ def stays_core(
     It must be hidden by no more than `max_occluded_frac` of what the frame shows of it, and every distractor must
     show fewer pixels, and if not far fewer, lie clearly further from the middle.
     """
-    alone, among = product_mask(core, size_px), product_mask(layers, size_px)
+    masks = visible_masks(layers, size_px)
+    alone, among = product_mask(core, size_px), _product_of(masks, layers)
     if alone is None or among is None:
         return False
     num_px = int(among.sum())
@@ -169,7 +170,7 @@ def stays_core(
     box = mask_box(among)
     if box is None:
         return False
-    for mask, layer in zip(visible_masks(layers, size_px), layers, strict=True):
+    for mask, layer in zip(masks, layers, strict=True):
         other = mask_box(mask) if mask is not None and layer.kind == "distractor" else None
         if mask is None or other is None:
             continue
@@ -188,8 +189,12 @@ def off_centre(box: Box, size_px: tuple[int, int]) -> float:
 
 def product_mask(layers: Sequence[Layer], size_px: tuple[int, int]) -> np.ndarray | None:
     """What is seen of the product, all its layers together: (H, W) bool; None where there is none."""
-    masks = zip(visible_masks(layers, size_px), layers, strict=True)
-    mine = [mask for mask, layer in masks if layer.kind == "product" and mask is not None]
+    return _product_of(visible_masks(layers, size_px), layers)
+
+
+def _product_of(masks: Sequence[np.ndarray | None], layers: Sequence[Layer]) -> np.ndarray | None:
+    pairs = zip(masks, layers, strict=True)
+    mine = [mask for mask, layer in pairs if layer.kind == "product" and mask is not None]
     return np.asarray(np.logical_or.reduce(mine)) if mine else None
 
 

@@ -17,7 +17,7 @@ from models.scenes.segmentation import Side
 _ASPECTS = ((3, 4), (3, 4), (3, 4), (9, 16), (4, 3), (1, 1), (2, 3), (4, 5))
 _LOW, _HIGH = 0.25, 0.8
 """Shares of the picture between which a product that fills it lies."""
-_MIN_CUT_SHARE = 0.12
+_MIN_CUT_SHARE = 0.2
 """A person cut at the waist, tiny at the lower edge, is no photograph."""
 
 
@@ -207,8 +207,4 @@ def draw(placed: Placement, size_px: tuple[int, int], kind: Kind, shadow: float)
     if found is None:
         return None
     image, (left, top) = found
-    solid = np.asarray(placed.thing.image.getchannel("A").reduce(4), np.float32).mean() / 255
-    corners = placed.warp.corners
-    x, y = corners[:, 0], corners[:, 1]
-    area = abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
-    return Layer(image, left, top, kind, placed.thing.name, shadow, float(solid) * area * placed.scale**2)
+    return Layer(image, left, top, kind, placed.thing.name, shadow)
