@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from models.regions import RegionsConfig, make_detector
+from models.regions import RegionsConfig, box_iou, make_detector
+from models.regions.wanted import NOTHING_KNOWN
 from models.scenes import Cutout, SceneComposer, SceneConfig, scene_preset
 from models.scenes.arranging import core_layers, product_mask, surround
 from models.scenes.placing import Thing, draw, make_pose, place, product_share, scene_size
@@ -127,7 +128,6 @@ def test_a_pair_has_one_box_round_both() -> None:
 
 def test_contrast_with_the_border_misleads_in_hard_scenes() -> None:
     """Saliency's best box falls far behind what it reaches on scenes of one product."""
-    from models.regions import box_iou
 
     detector = make_detector(RegionsConfig())
     means = {}
@@ -137,7 +137,7 @@ def test_contrast_with_the_border_misleads_in_hard_scenes() -> None:
         for seed in range(40):
             scene = composer.scene(seed)
             assert scene.core is not None
-            found = detector.detect([scene.image], [None])[0]
+            found = detector.detect([scene.image], [NOTHING_KNOWN])[0]
             overlaps.append(box_iou(found[0].box, scene.core.box) if found else 0.0)
         means[preset] = np.mean(overlaps)
     assert means["hard"] < means["one_product"] - 0.15
