@@ -34,8 +34,16 @@ class Backgrounds:
         return len(self.photos)
 
 
-def read_backgrounds(folder: str, limits: ImageLimits = ImageLimits(), max_photos: int = 500) -> Backgrounds:
+def read_backgrounds(
+    folder: str, limits: ImageLimits = ImageLimits(), *, max_photos: int = 500, hide_content: bool = False
+) -> Backgrounds:
     """The photographs of a folder and those below it, the first `max_photos` by name; others are passed over.
+
+    Args:
+        folder: Of rooms, floors and streets without products, since whatever a photograph shows is called background.
+        limits: What a picture may cost.
+        max_photos: Read no more.
+        hide_content: The photographs do show products: blur them, or mirror small pieces.
 
     Raises:
         ModelError: The folder holds no picture that can be read.
@@ -54,7 +62,7 @@ def read_backgrounds(folder: str, limits: ImageLimits = ImageLimits(), max_photo
         raise ModelError(
             "no background photograph can be read", where=folder, fix="name a folder with JPEG or PNG files"
         )
-    return Backgrounds(tuple(photos))
+    return Backgrounds(tuple(photos), hide_content)
 
 
 def catalog_backgrounds(catalog: Catalog, limits: ImageLimits = ImageLimits(), max_photos: int = 200) -> Backgrounds:
