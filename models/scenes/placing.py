@@ -82,7 +82,7 @@ def make_pose(rng: np.random.Generator, thing: Thing, calm: bool) -> Pose:
         calm: Hung, worn or in a studio.
     """
     if thing.cut_sides or calm:
-        turn = rng.normal(0, 2.5)
+        turn = float(np.clip(rng.normal(0, 2.5), -6, 6))
     else:
         draw = rng.random()
         turn = rng.normal(0, 6) if draw < 0.6 else rng.uniform(-35, 35) if draw < 0.85 else rng.uniform(-180, 180)
@@ -150,9 +150,11 @@ def pushed_out(placed: Placement, size_px: tuple[int, int]) -> Placement:
     """Move a product so that the sides on which its photograph cut it lie on or outside the frame."""
     x0, y0, x1, y1 = placed.box
     width, height = size_px
-    # The tilted edge must be outside as a whole.
-    drift_x = abs(math.sin(math.radians(placed.pose.rotation_deg))) * (y1 - y0) + placed.pose.tilt * (x1 - x0) + 2
-    drift_y = abs(math.sin(math.radians(placed.pose.rotation_deg))) * (x1 - x0) + placed.pose.tilt * (y1 - y0) + 2
+    # The edge must be outside as a whole, however it is turned, pulled and bent.
+    lean = abs(math.sin(math.radians(placed.pose.rotation_deg)))
+    bend = placed.pose.bend * max(placed.thing.image.size) * placed.scale
+    drift_x = lean * (y1 - y0) + placed.pose.tilt * (x1 - x0) + bend + 2
+    drift_y = lean * (x1 - x0) + placed.pose.tilt * (y1 - y0) + bend + 2
     dx = dy = 0.0
     sides = placed.thing.cut_sides
     if "left" in sides and "right" not in sides:

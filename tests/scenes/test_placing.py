@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -34,6 +34,7 @@ def alpha_of(thing: Thing, seed: int) -> np.ndarray:
 
 
 @given(SEEDS, st.sampled_from(["left", "top", "right", "bottom"]))
+@example(18050, "left")
 @settings(max_examples=60, deadline=None)
 def test_a_cut_side_never_shows_its_straight_edge(seed: int, side: Side) -> None:
     alpha = alpha_of(red_block((side,)), seed)
