@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from catalog import Section
+from models.regions.steered_config import GroundingConfig, OpenVocabularyConfig
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0, le=100.0)]
@@ -103,12 +104,16 @@ class WornConfig(Section):
 class RegionsConfig(Section):
     """How the core region of a photograph is found."""
 
-    backend: Literal["saliency", "yolo", "none"] = Field(
-        default="saliency", description="saliency needs no weights; yolo needs ultralytics and weights; none: no crop."
+    backend: Literal["yolo", "open_vocabulary", "grounding", "saliency", "none"] = Field(
+        default="saliency",
+        description="saliency needs no weights; yolo needs ultralytics and weights; open_vocabulary and grounding need "
+        "weights and read the product's words; none: no crop.",
     )
     num_candidates: int = Field(default=5, ge=1, le=100, description="K: boxes kept an image, best first.")
     saliency: SaliencyConfig = SaliencyConfig()
     yolo: YoloConfig = YoloConfig()
     edges: EdgesConfig = EdgesConfig()
     worn: WornConfig = WornConfig()
+    open_vocabulary: OpenVocabularyConfig = OpenVocabularyConfig()
+    grounding: GroundingConfig = GroundingConfig()
     chooser: RuleChooserConfig = RuleChooserConfig()
