@@ -15,6 +15,7 @@ from models.regions.core import CoreRegions
 from models.regions.detect import DetectionStats, detect_catalog
 from models.regions.detector import Candidate, RegionDetector
 from models.regions.gallery import render_gallery
+from models.regions.steered_config import GroundingConfig, OpenVocabularyConfig
 from models.regions.store import RegionStore, store_key
 from models.regions.wanted import NOTHING_KNOWN, Wanted
 
@@ -25,6 +26,8 @@ __all__ = [
     "CoreRegion",
     "CoreRegions",
     "DetectionStats",
+    "GroundingConfig",
+    "OpenVocabularyConfig",
     "RegionChooser",
     "RegionDetector",
     "RegionStore",

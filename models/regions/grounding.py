@@ -219,7 +219,8 @@ def digit_scores(pieces: Sequence[str], probabilities: Sequence[float], num_boxe
     for start, end in spans:
         place, found = 0, []
         for piece, probability in zip(pieces, probabilities, strict=True):
-            if start < place + len(piece) and place < end and any(char.isdigit() for char in piece):
+            inside = piece[max(start - place, 0) : max(end - place, 0)]
+            if any(char.isdigit() for char in inside):
                 found.append(probability)
             place += len(piece)
         scores.append(min(sum(found) / len(found), 1.0) if found else 0.0)

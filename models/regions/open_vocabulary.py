@@ -26,7 +26,7 @@ from models.regions.ranked import ranked
 from models.regions.sizes import shrunk, too_narrow
 from models.regions.steered_config import OpenVocabularyConfig
 from models.regions.wanted import Wanted
-from models.regions.words import cut_to_fit, phrases_of
+from models.regions.words import cut_to_fit, joined, phrases_of
 
 OPEN_VOCABULARY_VERSION = 1
 """Raise it whenever a box changes for the same weights and parameters."""
@@ -139,20 +139,13 @@ class OpenVocabularyDetector:
         return [Candidate(scale_box(one.box, factor_x, factor_y), one.score) for one in found]
 
     def _text(self, tokenizer: Any, config: Any, wanted: Wanted) -> str | list[str]:
+        """What the processor is given for a picture: one text, or a list of phrases; within the model's limits."""
         phrases = phrases_of(wanted, self._cfg.phrases, self._cfg.title_words) or [self._cfg.generic_phrase.lower()]
+        limit = min(self._cfg.max_tokens, int(config.text_config.max_position_embeddings))
         if self._kind == _OWL:
-            limit = min(self._cfg.max_tokens, int(config.text_config.max_position_embeddings))
             kept = [cut_to_fit(one, lambda text: _num_tokens(tokenizer, text) <= limit) for one in phrases]
             return [one for one in kept if one] or [self._cfg.generic_phrase.lower()]
-        limit = min(self._cfg.max_tokens, int(config.max_text_len), int(config.text_config.max_position_embeddings))
-        text = ""
-        for phrase in phrases:
-            before = f"{text} " if text else ""
-            kept_phrase = cut_to_fit(
-                phrase, lambda part, before=before: _num_tokens(tokenizer, f"{before}{part}.") <= limit
-            )
-            text = f"{before}{kept_phrase}." if kept_phrase else text
-        return text or f"{self._cfg.generic_phrase.lower()}."
+        return joined(phrases, lambda text: _num_tokens(tokenizer, text) <= min(limit, int(config.max_text_len)))
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:

@@ -98,7 +98,7 @@ def check_model_type(folder: Path, allowed: Sequence[str], section: str) -> str:
 
 def load_pretrained(
     auto_class: Any, folder: Path, cfg: PretrainedSettings, section: str
-) -> tuple[torch.nn.Module, Any]:
+) -> tuple[Any, Any]:
     """A network of a folder with every weight from there, on its device, and its processor; no code, no network.
 
     Args:

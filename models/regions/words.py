@@ -68,3 +68,17 @@ def cut_to_fit(phrase: str, fits: Callable[[str], bool]) -> str:
     while text and not fits(text):
         text = text[:-1]
     return text
+
+
+def joined(phrases: Sequence[str], fits: Callable[[str], bool]) -> str:
+    """As many of `phrases` as fit in one text, each ended by a full stop; the last of them may be cut."""
+    kept: list[str] = []
+
+    def with_last(part: str) -> str:
+        return " ".join(f"{one}." for one in (*kept, part))
+
+    for phrase in phrases:
+        part = cut_to_fit(phrase, lambda part: fits(with_last(part)))
+        if part:
+            kept.append(part)
+    return " ".join(f"{one}." for one in kept)
