@@ -13,7 +13,7 @@ from models.regions.config import (
 )
 from models.regions.core import CoreRegions
 from models.regions.detect import DetectionStats, detect_catalog
-from models.regions.detector import Candidate, RegionDetector
+from models.regions.detector import Candidate, Candidates, RegionDetector, note_of
 from models.regions.gallery import render_gallery
 from models.regions.steered_config import GroundingConfig, OpenVocabularyConfig
 from models.regions.store import RegionStore, store_key
@@ -22,6 +22,7 @@ from models.regions.wanted import NOTHING_KNOWN, Wanted
 __all__ = [
     "NOTHING_KNOWN",
     "Candidate",
+    "Candidates",
     "CategoryPrior",
     "CoreRegion",
     "CoreRegions",
@@ -41,6 +42,7 @@ __all__ = [
     "detect_catalog",
     "make_chooser",
     "make_detector",
+    "note_of",
     "render_gallery",
     "store_key",
     "whole_box",

@@ -96,9 +96,7 @@ def check_model_type(folder: Path, allowed: Sequence[str], section: str) -> str:
     return kind
 
 
-def load_pretrained(
-    auto_class: Any, folder: Path, cfg: PretrainedSettings, section: str
-) -> tuple[Any, Any]:
+def load_pretrained(auto_class: Any, folder: Path, cfg: PretrainedSettings, section: str) -> tuple[Any, Any]:
     """A network of a folder with every weight from there, on its device, and its processor; no code, no network.
 
     Args:

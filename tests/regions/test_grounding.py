@@ -14,6 +14,7 @@ from PIL import Image
 
 from catalog import Box, ModelError, Photo
 from models.regions import NOTHING_KNOWN, GroundingConfig, RegionsConfig, Wanted, make_detector
+from models.regions.config import EdgesConfig
 from models.regions.detector import note_of
 from models.regions.grounding import GroundingDetector, digit_scores
 from tests.regions.pictures import background, png_bytes, with_rectangle
@@ -33,7 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _detector(folder: Path, kind: str, **fields: Any) -> GroundingDetector:
     base = {"weights": kind, "dtype": "fp32", "device": "cpu", "max_new_tokens": 24}
-    cfg = RegionsConfig(backend="grounding", grounding=GroundingConfig(**(base | fields)))
+    settings = GroundingConfig(**(base | fields))
+    cfg = RegionsConfig(backend="grounding", grounding=settings, edges=EdgesConfig(enabled=False))
     made = make_detector(cfg, folder)
     assert isinstance(made, GroundingDetector)
     return made

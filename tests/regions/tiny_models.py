@@ -19,7 +19,7 @@ _CHAT = (
 
 
 def grounding_dino(folder: Path, seed: int = 0) -> Path:
-    """A Grounding DINO of 280,000 weights that sees 64 to 160 px."""
+    """A Grounding DINO of 280,000 weights that sees 96 to 224 px."""
     from transformers import (
         BertConfig,
         BertTokenizer,
@@ -66,7 +66,7 @@ def grounding_dino(folder: Path, seed: int = 0) -> Path:
     )
     torch.manual_seed(seed)
     GroundingDinoForObjectDetection(config).save_pretrained(folder)
-    pictures = GroundingDinoImageProcessor(size={"shortest_edge": 64, "longest_edge": 160})
+    pictures = GroundingDinoImageProcessor(size={"shortest_edge": 96, "longest_edge": 224})
     GroundingDinoProcessor(pictures, BertTokenizer(vocab=vocab)).save_pretrained(folder)
     return folder
 
@@ -75,12 +75,7 @@ def owlv2(folder: Path, seed: int = 0) -> Path:
     """An OWLv2 that sees 64 x 64 px and reads 16 tokens, with the two tokenizer files that it is published with."""
     from transformers import CLIPTokenizer, Owlv2Config, Owlv2ForObjectDetection, Owlv2ImageProcessor, Owlv2Processor
 
-    vocab = {"!": 0}
-    for letter in (*_LETTERS, *"&'-"):
-        vocab[letter] = len(vocab)
-        vocab[f"{letter}</w>"] = len(vocab)
-    vocab["<|startoftext|>"] = len(vocab)
-    vocab["<|endoftext|>"] = len(vocab)
+    vocab = _clip_vocab()
     small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     ends = {"bos_token_id": len(vocab) - 2, "eos_token_id": len(vocab) - 1}
     config = Owlv2Config(
@@ -157,3 +152,35 @@ def qwen(folder: Path, kind: str, seed: int = 0) -> Path:
         processor = Qwen3VLProcessor(pictures, words, Qwen3VLVideoProcessor(patch_size=patch_px), _CHAT)
     processor.save_pretrained(folder)
     return folder
+
+
+def clip_text(folder: Path, seed: int = 0) -> Path:
+    """The text side of a CLIP that embeds into the 512 numbers of ViT-B/32, with its tokenizer."""
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+
+    vocab = _clip_vocab()
+    config = CLIPTextConfig(
+        vocab_size=len(vocab),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=77,
+        projection_dim=512,
+        bos_token_id=vocab["<|startoftext|>"],
+        eos_token_id=vocab["<|endoftext|>"],
+    )
+    torch.manual_seed(seed)
+    CLIPTextModelWithProjection(config).save_pretrained(folder)
+    CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77).save_pretrained(folder)
+    return folder
+
+
+def _clip_vocab() -> dict[str, int]:
+    vocab = {"!": 0}
+    for letter in (*_LETTERS, *"&'-"):
+        vocab[letter] = len(vocab)
+        vocab[f"{letter}</w>"] = len(vocab)
+    vocab["<|startoftext|>"] = len(vocab)
+    vocab["<|endoftext|>"] = len(vocab)
+    return vocab
