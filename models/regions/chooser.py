@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from catalog import Box
 from models.regions.boxes import box_area, clip_box, pad_box, whole_box
 from models.regions.config import CategoryPrior, RegionsConfig, RuleChooserConfig
-from models.regions.detector import Candidate, settings_digest
+from models.regions.detector import Candidate, note_of, settings_digest
 from models.regions.wanted import Wanted
 from models.regions.wearers import without_wearers
 
@@ -89,7 +89,8 @@ class RuleChooser:
         usable = [(box, score) for box, score in inside if box and max(box[2] - box[0], box[3] - box[1]) >= min_side_px]
         if not usable:
             small = f", {len(candidates)} too small or outside" if candidates else ""
-            return CoreRegion(whole_box(size_px), 0.0, f"whole picture: no candidate{small}")
+            note = f"; {note_of(candidates)}" if note_of(candidates) else ""
+            return CoreRegion(whole_box(size_px), 0.0, f"whole picture: no candidate{small}{note}")
         prior_name, prior = self._prior(wanted.category)
         # Ties go to the earlier candidate: the detector's own order.
         box, score = max(usable, key=lambda pair: self._utility(pair[0], pair[1], size_px, prior))
