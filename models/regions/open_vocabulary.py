@@ -32,7 +32,10 @@ OPEN_VOCABULARY_VERSION = 1
 """Raise it whenever a box changes for the same weights and parameters."""
 SECTION = "regions.open_vocabulary"
 _DINO, _OWL = "grounding-dino", "owlv2"
-_USUAL = "grounding-dino-tiny"
+_USUAL = "IDEA-Research/grounding-dino-tiny"
+_NUM_INPUTS = 2
+"""A picture longer than so many times what the network sees is shrunk first: OWLv2 pads to a square and blurs it before
+it shrinks it, which of 20,000 px takes gigabytes, and of a photograph of 20 megapixels seconds."""
 
 
 def make_open_vocabulary(
@@ -88,6 +91,7 @@ class OpenVocabularyDetector:
             ModelError: The weights cannot be loaded.
         """
         model, processor = self._load()
+        sizes = processor.image_processor.size
         found: list[list[Candidate]] = [Candidates(note="too narrow to be judged") for _ in images]
         alike: defaultdict[tuple[Any, ...], list[int]] = defaultdict(list)
         inputs: dict[int, dict[str, torch.Tensor]] = {}
@@ -95,7 +99,7 @@ class OpenVocabularyDetector:
         for index, (image, words) in enumerate(zip(images, wanted, strict=True)):
             if too_narrow(image):
                 continue
-            smaller[index] = shrunk(image)
+            smaller[index] = shrunk(image, _NUM_INPUTS * max(side for side in dict(sizes).values() if side))
             text = self._text(processor.tokenizer, model.config, words)
             inputs[index] = dict(processor(images=[smaller[index]], text=[text], return_tensors="pt"))
             alike[tuple(tuple(value.shape) for value in inputs[index].values())].append(index)

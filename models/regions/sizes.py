@@ -7,9 +7,6 @@ from PIL import Image
 MAX_ASPECT = 40.0
 """A picture longer than this many times its width shows no product that these networks could find: their patches would
 see less than one row of it. Qwen's own limit is 200; at 40 the shorter side of Grounding DINO's 1333 px is 33 px."""
-MAX_SIDE_PX = 2048
-"""A longer picture is shrunk first: OWLv2 pads to a square, which of 20,000 px would take gigabytes. None of these
-networks looks at more."""
 
 
 def too_narrow(image: Image.Image) -> bool:
@@ -17,9 +14,9 @@ def too_narrow(image: Image.Image) -> bool:
     return max(image.size) > MAX_ASPECT * min(image.size)
 
 
-def shrunk(image: Image.Image) -> Image.Image:
-    """`image` as RGB, its longer side at most `MAX_SIDE_PX`."""
-    factor = min(MAX_SIDE_PX / max(image.size), 1.0)
+def shrunk(image: Image.Image, max_side_px: int) -> Image.Image:
+    """`image` as RGB, its longer side at most `max_side_px`."""
+    factor = min(max_side_px / max(image.size), 1.0)
     size = (max(round(image.width * factor), 1), max(round(image.height * factor), 1))
     rgb = image.convert("RGB")
     return rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)

@@ -13,11 +13,21 @@ import torch
 from PIL import Image
 
 from catalog import Box, ModelError, Photo
-from models.regions import NOTHING_KNOWN, GroundingConfig, RegionsConfig, Wanted, make_detector
+from models.regions import (
+    NOTHING_KNOWN,
+    CoreRegions,
+    GroundingConfig,
+    RegionsConfig,
+    RegionStore,
+    Wanted,
+    detect_catalog,
+    make_chooser,
+    make_detector,
+)
 from models.regions.config import EdgesConfig
 from models.regions.detector import note_of
 from models.regions.grounding import GroundingDetector, digit_scores
-from tests.regions.pictures import background, png_bytes, with_rectangle
+from tests.regions.pictures import background, catalog_of, png_bytes, with_rectangle
 from tests.regions.tiny_models import grounding_dino, qwen
 
 KINDS = ("qwen2_5_vl", "qwen3_vl")
@@ -161,6 +171,27 @@ def test_a_refused_answer_gives_no_candidate_but_the_reason(folder: Path, caplog
     assert "'Red Mug (Mugs)' in a picture of 64 x 64 px" in caplog.text
     assert "3 of 3 answers refused, 1 as no object" in caplog.records[-1].getMessage()
     assert detector.refusals == {"prose": 1, "not four numbers": 1, "no object": 1}
+
+
+def test_the_reason_of_a_refusal_reaches_the_chooser_through_the_store(folder: Path, tmp_path: Path) -> None:
+    catalog = catalog_of(
+        tmp_path / "shop", {"one.png": background("white", (64, 64)), "two.png": Image.new("L", (9, 99))}
+    )
+    detector = _detector(folder, "qwen3_vl")
+    _script(detector, ['{"bbox_2d": "left half"}', '[{"bbox_2d": [0, 0, 1000, 1100]}]'])
+    store = RegionStore(detector.digest)
+    detect_catalog(catalog, detector, store)
+    store.write(tmp_path)
+    read = RegionStore.read(tmp_path, detector.digest)
+    again = _detector(folder, "qwen3_vl")
+    _script(again, [])
+    core = CoreRegions(again, make_chooser(RegionsConfig()), read)
+    reasons = []
+    for product in catalog.products:
+        photo = catalog.photo(product.images[0])
+        reasons.append(core.core(photo, photo.load(), Wanted.of(product)).reason)
+    assert reasons[0] == "whole picture: no candidate; answer refused: bbox_2d of entry 0 is left half"
+    assert reasons[1].startswith("best of 1")
 
 
 def test_an_answer_without_an_end_is_refused_even_where_it_reads_well(folder: Path) -> None:
