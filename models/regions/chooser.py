@@ -83,14 +83,14 @@ class RuleChooser:
             The core region, padded, inside the picture.
         """
         cfg = self._cfg
-        candidates = without_wearers(candidates)
+        note, candidates = note_of(candidates), without_wearers(candidates)
         inside = [(clip_box(candidate.box, size_px), candidate.score) for candidate in candidates]
         min_side_px = cfg.min_side_frac * max(size_px)
         usable = [(box, score) for box, score in inside if box and max(box[2] - box[0], box[3] - box[1]) >= min_side_px]
         if not usable:
             small = f", {len(candidates)} too small or outside" if candidates else ""
-            note = f"; {note_of(candidates)}" if note_of(candidates) else ""
-            return CoreRegion(whole_box(size_px), 0.0, f"whole picture: no candidate{small}{note}")
+            said = f"; {note}" if note else ""
+            return CoreRegion(whole_box(size_px), 0.0, f"whole picture: no candidate{small}{said}")
         prior_name, prior = self._prior(wanted.category)
         # Ties go to the earlier candidate: the detector's own order.
         box, score = max(usable, key=lambda pair: self._utility(pair[0], pair[1], size_px, prior))

@@ -27,10 +27,10 @@ from models.regions import (
     make_chooser,
     make_detector,
 )
-from models.regions.config import EdgesConfig
 from models.regions.yolo import load_model_yaml, ultralytics_tasks
 from models.regions.yolo_world import EMBEDDINGS, NAMES
 from tests.regions import tiny_models
+from tests.regions.bare import bare
 from tests.regions.pictures import background, with_rectangle
 
 BACKENDS: dict[str, dict[str, Any]] = {
@@ -92,9 +92,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def detector(request: pytest.FixtureRequest, folder: Path) -> RegionDetector:
-    """Each backend alone; the stage of edges has tests of its own."""
-    cfg = RegionsConfig.model_validate(BACKENDS[request.param] | {"num_candidates": _K})
-    return make_detector(cfg.model_copy(update={"edges": EdgesConfig(enabled=False)}), folder)
+    """Each backend alone."""
+    return make_detector(bare(**BACKENDS[request.param], num_candidates=_K), folder)
 
 
 def _saved(image: Image.Image, kind: str = "PNG", **options: Any) -> Image.Image:
@@ -232,7 +231,7 @@ def test_words_that_are_not_in_the_prompt_change_nothing(detector: RegionDetecto
 
 def test_every_digest_is_a_detector_of_its_own(folder: Path) -> None:
     digests = {
-        make_detector(RegionsConfig.model_validate(settings | {"num_candidates": count}), folder).digest
+        make_detector(bare(**settings, num_candidates=count), folder).digest
         for settings in BACKENDS.values()
         for count in (_K, _K + 1)
     }

@@ -24,9 +24,9 @@ from models.regions import (
     make_chooser,
     make_detector,
 )
-from models.regions.config import EdgesConfig
 from models.regions.detector import note_of
 from models.regions.grounding import GroundingDetector, digit_scores
+from tests.regions.bare import bare
 from tests.regions.pictures import background, catalog_of, png_bytes, with_rectangle
 from tests.regions.tiny_models import grounding_dino, qwen
 
@@ -45,8 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _detector(folder: Path, kind: str, **fields: Any) -> GroundingDetector:
     base = {"weights": kind, "dtype": "fp32", "device": "cpu", "max_new_tokens": 24}
     settings = GroundingConfig(**(base | fields))
-    cfg = RegionsConfig(backend="grounding", grounding=settings, edges=EdgesConfig(enabled=False))
-    made = make_detector(cfg, folder)
+    made = make_detector(bare(backend="grounding", grounding=settings), folder)
     assert isinstance(made, GroundingDetector)
     return made
 
@@ -192,6 +191,14 @@ def test_the_reason_of_a_refusal_reaches_the_chooser_through_the_store(folder: P
         reasons.append(core.core(photo, photo.load(), Wanted.of(product)).reason)
     assert reasons[0] == "whole picture: no candidate; answer refused: bbox_2d of entry 0 is left half"
     assert reasons[1].startswith("best of 1")
+
+
+def test_the_stages_after_a_backend_keep_its_note(folder: Path) -> None:
+    settings = GroundingConfig(weights="qwen3_vl", dtype="fp32", max_new_tokens=16, device="cpu")
+    whole = make_detector(RegionsConfig(backend="grounding", grounding=settings), folder)
+    assert not isinstance(whole, GroundingDetector), "stages are on"
+    found = whole.detect([background("white", (64, 64))], [Wanted("Red Hoodie", ("Tops",))])
+    assert note_of(found[0]).startswith("answer refused: ")
 
 
 def test_an_answer_without_an_end_is_refused_even_where_it_reads_well(folder: Path) -> None:

@@ -16,13 +16,12 @@ from models.regions import (
     Candidate,
     OpenVocabularyConfig,
     RegionDetector,
-    RegionsConfig,
     Wanted,
     make_detector,
     note_of,
 )
-from models.regions.config import EdgesConfig
 from models.regions.open_vocabulary import OpenVocabularyDetector
+from tests.regions.bare import bare
 from tests.regions.pictures import background, with_rectangle
 from tests.regions.tiny_models import grounding_dino, owlv2, qwen
 
@@ -41,14 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _detector(folder: Path, kind: str | None, **fields: Any) -> RegionDetector:
     base = {"weights": kind, "device": "cpu", "min_score": 0.0}
-    return make_detector(
-        RegionsConfig(
-            backend="open_vocabulary",
-            open_vocabulary=OpenVocabularyConfig(**(base | fields)),
-            edges=EdgesConfig(enabled=False),
-        ),
-        folder,
-    )
+    settings = OpenVocabularyConfig(**(base | fields))
+    return make_detector(bare(backend="open_vocabulary", open_vocabulary=settings), folder)
 
 
 def _noise(size: tuple[int, int], seed: int = 1) -> Image.Image:

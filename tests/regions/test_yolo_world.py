@@ -13,10 +13,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from catalog import ModelError
-from models.regions import NOTHING_KNOWN, OpenVocabularyConfig, RegionsConfig, Wanted, make_detector, note_of
-from models.regions.config import EdgesConfig
+from models.regions import NOTHING_KNOWN, OpenVocabularyConfig, Wanted, make_detector, note_of
 from models.regions.yolo import load_model_yaml, ultralytics_tasks
 from models.regions.yolo_world import EMBEDDINGS, NAMES, YoloWorldDetector, named_classes
+from tests.regions.bare import bare
 from tests.regions.pictures import background, with_rectangle
 from tests.regions.tiny_models import clip_text
 
@@ -48,8 +48,7 @@ def _detector(folder: Path, model_yaml: str, **fields: Any) -> YoloWorldDetector
     stem = model_yaml.removesuffix(".yaml")
     base = {"weights": f"{stem}-set.safetensors", "model_yaml": model_yaml, "side_px": 96, "device": "cpu"}
     settings = OpenVocabularyConfig(**(base | {"min_score": 0.0} | fields))
-    cfg = RegionsConfig(backend="open_vocabulary", open_vocabulary=settings, edges=EdgesConfig(enabled=False))
-    made = make_detector(cfg, folder)
+    made = make_detector(bare(backend="open_vocabulary", open_vocabulary=settings), folder)
     assert isinstance(made, YoloWorldDetector)
     return made
 
