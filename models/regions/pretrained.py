@@ -11,6 +11,7 @@ import torch
 from catalog import ModelError
 from models.devices import choose_device
 from models.weights import faults_told, fetch_weights, folder_digest, read_config, weights_folder
+from models.weights.again import named_command
 from models.weights.known import BY_NAME, HUB_ID
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -49,7 +50,7 @@ def model_folder(cfg: PretrainedSettings, section: str, usual: str, weights_dir:
             where=f"{section}.weights",
             got="null",
             allowed=f"a folder with config.json and safetensors, or a name such as {usual}",
-            fix=f"moon weights fetch {usual}, then set {section}.weights to it; or set regions.backend to saliency",
+            fix=f"{named_command(usual)}, then set {section}.weights to {usual}; or set regions.backend to saliency",
         )
     path = Path(weights_dir or ".") / cfg.weights
     if path.is_dir() or path.suffix in _PICKLES:
