@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -30,8 +31,11 @@ SCHEMA_VERSION = 2
 WEIGHTS, CONFIG, TOKENIZER, LINEAGE = "model.safetensors", "config.json", "tokenizer.json", "lineage.json"
 DIGESTED = (WEIGHTS, CONFIG, TOKENIZER)
 DETECTOR_WEIGHTS = "detector.safetensors"
+CHOOSER_ENCODER = "chooser_encoder"
 MAX_NAMED_TENSORS = 6
 COPY_OR_TRAIN = "copy the folder once more from where it was written, or train again"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,21 +108,36 @@ def write_model_folder(
 
 
 def _carry_detector(folder: Path, regions: RegionsConfig) -> RegionsConfig:
-    """Copy a detector's files into the model folder, so that the folder finds core regions wherever it is taken.
+    """Copy what finds core regions into the model folder, so that the folder finds them wherever it is taken.
 
     Returns:
         The section with paths relative to the folder. The digest of a detector covers its files, not their places.
     """
-    if regions.backend != "yolo" or regions.yolo.weights is None:
-        return regions
-    shutil.copyfile(regions.yolo.weights, folder / DETECTOR_WEIGHTS)
-    changes = {"weights": DETECTOR_WEIGHTS}
-    model_yaml = Path(regions.yolo.model_yaml)
-    if model_yaml.is_file():
-        # Its name stays: ultralytics reads the scale of the network from it.
-        shutil.copyfile(model_yaml, folder / model_yaml.name)
-        changes["model_yaml"] = model_yaml.name
-    return regions.model_copy(update={"yolo": regions.yolo.model_copy(update=changes)})
+    carried = regions
+    if regions.backend == "yolo" and regions.yolo.weights is not None:
+        shutil.copyfile(regions.yolo.weights, folder / DETECTOR_WEIGHTS)
+        changes = {"weights": DETECTOR_WEIGHTS}
+        model_yaml = Path(regions.yolo.model_yaml)
+        if model_yaml.is_file():
+            # Its name stays: ultralytics reads the scale of the network from it.
+            shutil.copyfile(model_yaml, folder / model_yaml.name)
+            changes["model_yaml"] = model_yaml.name
+        carried = carried.model_copy(update={"yolo": regions.yolo.model_copy(update=changes)})
+    chooser = regions.chooser
+    if regions.backend != "none" and chooser.kind == "encoder" and chooser.encoder.folder is not None:
+        _carry_encoder(Path(chooser.encoder.folder), folder / CHOOSER_ENCODER)
+        encoder = chooser.encoder.model_copy(update={"folder": CHOOSER_ENCODER})
+        carried = carried.model_copy(update={"chooser": chooser.model_copy(update={"encoder": encoder})})
+    return carried
+
+
+def _carry_encoder(source: Path, target: Path) -> None:
+    """Copy the model that the chooser asks, without what found its own core regions: it is given crops alone."""
+    target.mkdir()
+    for name in (*DIGESTED, LINEAGE):
+        shutil.copyfile(source / name, target / name)
+    size = sum(path.stat().st_size for path in target.iterdir())
+    logger.info("the model carries the encoder that its chooser asks, %.1f MB, from %s", size / 1e6, source)
 
 
 def read_model_folder(folder: Path) -> ModelFolder:
