@@ -205,5 +205,5 @@ assert not {"ultralytics", "torch", "transformers"} & set(sys.modules)
 def test_the_other_backends_run_with_ultralytics_and_torch_hidden() -> None:
     done = subprocess.run([sys.executable, "-c", _HIDDEN], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0].startswith("best of 1: score")
+    assert done.stdout.splitlines()[0].startswith("the only candidate: score")
     assert done.stdout.splitlines()[1] == "whole picture: regions.backend is none"
