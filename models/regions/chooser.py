@@ -35,7 +35,9 @@ class CoreRegion:
     score: float
     """The chosen candidate's score, 0 to 1; that of the best one turned down where the whole picture is kept."""
     reason: str
-    """Why this box, or why the whole picture."""
+    """Why this box, or why the whole picture; one line for people."""
+    kept_whole: bool = False
+    """The whole picture was kept because nothing in it was sure, or nothing was looked for."""
 
 
 @runtime_checkable
@@ -51,6 +53,10 @@ class RegionChooser(Protocol):
     def choose(self, candidates: Sequence[Candidate], size_px: tuple[int, int], wanted: Wanted) -> CoreRegion: ...
 
 
+def _whole(size_px: tuple[int, int], score: float, reason: str) -> CoreRegion:
+    return CoreRegion(whole_box(size_px), score, f"whole picture: {reason}", kept_whole=True)
+
+
 class WholeImageChooser:
     """Keeps the whole picture: the chooser of the backend `none`."""
 
@@ -61,7 +67,7 @@ class WholeImageChooser:
         return ""
 
     def choose(self, candidates: Sequence[Candidate], size_px: tuple[int, int], wanted: Wanted) -> CoreRegion:
-        return CoreRegion(whole_box(size_px), 0.0, "whole picture: regions.backend is none")
+        return _whole(size_px, 0.0, "regions.backend is none")
 
 
 class RuleChooser:
@@ -104,12 +110,11 @@ class RuleChooser:
         usable = self._usable(without_wearers(candidates), size_px)
         if not usable:
             small = f", {len(candidates)} too small or outside" if candidates else ""
-            return CoreRegion(whole_box(size_px), 0.0, f"whole picture: no candidate{small}")
+            return _whole(size_px, 0.0, f"no candidate{small}")
         sure = [candidate for candidate in usable if candidate.score >= cfg.min_score]
         if not sure:
             score = max(candidate.score for candidate in usable)
-            reason = f"whole picture: best candidate's score {score:.2f} is under {cfg.min_score:.2f}"
-            return CoreRegion(whole_box(size_px), score, reason)
+            return _whole(size_px, score, f"best candidate's score {score:.2f} is under {cfg.min_score:.2f}")
         contenders = self._contenders(sure, size_px, wanted)
         # Ties go to the earlier candidate: the detector's own order.
         contenders.sort(key=lambda contender: -contender.worth)
