@@ -87,7 +87,7 @@ def write_model_folder(
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         save_file(tensors, partial / WEIGHTS)
-        carried = _carry_detector(partial, regions)
+        carried = _carry_encoder(partial, _carry_detector(partial, regions))
         (partial / CONFIG).write_text(_json(config | {"regions": carried.model_dump(mode="json")}))
         tokenizer.save(str(partial / TOKENIZER))
         (partial / LINEAGE).write_text(_json(lineage))
@@ -108,36 +108,40 @@ def write_model_folder(
 
 
 def _carry_detector(folder: Path, regions: RegionsConfig) -> RegionsConfig:
-    """Copy what finds core regions into the model folder, so that the folder finds them wherever it is taken.
+    """Copy a detector's files into the model folder, so that the folder finds core regions wherever it is taken.
 
     Returns:
         The section with paths relative to the folder. The digest of a detector covers its files, not their places.
     """
-    carried = regions
-    if regions.backend == "yolo" and regions.yolo.weights is not None:
-        shutil.copyfile(regions.yolo.weights, folder / DETECTOR_WEIGHTS)
-        changes = {"weights": DETECTOR_WEIGHTS}
-        model_yaml = Path(regions.yolo.model_yaml)
-        if model_yaml.is_file():
-            # Its name stays: ultralytics reads the scale of the network from it.
-            shutil.copyfile(model_yaml, folder / model_yaml.name)
-            changes["model_yaml"] = model_yaml.name
-        carried = carried.model_copy(update={"yolo": regions.yolo.model_copy(update=changes)})
+    if regions.backend != "yolo" or regions.yolo.weights is None:
+        return regions
+    shutil.copyfile(regions.yolo.weights, folder / DETECTOR_WEIGHTS)
+    changes = {"weights": DETECTOR_WEIGHTS}
+    model_yaml = Path(regions.yolo.model_yaml)
+    if model_yaml.is_file():
+        # Its name stays: ultralytics reads the scale of the network from it.
+        shutil.copyfile(model_yaml, folder / model_yaml.name)
+        changes["model_yaml"] = model_yaml.name
+    return regions.model_copy(update={"yolo": regions.yolo.model_copy(update=changes)})
+
+
+def _carry_encoder(folder: Path, regions: RegionsConfig) -> RegionsConfig:
+    """Copy the model that the chooser asks, without what found its own core regions: it is given crops alone.
+
+    Returns:
+        The section with its path relative to the folder.
+    """
     chooser = regions.chooser
-    if regions.backend != "none" and chooser.kind == "encoder" and chooser.encoder.folder is not None:
-        _carry_encoder(Path(chooser.encoder.folder), folder / CHOOSER_ENCODER)
-        encoder = chooser.encoder.model_copy(update={"folder": CHOOSER_ENCODER})
-        carried = carried.model_copy(update={"chooser": chooser.model_copy(update={"encoder": encoder})})
-    return carried
-
-
-def _carry_encoder(source: Path, target: Path) -> None:
-    """Copy the model that the chooser asks, without what found its own core regions: it is given crops alone."""
+    if regions.backend == "none" or chooser.kind != "encoder" or chooser.encoder.folder is None:
+        return regions
+    source, target = Path(chooser.encoder.folder), folder / CHOOSER_ENCODER
     target.mkdir()
     for name in (*DIGESTED, LINEAGE):
         shutil.copyfile(source / name, target / name)
     size = sum(path.stat().st_size for path in target.iterdir())
     logger.info("the model carries the encoder that its chooser asks, %.1f MB, from %s", size / 1e6, source)
+    encoder = chooser.encoder.model_copy(update={"folder": CHOOSER_ENCODER})
+    return regions.model_copy(update={"chooser": chooser.model_copy(update={"encoder": encoder})})
 
 
 def read_model_folder(folder: Path) -> ModelFolder:
