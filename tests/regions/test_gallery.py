@@ -115,7 +115,7 @@ def judged(tmp_path: Path) -> tuple[Catalog, CoreRegions]:
     products = [row.model_copy(update={"boxes": (truth.get(row.images[0]),)}) for row in catalog.products]
     detector = Fixed(
         {
-            100: [Candidate((10, 10, 60, 60), 0.9), Candidate((11, 12, 40, 40), 0.3, "garment", 0.25)],
+            100: [Candidate((10, 10, 60, 60), 0.9), Candidate((11, 12, 40, 40), 0.3, "detail", 0.25)],
             101: [Candidate((5, 5, 40, 40), 0.8)],
             102: [Candidate((10, 10, 50, 50), 0.7)],
             103: [Candidate((10, 10, 60, 60), 0.6)],
@@ -165,7 +165,7 @@ def test_candidates_tell_label_and_agreement_and_numbers_do_not_overlap(
 ) -> None:
     render_gallery(*judged, tmp_path / "g.html")
     card = next(card for card in _cards((tmp_path / "g.html").read_text()) if "100.png" in card)
-    assert "<title>garment, score 0.30, agreement 0.25</title>" in card
+    assert "<title>detail, score 0.30, agreement 0.25</title>" in card
     assert "<title>score 0.90</title>" in card
     assert re.findall(r'class="number"[^>]*>([\d.]+)<', card) == ["0.90"], "the second corner is too near"
 
