@@ -111,8 +111,8 @@ class AgreementConfig(Section):
 class ChooserConfig(Section):
     """The rule that picks one of the candidates: a weighted sum of what is known of each.
 
-    Weights were drawn at random and kept by the share of pictures whose core was chosen right, on groups that are not
-    held out: scenes with distractors, and the demo shop's photographs.
+    Weights were searched at random and then rounded, by the share of pictures whose core is chosen right, on groups of
+    the demo shop that are not held out: its photographs, and scenes with distractors.
     """
 
     kind: Literal["rule", "encoder"] = Field(
