@@ -4,9 +4,11 @@ from models.regions.boxes import box_iou, whole_box
 from models.regions.building import make_detector
 from models.regions.chooser import CoreRegion, RegionChooser, make_chooser
 from models.regions.config import (
+    AgreementConfig,
     CategoryPrior,
+    ChooserConfig,
+    PairConfig,
     RegionsConfig,
-    RuleChooserConfig,
     SaliencyConfig,
     WornConfig,
     YoloConfig,
@@ -21,19 +23,21 @@ from models.regions.wanted import NOTHING_KNOWN, Wanted
 
 __all__ = [
     "NOTHING_KNOWN",
+    "AgreementConfig",
     "Candidate",
     "Candidates",
     "CategoryPrior",
+    "ChooserConfig",
     "CoreRegion",
     "CoreRegions",
     "DetectionStats",
     "GroundingConfig",
     "OpenVocabularyConfig",
+    "PairConfig",
     "RegionChooser",
     "RegionDetector",
     "RegionStore",
     "RegionsConfig",
-    "RuleChooserConfig",
     "SaliencyConfig",
     "Wanted",
     "WornConfig",

@@ -17,7 +17,8 @@ def make_detector(cfg: RegionsConfig, weights_dir: str | Path | None = None) -> 
             ships its detector. The working folder where None.
 
     Raises:
-        ModelError: yolo without ultralytics; a backend without weights, or with weights of another task.
+        ModelError: yolo without ultralytics; a backend without weights, or with weights of another task; an encoder
+            that is not named or not there.
     """
     if cfg.backend == "none":
         return NoDetector()
@@ -30,6 +31,11 @@ def make_detector(cfg: RegionsConfig, weights_dir: str | Path | None = None) -> 
         from models.regions.worn import WornDetector
 
         detector = WornDetector(detector, cfg.worn)
+    if cfg.chooser.kind == "encoder":
+        from models.regions.agreement import AgreementDetector
+
+        # Last: the crops that are compared are those that would be chosen.
+        detector = AgreementDetector(detector, cfg.chooser.encoder, weights_dir)
     return detector
 
 
