@@ -31,10 +31,11 @@ def embed_catalog(
     Args:
         catalog: Need not be the one the version was trained on.
         version: Version of the registry; the champion, else the challenger, where None.
-        serving: Batch and thumbnail sizes, and the length of the vectors.
+        serving: Batch and thumbnail sizes, the length of the vectors, and the crops.
 
     Raises:
-        ModelError: Nothing is registered, or the version was not trained for vectors of `serving.dims` numbers.
+        ModelError: Nothing is registered, or the version was not trained for vectors of `serving.dims` numbers
+            or with `serving.crops`.
     """
     registry = Registry()
     chosen = registry.by_version(version) if version else registry.best()
@@ -42,7 +43,9 @@ def embed_catalog(
         raise ModelError("no version is registered", where=registry.name, fix="zenml pipeline run train_moon")
     folder = Path(mkdtemp(prefix="moon-index-")) / "index"
     info = build_index(
-        MoonEncoder.load(registry.model_path(chosen), limits=ingested_limits(catalog), dims=serving.dims),
+        MoonEncoder.load(
+            registry.model_path(chosen), limits=ingested_limits(catalog), dims=serving.dims, crops=serving.crops
+        ),
         catalog,
         folder,
         log_progress(logger, "products embedded"),

@@ -11,8 +11,9 @@ import torch
 
 from models.batch import Batch
 from models.negatives.codes import CandidateCodes, QueryCodes, widened
-from models.training.data import LabelTargets, TrainBatch, TrainSet, View
+from models.training.data import TrainSet
 from models.training.ranks import Ranks
+from models.training.train_batch import LabelTargets, TrainBatch, View
 
 
 def of_both(dataset: TrainSet, step: int, batch_size: int = 3) -> TrainBatch:

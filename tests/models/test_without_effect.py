@@ -213,7 +213,7 @@ def _state(folder: Path, catalog: Catalog) -> dict[str, torch.Tensor]:
 def _configs(changes: Changes) -> tuple[ModelConfig, TrainConfig]:
     # Few pictures and steps of a small batch: what is compared is two trainings, not how good they are.
     base = {
-        "model": shop.default_model(use_crops=False, moe={}).model_dump(),
+        "model": shop.default_model(crops="none", moe={}).model_dump(),
         "train": shop.tiny_train(steps=2, batch_size=4, checkpoint_every_steps=9).model_dump(),
     }
     for key, value in changes.items():
@@ -287,7 +287,7 @@ def test_a_grid_or_budget_of_a_composed_backbone_counts_where_pictures_are_read(
 
 
 def test_late_fusion_takes_the_vision_tower_whatever_is_said(trained: Any) -> None:
-    given = shop.default_model(use_crops=False).model_dump() | {"fusion": "late"}
+    given = shop.default_model(crops="none").model_dump() | {"fusion": "late"}
     said = ModelConfig.model_validate(given | {"vision_residual": False})
     unsaid = ModelConfig.model_validate({name: value for name, value in given.items() if name != "vision_residual"})
     assert [line.split(":")[0] for line in without_effect(said, TrainConfig())] == [
