@@ -183,21 +183,19 @@ def code_digest(root: Path) -> str:
 
 def _encoder_digest(model_folder: Path, model_digest: str, cfg: ServingConfig) -> str:
     """What an encoder of this model says when its vectors are cut, and its crops left out, as `cfg` has it."""
-    config = _model_config(model_folder)
+    if cfg.dims is None and cfg.crops is None:
+        return model_digest
+    stored = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
+    config = ModelConfig.model_validate(stored["model"])
     with_crops(config, cfg.crops, where="serving.crops")
     digest = crops_digest(model_digest, config, cfg.crops)
     return prefix_digest(digest, config, check_dims(config, cfg.dims, where="serving.dims"))
 
 
-def _model_config(model_folder: Path) -> ModelConfig:
-    stored = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
-    return ModelConfig.model_validate(stored["model"])
-
-
 def _check_model_config(model_folder: Path, cfg: ServingConfig) -> None:
     """What the model's own configuration asks of the machine that serves it."""
     config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
-    detects = with_crops(ModelConfig.model_validate(config["model"]), cfg.crops).crops != "none"
+    detects = with_crops(ModelConfig.model_validate(config.get("model", {})), cfg.crops).crops != "none"
     is_ultralytics = config.get("regions", {}).get("backend") == ULTRALYTICS_BACKEND
     if detects and is_ultralytics and not cfg.include_ultralytics:
         raise ServingError(

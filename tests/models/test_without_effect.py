@@ -131,6 +131,10 @@ CASES = {
     ],
     "stop": [Case("train.stop.patience", 1), Case("train.stop.min_delta", 0.9)],
     "single_photo_crops": [Case("train.single_photo_crops", False, {"train.pair_sources": ["purchases"]})],
+    "crops": [
+        Case("train.distill_crops", 1.0, {}, {"model.crops": "both"}),
+        Case("train.dropout.crops", 0.5, {}, {"model.crops": "both"}),
+    ],
     "query_mix": [
         Case("train.query_mix", {"image": 1.0, "text": 9.0, "both": 9.0}, {"train.pair_sources": ["views"]}, {}),
         Case("train.query_mix", {"image": 9.0, "text": 0.5, "both": 9.0}, {"train.pair_sources": ["texts"]}),
