@@ -73,7 +73,12 @@ def train_moon(config: MoonConfig = MoonConfig()) -> None:
         gate_config=config.gate,
     )
     registration = register_model(
-        catalog=validated, model=model, training=training, benchmark=scored, decision=decision
+        catalog=validated,
+        model=model,
+        training=training,
+        benchmark=scored,
+        decision=decision,
+        crops=config.serving.crops,
     )
     bento = package_bento(
         catalog=validated, regions=regions, model=model, registration=registration, serving=config.serving
