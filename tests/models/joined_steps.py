@@ -62,6 +62,8 @@ def _joined(parts: Sequence[TrainBatch]) -> TrainBatch:
         views=joined,
         image_view_rows=torch.cat([one.image_view_rows + first for one, first in zip(parts, rows, strict=False)]),
         text_view_rows=torch.cat([one.text_view_rows + first for one, first in zip(parts, rows, strict=False)]),
+        plain_query_rows=torch.cat([one.plain_query_rows + first for one, first in zip(parts, rows, strict=False)]),
+        plain_product_rows=torch.cat([one.plain_product_rows + first for one, first in zip(parts, rows, strict=False)]),
         view_texts_B=torch.cat([part.view_texts_B for part in parts]),
         query_codes=_together([part.query_codes for part in parts]),
         product_codes=_together([part.product_codes for part in parts]),

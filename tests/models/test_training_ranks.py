@@ -39,7 +39,7 @@ from tests.models.test_pairs import _dataset
 WORLD, LIMIT_S = 2, 200
 
 
-STEP: dict[str, Any] = {"batch_size": 3, "label_weight": 1.0}
+STEP: dict[str, Any] = {"batch_size": 3, "label_weight": 1.0, "distill_crops": 1.0}
 
 MODELS = {"tests' own": shop.tiny_model(), "default head and order": shop.default_model()}
 
