@@ -1,0 +1,200 @@
+"""What stands before and behind products without being one: hangers, figures, hands, leaves, things, signs.
+
+Each function draws on a layer of the picture's size, RGBA, at twice the size where edges need it.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from catalog.demo import clutter
+from models.scenes.fields import chance, colour, near
+
+Box = tuple[float, float, float, float]
+
+_SUPERSAMPLING = 2
+_PHRASES = (
+    "SALE", "-30%", "-50%", "NEW", "NEW ARRIVAL", "FREE SHIPPING", "2 FOR 1", "LIMITED", "Summer collection",
+    "100% cotton", "$19.99", "BEST PRICE", "@my.shop", "2026", "Sold", "size M", "Official store",
+)  # fmt: skip
+
+
+def _layer(size_px: tuple[int, int]) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    layer = Image.new("RGBA", (size_px[0] * _SUPERSAMPLING, size_px[1] * _SUPERSAMPLING))
+    return layer, ImageDraw.Draw(layer)
+
+
+def _ink(values: tuple[float, ...] | np.ndarray, factor: float = 1.0) -> tuple[int, int, int, int]:
+    r, g, b = (int(min(max(value * factor, 0), 255)) for value in values)
+    return r, g, b, 255
+
+
+def hanger(rng: np.random.Generator, size_px: tuple[int, int], garment: Box) -> Image.Image:
+    """A coat hanger whose shoulders lie behind the garment's upper edge and whose hook stands above it."""
+    layer, pen = _layer(size_px)
+    s = _SUPERSAMPLING
+    x0, y0, x1, _ = garment
+    cx, w = (x0 + x1) / 2, x1 - x0
+    metal = chance(rng, 0.4)
+    tint = _ink(
+        (190, 192, 196) if metal else near(rng, (120, 84, 52), 30) if chance(rng, 0.5) else colour(rng, 0.1, 0.9)
+    )
+    thick = max(2, round(w * s * (0.008 if metal else 0.022)))
+    neck = y0 - w * rng.uniform(0.0, 0.05)
+    half, slope = w * rng.uniform(0.28, 0.4), w * rng.uniform(0.06, 0.12)
+    arms = [(cx - half, neck + slope), (cx, neck), (cx + half, neck + slope)]
+    pen.line([(x * s, y * s) for x, y in arms], fill=tint, width=thick, joint="curve")
+    r = w * rng.uniform(0.03, 0.06)
+    stem = neck - r * rng.uniform(1.2, 2.5)
+    steel = _ink((170, 172, 178), rng.uniform(0.5, 1.1))
+    pen.line([cx * s, neck * s, cx * s, stem * s], fill=steel, width=max(2, round(w * s * 0.01)))
+    pen.arc(
+        [(cx - r) * s, (stem - 2 * r) * s, (cx + r) * s, stem * s],
+        160,
+        90,
+        fill=steel,
+        width=max(2, round(w * s * 0.01)),
+    )
+    if chance(rng, 0.4):
+        y = stem - 2 * r
+        pen.line([0, y * s, layer.width, (y + rng.normal(0, 3)) * s], fill=_ink(colour(rng, 0.3, 0.9)), width=thick * 2)
+    return layer.reduce(_SUPERSAMPLING)
+
+
+def figure(rng: np.random.Generator, size_px: tuple[int, int], garment: Box) -> Image.Image:
+    """Head, neck, arms and legs behind a top: a person or, without a face, a mannequin."""
+    layer, pen = _layer(size_px)
+    s = _SUPERSAMPLING
+    x0, y0, x1, y1 = garment
+    cx, w, h = (x0 + x1) / 2, x1 - x0, y1 - y0
+    tones = clutter.SKINS
+    doll = chance(rng, 0.35)
+    tint = near(rng, (226, 222, 214) if doll else tones[rng.integers(len(tones))], 6)
+    body = min(w, h * 0.75)
+
+    def limb(points: list[tuple[float, float]], width: float, fill: tuple[int, int, int, int]) -> None:
+        pen.line([(x * s, y * s) for x, y in points], fill=fill, width=max(2, round(width * s)), joint="curve")
+        for x, y in points:
+            r = width / 2
+            pen.ellipse([(x - r) * s, (y - r) * s, (x + r) * s, (y + r) * s], fill=fill)
+
+    head = body * rng.uniform(0.15, 0.19)
+    chin = y0 - head * rng.uniform(0.25, 0.6)
+    limb([(cx, y0 + 0.12 * h), (cx, chin - head * 0.4)], head * 1.0, _ink(tint, 0.93))
+    top = chin - 2.5 * head
+    if not doll:
+        hair = _ink(near(rng, (54, 38, 30), 26))
+        long_hair = chance(rng, 0.5)
+        pen.ellipse(
+            [
+                (cx - 1.2 * head) * s,
+                (top - 0.25 * head) * s,
+                (cx + 1.2 * head) * s,
+                (chin + (1.2 if long_hair else -0.9) * head) * s,
+            ],
+            fill=hair,
+        )
+    pen.ellipse([(cx - head) * s, top * s, (cx + head) * s, chin * s], fill=_ink(tint))
+    if not doll:
+        for sign in (-1, 1):
+            pen.ellipse(
+                [
+                    (cx + sign * 0.4 * head - 2) * s,
+                    (top + 1.2 * head) * s,
+                    (cx + sign * 0.4 * head + 2) * s,
+                    (top + 1.2 * head + 3) * s,
+                ],
+                fill=_ink((60, 44, 40)),
+            )
+        pen.line(
+            [(cx - 0.35 * head) * s, (chin - 0.55 * head) * s, (cx + 0.35 * head) * s, (chin - 0.55 * head) * s],
+            fill=_ink((176, 84, 80)),
+            width=3,
+        )
+    for sign in (-1, 1):
+        shoulder = (cx + sign * w * 0.32, y0 + 0.14 * h)
+        elbow = (cx + sign * w * rng.uniform(0.42, 0.56), y0 + h * rng.uniform(0.45, 0.6))
+        hand = (cx + sign * w * rng.uniform(0.25, 0.55), y0 + h * rng.uniform(0.8, 1.05))
+        limb([shoulder, elbow, hand], body * rng.uniform(0.1, 0.14), _ink(tint, rng.uniform(0.86, 1.0)))
+    trousers = _ink(tint) if chance(rng, 0.3) else _ink(colour(rng, 0.1, 0.7))
+    for sign in (-1, 1):
+        hip = (cx + sign * w * 0.14, y1 - 0.08 * h)
+        foot = (cx + sign * w * rng.uniform(0.12, 0.22), y1 + h * rng.uniform(0.7, 1.3))
+        limb([hip, foot], body * rng.uniform(0.2, 0.28), trousers)
+    return _rounded(layer.reduce(_SUPERSAMPLING))
+
+
+def _rounded(layer: Image.Image) -> Image.Image:
+    """Shade flat shapes towards their rims."""
+    alpha = layer.getchannel("A")
+    soft = np.asarray(alpha.filter(ImageFilter.GaussianBlur(max(layer.size) / 50)), np.float32) / 255
+    pixels = np.array(layer, np.float32)
+    pixels[..., :3] *= (0.62 + 0.38 * np.clip(soft, 0, 1))[..., None]
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def hand(rng: np.random.Generator, size_px: tuple[int, int], target: tuple[float, float]) -> Image.Image:
+    """A hand that reaches in from below to `target`, pixels."""
+    side = max(size_px)
+    drawn = clutter.hand(random.Random(int(rng.integers(2**62))), side, (target[0] / side, target[1] / side))
+    return drawn.crop((0, 0, *size_px))
+
+
+def leaf(rng: np.random.Generator, size_px: tuple[int, int], target: tuple[float, float], reach: float) -> Image.Image:
+    """A plant's leaves from outside towards `target`, `reach` pixels long."""
+    layer, pen = _layer(size_px)
+    s = _SUPERSAMPLING
+    green = near(rng, (62, 112, 62), 22)
+    base = rng.uniform(0, 2 * math.pi)
+    for k in range(int(rng.integers(1, 4))):
+        a = base + (k - 1) * rng.uniform(0.25, 0.5)
+        tip = np.array(target) + rng.normal(0, reach * 0.1, 2)
+        root = tip + reach * np.array([math.cos(a), math.sin(a)]) * rng.uniform(0.8, 1.3)
+        across = np.array([-math.sin(a), math.cos(a)]) * reach * rng.uniform(0.08, 0.2)
+        t = np.linspace(0, 1, 14)[:, None]
+        spine = tip + (root - tip) * t
+        width = np.sin(np.pi * t**0.8)
+        edge = np.concatenate([spine + across * width, (spine - across * width)[::-1]]) * s
+        pen.polygon([(float(x), float(y)) for x, y in edge], fill=_ink(green, rng.uniform(0.7, 1.2)))
+        pen.line([*(float(v) for v in tip * s), *(float(v) for v in root * s)], fill=_ink(green, 0.6), width=s)
+    return _rounded(layer.reduce(_SUPERSAMPLING))
+
+
+def prop(rng: np.random.Generator, size_px: tuple[int, int]) -> Image.Image:
+    """A thing that lies about at the rim: plant, book, cup, ball, phone, card, pebbles, candle."""
+    side = max(size_px)
+    drawn = clutter.prop(random.Random(int(rng.integers(2**62))), side)
+    return drawn.resize(size_px, Image.Resampling.BILINEAR) if chance(rng, 0.5) else drawn.crop((0, 0, *size_px))
+
+
+def print_signs(rng: np.random.Generator, picture: Image.Image) -> None:
+    """Print promotion text, badges or a watermark over the picture, at its rim; they hide nothing from the box."""
+    pen = ImageDraw.Draw(picture, "RGBA")
+    w, h = picture.size
+    for _ in range(int(rng.integers(1, 4))):
+        text = str(rng.choice(_PHRASES))
+        size = max(9, round(min(w, h) * rng.uniform(0.035, 0.1)))
+        x, y = (
+            w * rng.uniform(0.02, 0.7),
+            h * (rng.uniform(0.01, 0.12) if chance(rng, 0.5) else rng.uniform(0.82, 0.93)),
+        )
+        box = pen.textbbox((x, y), text, font_size=size)
+        fill = colour(rng)
+        ink = (20, 20, 22) if sum(fill) > 400 else (250, 250, 250)
+        style = rng.random()
+        pad = size * 0.35
+        around = [box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad]
+        if style < 0.4:
+            pen.rounded_rectangle(around, radius=size * rng.uniform(0, 0.6), fill=_ink(fill))
+        elif style < 0.6:
+            cx, cy, r = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, (box[2] - box[0]) / 2 + pad
+            pen.ellipse([cx - r, cy - r, cx + r, cy + r], fill=_ink(fill))
+        elif style < 0.7:
+            pen.rectangle([0, around[1], w, around[3]], fill=(*_ink(fill)[:3], 190))
+        else:
+            ink = (255, 255, 255) if chance(rng, 0.6) else (20, 20, 20)
+        pen.text((x, y), text, fill=(*ink, 255), font_size=size)
