@@ -85,11 +85,3 @@ class DetectorExportConfig(Section):
     licence_of_pictures: str = Field(
         default="Drawn by this project, Apache-2.0", min_length=1, description="Of the catalogue's pictures."
     )
-
-
-class RegionTrainingConfig(Section):
-    """From a catalogue's cut-outs to a detector."""
-
-    scenes: SceneSetConfig = SceneSetConfig()
-    fit: DetectorFitConfig = DetectorFitConfig()
-    export: DetectorExportConfig = DetectorExportConfig()

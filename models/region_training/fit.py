@@ -17,7 +17,7 @@ from catalog import ModelError
 from models.devices import choose_device, native_bf16
 from models.region_training.config import DetectorFitConfig
 from models.region_training.scene_set import CORE, SceneSet
-from models.region_training.trainer import make_trainer
+from models.region_training.trainer import kept_random_state, make_trainer
 from models.regions.yolo import load_model_yaml
 
 _log = logging.getLogger(__name__)
@@ -80,13 +80,14 @@ def fit_detector(
     if cfg.num_threads:
         torch.set_num_threads(cfg.num_threads)
     try:
-        trainer = make_trainer(scenes, cfg, model_cfg, folder, device, precision)
-        report = _reporter(cfg.epochs, on_epoch)
-        for row in trainer.curve:
-            report(row)
-        trainer.on_row = report
-        if trainer.epochs_done < cfg.epochs:
-            trainer.train()
+        with kept_random_state():
+            trainer = make_trainer(scenes, cfg, model_cfg, folder, device, precision)
+            report = _reporter(cfg.epochs, on_epoch)
+            for row in trainer.curve:
+                report(row)
+            trainer.on_row = report
+            if trainer.epochs_done < cfg.epochs:
+                trainer.train()
     finally:
         torch.set_num_threads(threads)
     return TrainedDetector(model_cfg, trainer.averaged_state(), trainer.curve, sum(r["seconds"] for r in trainer.curve))

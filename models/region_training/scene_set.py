@@ -10,7 +10,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +145,7 @@ def write_scene_set(
     parts: Sequence[ScenePart],
     version: str = "",
     *,
+    notes: Mapping[str, Any] | None = None,
     jpeg_quality: int = 88,
     num_workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -155,6 +156,7 @@ def write_scene_set(
         folder: Its scenes are thrown away when they were composed otherwise.
         parts: Names differ; a part that grows keeps its scenes.
         version: Of the code that composes; another version composes anew.
+        notes: Kept in the manifest, for the card.
         jpeg_quality: Of the pictures.
         num_workers: Processes; the scenes are the same for any number.
         progress: Called with (scenes there, scenes in all).
@@ -181,11 +183,12 @@ def write_scene_set(
             ]
         total = sum(part.num_scenes for part in parts)
         done = total - sum(len(job.numbers) for job in jobs)
-        for written in _run(_Work(folder, {part.name: part.composer() for part in parts}, jpeg_quality), jobs, num_workers):
+        work = _Work(folder, {part.name: part.composer() for part in parts}, jpeg_quality)
+        for written in _run(work, jobs, num_workers):
             done += written
             if progress is not None:
                 progress(done, total)
-        _write_manifest(folder, parts, digest)
+        _write_manifest(folder, parts, digest, notes or {})
     except OSError as error:
         raise StorageError(
             "scenes cannot be written", where=str(folder), got=str(error), fix="free space or choose another place"
@@ -270,10 +273,10 @@ def _remove_others(folder: Path, part: str, wanted: Collection[str]) -> None:
                 path.unlink()
 
 
-def _write_manifest(folder: Path, parts: Sequence[ScenePart], digest: str) -> None:
+def _write_manifest(folder: Path, parts: Sequence[ScenePart], digest: str, notes: Mapping[str, Any]) -> None:
     numbers = {part.name: part.num_scenes for part in parts}
     whole = hashlib.sha256(json.dumps([digest, numbers], sort_keys=True).encode()).hexdigest()
-    manifest = {"schema_version": SCHEMA_VERSION, "digest": whole, "composed": digest, "parts": numbers}
+    manifest = {"schema_version": SCHEMA_VERSION, "digest": whole, "parts": numbers, "notes": dict(notes)}
     data = {"path": ".", "names": dict(enumerate(CLASSES))}
     data |= {name: f"images/{name}" for name in numbers}
     _replace(folder / DATA_YAML, yaml.safe_dump(data, sort_keys=False).encode())

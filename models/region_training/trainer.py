@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -179,12 +180,19 @@ def make_trainer(
             state = self._saved["ema"] if self._saved is not None else self.ema.ema.state_dict()
             return {name: value.detach().cpu().contiguous() for name, value in state.items()}
 
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - ultralytics draws from the old source
+    return SceneFit()
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Give the global random sources back as they were: ultralytics seeds them and draws from them."""
+    python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
-        trainer = SceneFit()
-    random.setstate(python)
-    np.random.set_state(numpy)  # noqa: NPY002
-    return trainer
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
 
 
 def _overrides(cfg: DetectorFitConfig, folder: Path, device: torch.device) -> dict[str, Any]:
@@ -230,7 +238,10 @@ def _label(truth: SceneTruth, positives: str) -> dict[str, Any]:
     """A label of ultralytics' data sets, all boxes of one class."""
     boxes = [*truth.core, *(truth.distractors if positives == "products" else ())]
     width, height = truth.size_px
-    rows = [((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height) for x0, y0, x1, y1 in boxes]
+    rows = [
+        ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
+        for x0, y0, x1, y1 in boxes
+    ]
     return {
         "im_file": str(truth.path),
         "shape": (height, width),
