@@ -37,7 +37,8 @@ def draw_curves(curve: Sequence[Mapping[str, float]]) -> Figure:
     left.set(xlabel="epoch", ylabel="loss", title="losses")
     right.set(xlabel="epoch", ylim=(0, 1.02), title="validation scenes")
     for axis in (left, right):
-        axis.legend(fontsize=7)
+        if axis.lines:
+            axis.legend(fontsize=7)
         axis.grid(alpha=0.3)
     return figure
 

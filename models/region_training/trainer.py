@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -259,7 +260,7 @@ def _read_checkpoint(path: Path) -> dict[str, Any] | None:
         return None
     try:
         return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
-    except (RuntimeError, OSError, ValueError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, OSError, ValueError, EOFError) as error:
         raise ModelError(
             "the detector's checkpoint is damaged", where=str(path), got=str(error), fix="delete it and train anew"
         ) from None
