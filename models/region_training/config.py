@@ -36,10 +36,10 @@ class DetectorFitConfig(Section):
     model_yaml: str = Field(
         default="yolo26n.yaml", description="A YAML bundled with ultralytics, or the path of one; of the task Detect."
     )
-    positives: Literal["core", "products"] = Field(
-        default="products",
-        description="core: the scene's product alone has a box, so that the score tells the core; products: "
-        "distractors have boxes too, and the chooser picks.",
+    positives: Literal["core", "products", "both"] = Field(
+        default="both",
+        description="core: the scene's product alone has a box; products: distractors have boxes of the same class; "
+        "both: of a class of their own, so that all are found and the score tells the core.",
     )
     side_px: int = Field(
         default=192, ge=32, le=1280, multiple_of=32, description="Side of the square input, pixels; multiple of 32."

@@ -81,7 +81,7 @@ class DetectorCard:
             [
                 f"# Product detector `{self.name}`",
                 "",
-                "Finds products in a photograph, whatever they are: one class. Trained on composed scenes alone, whose "
+                "Finds products in a photograph, whatever they are. Trained on composed scenes alone, whose "
                 "boxes are exact; no picture was labelled by hand.",
                 "",
                 "| | |",
@@ -131,7 +131,7 @@ def write_weights(
     Args:
         folder: Made where it is missing.
         name: Without a suffix.
-        model_cfg: The model YAML's content, for one class.
+        model_cfg: The model YAML's content.
         state: Averaged weights.
         half: Store floats in 16 bits.
 

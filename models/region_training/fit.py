@@ -16,7 +16,7 @@ import torch
 from catalog import ModelError
 from models.devices import choose_device, native_bf16
 from models.region_training.config import DetectorFitConfig
-from models.region_training.scene_set import CORE, SceneSet
+from models.region_training.scene_set import CLASSES, SceneSet
 from models.region_training.trainer import kept_random_state, make_trainer
 from models.regions.yolo import load_model_yaml
 
@@ -94,13 +94,14 @@ def fit_detector(
 
 
 def architecture(cfg: DetectorFitConfig) -> dict[str, Any]:
-    """The model YAML's content for one class, complete in itself: its scale stands in it.
+    """The model YAML's content for the classes trained on, complete in itself: its scale stands in it.
 
     Raises:
         ModelError: No such YAML, or of another task.
     """
     content = json.loads(json.dumps(load_model_yaml(cfg.model_yaml)))
-    return content | {"nc": 1, "names": {0: CORE}}
+    names = CLASSES if cfg.positives == "both" else CLASSES[:1]
+    return content | {"nc": len(names), "names": list(names)}
 
 
 def precision_of(cfg: DetectorFitConfig, device: torch.device) -> tuple[str, str]:

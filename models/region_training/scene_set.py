@@ -21,10 +21,11 @@ from joblib.externals.loky import ProcessPoolExecutor
 from PIL import Image
 
 from catalog import Box, ModelError, StorageError
+from models.regions.detector import PRODUCT
+from models.regions.yolo import DISTRACTOR
 from models.scenes import Backgrounds, CutoutSet, Scene, SceneComposer, SceneConfig
 
-CORE, DISTRACTOR = "product", "distractor"
-CLASSES = (CORE, DISTRACTOR)
+CLASSES = (PRODUCT, DISTRACTOR)
 """Class numbers of the text files. Which of them are trained on is the training's choice, not the folder's."""
 SCHEMA_VERSION = 1
 MANIFEST, DATA_YAML = "manifest.json", "data.yaml"

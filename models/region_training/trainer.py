@@ -16,7 +16,7 @@ import torch
 
 from catalog import ModelError
 from models.region_training.config import DetectorFitConfig
-from models.region_training.scene_set import CORE, SceneSet, SceneTruth
+from models.region_training.scene_set import SceneSet, SceneTruth
 from models.regions.yolo import ultralytics_tasks
 
 CHECKPOINT = "last.pt"
@@ -69,7 +69,7 @@ def make_trainer(
             return img_path
 
         def get_labels(self) -> list[dict[str, Any]]:
-            return [_label(truth, cfg.positives) for truth in self._truths]
+            return [label_of(truth, cfg.positives) for truth in self._truths]
 
     # The name must not hold "Trainer": ultralytics attaches the loggers of its settings file to classes that do.
     class SceneFit(DetectionTrainer):  # type: ignore[misc]
@@ -85,7 +85,14 @@ def make_trainer(
             self.add_callback("on_train_epoch_start", lambda _: self._start_epoch())
 
         def get_dataset(self) -> dict[str, Any]:
-            return {"train": "train", "val": "val", "nc": 1, "names": {0: CORE}, "channels": 3, "path": scenes.folder}
+            return {
+                "train": "train",
+                "val": "val",
+                "nc": model_cfg["nc"],
+                "names": dict(enumerate(model_cfg["names"])),
+                "channels": 3,
+                "path": scenes.folder,
+            }
 
         def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
             return SceneDataset(
@@ -103,7 +110,7 @@ def make_trainer(
         def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
             kind = HalfDetectionModel if half else tasks.DetectionModel
             torch.manual_seed(self.args.seed)
-            model = kind(dict(model_cfg), ch=3, nc=1, verbose=False)
+            model = kind(dict(model_cfg), ch=3, verbose=False)
             # Convolutions of this width are a fifth faster so; measured on one core at 192 pixels.
             return model.to(memory_format=torch.channels_last)
 
@@ -235,9 +242,10 @@ def _overrides(cfg: DetectorFitConfig, folder: Path, device: torch.device) -> di
     }
 
 
-def _label(truth: SceneTruth, positives: str) -> dict[str, Any]:
-    """A label of ultralytics' data sets, all boxes of one class."""
-    boxes = [*truth.core, *(truth.distractors if positives == "products" else ())]
+def label_of(truth: SceneTruth, positives: str) -> dict[str, Any]:
+    """A label of ultralytics' data sets: class 0, and 1 for distractors where they have a class of their own."""
+    boxes = [*truth.core, *(truth.distractors if positives != "core" else ())]
+    classes = [float(positives == "both" and number >= len(truth.core)) for number in range(len(boxes))]
     width, height = truth.size_px
     rows = [
         ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
@@ -246,7 +254,7 @@ def _label(truth: SceneTruth, positives: str) -> dict[str, Any]:
     return {
         "im_file": str(truth.path),
         "shape": (height, width),
-        "cls": np.zeros((len(rows), 1), dtype=np.float32),
+        "cls": np.array(classes, dtype=np.float32).reshape(-1, 1),
         "bboxes": np.array(rows, dtype=np.float32).reshape(-1, 4),
         "segments": [],
         "keypoints": None,

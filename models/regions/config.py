@@ -42,6 +42,11 @@ class YoloConfig(Section):
         default=224, ge=32, le=1280, multiple_of=32, description="Side of the square input, pixels; multiple of 32."
     )
     min_score: Fraction = Field(default=0.05, description="Boxes scored lower are not candidates.")
+    other_score_frac: Fraction = Field(
+        default=0.5,
+        description="Scores of products that a photograph is not of, where the weights know this second class, are "
+        "multiplied by this.",
+    )
     nms_iou: Fraction = Field(default=0.6, description="Of two boxes overlapping more than this the better stays.")
     batch_size: int = Field(
         default=1, ge=1, le=256, description="Images a forward pass; 1 keeps the last bit independent of the batch."

@@ -32,6 +32,8 @@ from models.regions.wanted import Wanted
 YOLO_VERSION = 1
 """Raise it whenever a box changes for the same weights and parameters."""
 
+DISTRACTOR = "distractor"
+"""Class of the products that a photograph is not of, where weights were trained to tell them."""
 BUNDLED = "bundled"
 """What `weights` says for the detector in this package."""
 BUNDLED_WEIGHTS = Path(__file__).parent / "bundled" / "product.safetensors"
@@ -66,6 +68,7 @@ class YoloDetector:
             "weights": hashlib.sha256(self._weights.read_bytes()).hexdigest(),
         }
         self.digest = settings_digest("yolo", YOLO_VERSION, settings)
+        self._class_weights = _class_weights(self._model_cfg, cfg.other_score_frac)
         self._model: torch.nn.Module | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -98,7 +101,7 @@ class YoloDetector:
     def _candidates(
         self, image: Image.Image, row: torch.Tensor, scale: tuple[float, float], left: int, top: int
     ) -> list[Candidate]:
-        boxes, scores = _decode(row)
+        boxes, scores = _decode(row, self._class_weights)
         usable = (scores >= self._cfg.min_score) & torch.isfinite(boxes).all(dim=1)
         boxes, scores = boxes[usable], scores[usable]
         offset = torch.tensor([left, top, left, top], dtype=boxes.dtype)
@@ -111,6 +114,16 @@ class YoloDetector:
             if inside is not None:
                 candidates.append(Candidate(inside, min(float(scores[index]), 1.0)))
         return candidates[: self._num_candidates]
+
+
+def _class_weights(model_cfg: dict[str, Any], other_score_frac: float) -> torch.Tensor:
+    """(classes,): less for the class of products that a photograph is not of; one for every other class."""
+    names = list(model_cfg.get("names") or [])
+    weights = torch.ones(int(model_cfg.get("nc") or 1))
+    for number, name in enumerate(names[: len(weights)]):
+        if name == DISTRACTOR:
+            weights[number] = other_score_frac
+    return weights
 
 
 def ultralytics_tasks() -> Any:
@@ -262,12 +275,12 @@ def _letterbox(image: Image.Image, side_px: int) -> tuple[torch.Tensor, tuple[fl
     return square, (width / image.width, height / image.height), (left, top)
 
 
-def _decode(row: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Boxes (N, 4) as corners and scores (N,) of one picture, best class each.
+def _decode(row: torch.Tensor, class_weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Boxes (N, 4) as corners and scores (N,) of one picture, best class each after its weight.
 
     End-to-end heads give (300, 6) rows of corners, score, class; the others (4 + classes, N) of centres and sizes.
     """
     if row.shape[-1] == 6 and row.shape[0] == 300:
-        return row[:, :4], row[:, 4]
+        return row[:, :4], row[:, 4] * class_weights[row[:, 5].long()]
     centre, size = row[:2].T, row[2:4].T
-    return torch.cat([centre - size / 2.0, centre + size / 2.0], dim=1), row[4:].amax(dim=0)
+    return torch.cat([centre - size / 2.0, centre + size / 2.0], dim=1), (row[4:] * class_weights[:, None]).amax(dim=0)

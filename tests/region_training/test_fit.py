@@ -136,6 +136,27 @@ def test_scenes_without_a_product_are_refused(tmp_path: Path) -> None:
         fit_detector(write_scene_set(tmp_path / "set", parts), tiny_fit(), tmp_path)
 
 
+def test_boxes_and_classes_are_those_that_were_asked_for(scenes: SceneSet) -> None:
+    from models.region_training.trainer import label_of
+
+    truth = next(one for one in scenes.truths("distractors") if one.distractors)
+    width, height = truth.size_px
+    num_others = len(truth.distractors)
+    for positives, classes in (("core", [0]), ("products", [0] * (1 + num_others)), ("both", [0] + [1] * num_others)):
+        label = label_of(truth, positives)
+        assert label["cls"].ravel().tolist() == classes
+        x, y, w, h = label["bboxes"][0]
+        box = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
+        assert box == pytest.approx(truth.core[0], abs=0.01)
+
+
+def test_one_class_or_two(scenes: SceneSet, tmp_path: Path) -> None:
+    one = fit_detector(scenes, tiny_fit(epochs=1, positives="core"), tmp_path)
+    two = fit_detector(scenes, tiny_fit(epochs=1, positives="both"), tmp_path)
+    assert (one.model_cfg["nc"], two.model_cfg["nc"]) == (1, 2)
+    assert two.model_cfg["names"] == ["product", "distractor"]
+
+
 @pytest.mark.parametrize("name", ["yolo26n-seg.yaml", "no_such.yaml"])
 def test_another_architecture_is_refused(scenes: SceneSet, tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelError, match=r"another task|no such model YAML"):
@@ -165,7 +186,7 @@ def test_the_export_finds_what_the_trained_network_finds(
 def test_the_files_are_small_and_complete(trained: TrainedDetector, weights: Path) -> None:
     assert weights.stat().st_size < 6_000_000
     content = yaml.safe_load(weights.with_suffix(".yaml").read_text())
-    assert content["nc"] == 1
+    assert content["nc"] == 2
     assert content["scale"] == "n"
     assert load_file(weights).keys() == trained.state.keys()
 

@@ -80,6 +80,7 @@ def test_boxes_are_mapped_back_from_the_letterbox() -> None:
     """A network that always answers the middle half of its square answers the middle of any picture."""
     detector = YoloDetector.__new__(YoloDetector)
     detector._cfg, detector._num_candidates, detector._device = YoloConfig(side_px=64), 5, torch.device("cpu")
+    detector._class_weights = torch.ones(1)
     rows = torch.zeros(1, 300, 6)
     rows[0, 0] = torch.tensor([16.0, 24.0, 48.0, 40.0, 0.9, 0.0])
     detector._model = lambda batch: (rows, None)  # type: ignore[assignment]
@@ -91,6 +92,7 @@ def test_boxes_are_mapped_back_from_the_letterbox() -> None:
 def test_heads_without_end_to_end_are_read_too() -> None:
     detector = YoloDetector.__new__(YoloDetector)
     detector._cfg, detector._num_candidates, detector._device = YoloConfig(side_px=64), 5, torch.device("cpu")
+    detector._class_weights = torch.ones(2)
     # Two classes, three anchors: two boxes that overlap, whatever their class, and one under the threshold.
     columns = [[32, 32, 32, 16, 0.2, 0.8], [33, 32, 32, 16, 0.7, 0.1], [10, 10, 4, 4, 0.01, 0.0]]
     output = torch.tensor(columns, dtype=torch.float32).T[None]
@@ -98,6 +100,23 @@ def test_heads_without_end_to_end_are_read_too() -> None:
     (candidate,) = detector.detect([Image.new("RGB", (64, 64))], [NOTHING_KNOWN])[0]
     assert candidate.box == pytest.approx((16, 24, 48, 40))
     assert candidate.score == pytest.approx(0.8)
+
+
+def test_a_product_that_the_picture_is_not_of_scores_less_and_stays_a_candidate(weights_dir: Path) -> None:
+    content = load_model_yaml(_YAML) | {"nc": 2, "names": ["product", "distractor"]}
+    torch.manual_seed(0)
+    state = ultralytics_tasks().DetectionModel(copy.deepcopy(content), ch=3, verbose=False).state_dict()
+    save_file({name: value.clone().contiguous() for name, value in state.items()}, weights_dir / "two.safetensors")
+    (weights_dir / "two.yaml").write_text(yaml.safe_dump(content))
+    detector = make_detector(_cfg(weights="two.safetensors", model_yaml=None, other_score_frac=0.25), weights_dir)
+    assert isinstance(detector, YoloDetector)
+    rows = torch.zeros(1, 300, 6)
+    rows[0, 0] = torch.tensor([0.0, 0.0, 20.0, 20.0, 0.8, 1.0])
+    rows[0, 1] = torch.tensor([30.0, 30.0, 60.0, 60.0, 0.4, 0.0])
+    detector._model = lambda batch: (rows, None)  # type: ignore[assignment]
+    core, other = detector.detect([Image.new("RGB", (64, 64))], [NOTHING_KNOWN])[0]
+    assert (core.score, other.score) == pytest.approx((0.4, 0.2))
+    assert core.box == pytest.approx((30, 30, 60, 60))
 
 
 def test_the_digest_follows_weights_and_parameters(weights_dir: Path, tmp_path: Path) -> None:
