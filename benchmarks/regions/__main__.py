@@ -2,11 +2,13 @@
 
     python -m benchmarks.regions photos DATA --labels FILE --finder saliency --finder yolo --finder luma=FOLDER
     python -m benchmarks.regions cost DATA --finder saliency --finder yolo
+    python -m benchmarks.regions clutter DATA OUT --backgrounds PHOTOS
 
 `photos` compares finders on photographs labelled by eye: median IoU, share at IoU 0.5, and the difference from each
 other finder with a paired 95 % interval over articles. `--sheets` writes every photograph of the data with its box, to
 be looked through. `cost` tells milliseconds an image, decoding apart, in one process and one thread, the median of
 rounds in which the finders take turns, and counts the detector calls of a second run over the same catalogue.
+`clutter` writes a shop whose second photographs, put into real scenes, ask for the product: a recipe may read it.
 Writes benchmarks/results/regions.json.
 """
 
@@ -25,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ablation.machine import commit, machine
+from benchmarks.regions.cluttered import surroundings, write_cluttered
 from benchmarks.regions.finders import Finder, boxes_of, read_finder
 from benchmarks.regions.labels import Labels, read_labels
 from benchmarks.regions.overlap import GOOD_IOU, Difference, median_difference, overlaps
@@ -118,6 +121,25 @@ def cost(
             f"{first.num_detected} detector calls, {again.num_detected} in a second run"
         )
     _keep(results, f"cost_{catalog.name}", {"cost": told, "commit": commit(), "machine": machine()})
+
+
+@app.command()
+def clutter(
+    data: Data,
+    out: Annotated[Path, typer.Argument(help="Folder to write; `catalog.source: folder` reads it.")],
+    backgrounds: Annotated[
+        Path, typer.Option(help="Photographs taken at home, as DATA; the product in them is not used.")
+    ],
+    scenes: Annotated[int, typer.Option(min=1, help="Queries from each photograph.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Of the scenes.")] = 0,
+) -> None:
+    """Write a shop whose second photographs ask from real scenes, marked as augmented."""
+    grounds = surroundings([shot.image for shot in asked_photos(read_data(backgrounds), None)])
+    made = write_cluttered(read_data(data), grounds, out, scenes, seed)
+    print(
+        f"{out}: {made.num_products} products, {made.num_queries} cluttered queries, "
+        f"{made.num_refused} photographs could not be cut out"
+    )
 
 
 def summarise(ious: dict[str, np.ndarray], groups: Sequence[str], told: Labels, seed: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from models.regions.boxes import box_area, clip_box, pad_box, whole_box
 from models.regions.config import CategoryPrior, RegionsConfig, RuleChooserConfig
 from models.regions.detector import Candidate, settings_digest
 from models.regions.wanted import Wanted
+from models.regions.wearers import without_wearers
 
 RULE_VERSION = 1
 """Raise it whenever the rule's choice changes for the same parameters: caches and lineages hang on it."""
@@ -82,6 +83,7 @@ class RuleChooser:
             The core region, padded, inside the picture.
         """
         cfg = self._cfg
+        candidates = without_wearers(candidates)
         inside = [(clip_box(candidate.box, size_px), candidate.score) for candidate in candidates]
         min_side_px = cfg.min_side_frac * max(size_px)
         usable = [(box, score) for box, score in inside if box and max(box[2] - box[0], box[3] - box[1]) >= min_side_px]

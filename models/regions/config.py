@@ -53,6 +53,19 @@ class YoloConfig(Section):
     )
 
 
+class EdgesConfig(Section):
+    """Edges of a detector's boxes, moved to where the product's colours end."""
+
+    enabled: bool = Field(default=True, description="For backends that detect; saliency's edges are pixels already.")
+    side_px: int = Field(default=160, ge=32, le=512, description="Longer side of the working picture of one box.")
+    reach_frac: float = Field(
+        default=0.15, ge=0.0, le=0.5, description="Farthest that an edge may move, share of the box's side."
+    )
+    min_score_frac: Fraction = Field(
+        default=0.5, description="Candidates with less than this share of the best score keep their edges."
+    )
+
+
 class CategoryPrior(Section):
     """Where the product of a category usually is in the picture."""
 
@@ -83,6 +96,21 @@ class RuleChooserConfig(Section):
     )
 
 
+GarmentKind = Literal["upper", "lower", "full", "feet", "head"]
+"""Where on the body a garment is worn."""
+
+
+class WornConfig(Section):
+    """From a person's box to the titled garment's."""
+
+    enabled: bool = Field(default=True, description="Add the box of the garment that a pictured person wears.")
+    side_px: int = Field(default=128, ge=48, le=512, description="Longer side of the picture that is worked on.")
+    kinds: dict[str, GarmentKind | Literal["none"]] = Field(
+        default_factory=dict,
+        description="Words of category or title by where the garment is worn, added to the built-in English ones.",
+    )
+
+
 class RegionsConfig(Section):
     """How the core region of a photograph is found."""
 
@@ -92,4 +120,6 @@ class RegionsConfig(Section):
     num_candidates: int = Field(default=5, ge=1, le=100, description="K: boxes kept an image, best first.")
     saliency: SaliencyConfig = SaliencyConfig()
     yolo: YoloConfig = YoloConfig()
+    edges: EdgesConfig = EdgesConfig()
+    worn: WornConfig = WornConfig()
     chooser: RuleChooserConfig = RuleChooserConfig()

@@ -1,4 +1,4 @@
-"""The detector interface: photographs in, candidate boxes out; and the one place that knows the backends."""
+"""The detector interface: photographs in, candidate boxes out."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 
 from catalog import Box
-from models.regions.config import RegionsConfig
 from models.regions.wanted import Wanted
 
 PRODUCT = "product"
+GARMENT = "garment"
+"""Label of what a person in the picture wears: taken before the person's own box."""
 
 
 @dataclass(frozen=True)
@@ -61,29 +61,6 @@ class NoDetector:
 
     def detect(self, images: Sequence[Image.Image], wanted: Sequence[Wanted]) -> list[list[Candidate]]:
         return [[] for _ in images]
-
-
-def make_detector(cfg: RegionsConfig, weights_dir: str | Path | None = None) -> RegionDetector:
-    """The detector that `cfg.backend` names.
-
-    Args:
-        cfg: The regions section.
-        weights_dir: Folder that relative paths of weights and model YAML start from: the model folder when a model
-            ships its detector. The working folder where None.
-
-    Raises:
-        ModelError: yolo without ultralytics, without weights, or with weights that do not fit the model YAML.
-    """
-    if cfg.backend == "none":
-        return NoDetector()
-    if cfg.backend == "yolo":
-        # Imported here alone: a configuration without it must run where ultralytics is not installed.
-        from models.regions.yolo import YoloDetector
-
-        return YoloDetector(cfg.yolo, cfg.num_candidates, weights_dir)
-    from models.regions.saliency import SaliencyDetector
-
-    return SaliencyDetector(cfg.saliency, cfg.num_candidates)
 
 
 def settings_digest(kind: str, version: int, settings: Mapping[str, Any]) -> str:

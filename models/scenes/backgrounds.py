@@ -14,7 +14,7 @@ from catalog import Catalog, ImageError, ImageLimits, ModelError, decode_image
 from catalog.background import background_of
 from catalog.demo.backdrops import SCENES, backdrop
 from catalog.images import ALLOWED_FORMATS
-from models.scenes.fields import chance, colour, near, noise
+from models.scenes.fields import chance, colour, near, noise, quiet
 from models.scenes.grounds import FLOORS, figured
 
 _PHOTO_PX = 512
@@ -34,8 +34,16 @@ class Backgrounds:
         return len(self.photos)
 
 
-def read_backgrounds(folder: str, limits: ImageLimits = ImageLimits(), max_photos: int = 500) -> Backgrounds:
+def read_backgrounds(
+    folder: str, limits: ImageLimits = ImageLimits(), *, max_photos: int = 500, hide_content: bool = False
+) -> Backgrounds:
     """The photographs of a folder and those below it, the first `max_photos` by name; others are passed over.
+
+    Args:
+        folder: Of rooms, floors and streets without products, since whatever a photograph shows is called background.
+        limits: What a picture may cost.
+        max_photos: Read no more.
+        hide_content: The photographs do show products: blur them, or mirror small pieces.
 
     Raises:
         ModelError: The folder holds no picture that can be read.
@@ -54,7 +62,7 @@ def read_backgrounds(folder: str, limits: ImageLimits = ImageLimits(), max_photo
         raise ModelError(
             "no background photograph can be read", where=folder, fix="name a folder with JPEG or PNG files"
         )
-    return Backgrounds(tuple(photos))
+    return Backgrounds(tuple(photos), hide_content)
 
 
 def catalog_backgrounds(catalog: Catalog, limits: ImageLimits = ImageLimits(), max_photos: int = 200) -> Backgrounds:
@@ -119,7 +127,7 @@ def studio(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 def wall(rng: np.random.Generator, height: int, width: int, bold: bool) -> np.ndarray:
     """What a garment hangs before: plaster, wallpaper, a door, a wardrobe or a curtain, perhaps down to the floor."""
-    base = np.array(colour(rng, 0.5, 0.95, 0.15 if bold else 0.03), np.float32)
+    base = np.array(colour(rng, 0.4, 0.95) if bold else quiet(rng, 0.4), np.float32)
     sheet = np.broadcast_to(base, (height, width, 3)) * (1 + 0.02 * noise(rng, height, width, 200))[..., None]
     kind = rng.random()
     if kind < 0.25:
@@ -213,7 +221,7 @@ def lit(rng: np.random.Generator, ground: np.ndarray, strength: float = 1.0) -> 
     if chance(rng, 0.3 * strength):
         turn = rng.uniform(0, 2 * math.pi)
         edge = x * math.cos(turn) + y * math.sin(turn) + 0.3 * noise(rng, height, width, 3) - rng.uniform(-0.2, 0.7)
-        light = light * (1 - rng.uniform(0.12, 0.45) / (1 + np.exp(-edge / rng.uniform(0.02, 0.2))))
+        light = light * (1 - rng.uniform(0.12, 0.45) * (0.5 + 0.5 * np.tanh(edge / rng.uniform(0.04, 0.4))))
     return np.asarray(ground * light[..., None])
 
 

@@ -20,13 +20,20 @@ class SceneConfig(Section):
     whole_frame_frac: Fraction = Field(default=0.05, description="The product covers the whole picture.")
     empty_frac: Fraction = Field(default=0.03, description="No product at all.")
     collage_frac: Fraction = Field(default=0.05, description="Two to four panels with the same product.")
-    pair_frac: Fraction = Field(default=0.08, description="Two of the product side by side, one box round both.")
+    pair_frac: Fraction = Field(
+        default=0.03,
+        description="Two of the product side by side, one box round both; of shoes and the like 20 times as often.",
+    )
     worn_frac: Fraction = Field(default=0.08, description="A tops' figure: head, arms and legs around it.")
     hanger_frac: Fraction = Field(default=0.15, description="A hanger above a garment, not in the box.")
     min_area_frac: float = Field(default=0.04, gt=0.0, le=1.0, description="Smallest box of the product, of the area.")
     max_area_frac: float = Field(default=0.97, gt=0.0, le=1.0, description="Largest box of the product, of the area.")
     large_frac: Fraction = Field(
         default=0.65, description="Share of products that fill a quarter to four fifths of the picture."
+    )
+    spread_frac: Fraction = Field(
+        default=0.45,
+        description="How far the product strays from the middle: standard deviation, as a share of the free room.",
     )
     crop_frac: Fraction = Field(default=0.15, description="The frame cuts the product.")
     occluded_frac: Fraction = Field(
@@ -84,15 +91,17 @@ PRESETS: dict[str, dict[str, Any]] = {
         "whole_frame_frac": 0.0,
         "empty_frac": 0.0,
         "collage_frac": 0.0,
-        "distractor_frac": 0.9,
-        "rival_frac": 0.7,
+        "distractor_frac": 1.0,
+        "rival_frac": 1.0,
         "prop_frac": 0.6,
-        "bold_frac": 0.75,
-        "camouflage_frac": 0.3,
-        "crop_frac": 0.3,
+        "bold_frac": 0.9,
+        "camouflage_frac": 0.55,
+        "crop_frac": 0.1,
+        "spread_frac": 0.35,
         "occluded_frac": 0.35,
         "sign_frac": 0.25,
-        "large_frac": 0.35,
+        "large_frac": 0.3,
+        "min_area_frac": 0.08,
         "max_area_frac": 0.5,
     },
 }

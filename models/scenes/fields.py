@@ -35,6 +35,13 @@ def colour(rng: np.random.Generator, low: float = 0.15, high: float = 0.97, vivi
     return r * 255, g * 255, b * 255
 
 
+def quiet(rng: np.random.Generator, low: float = 0.35, high: float = 0.95) -> Rgb:
+    """A colour of walls and floors: grey, beige, pale blue or green; `low` and `high` bound its value, 0 to 1."""
+    hue = rng.normal(0.09, 0.05) if rng.random() < 0.7 else rng.random()
+    r, g, b = colorsys.hsv_to_rgb(hue % 1.0, min(abs(rng.normal(0.0, 0.16)), 0.5), rng.uniform(low, high))
+    return r * 255, g * 255, b * 255
+
+
 def near(rng: np.random.Generator, base: np.ndarray | Rgb, levels: float) -> Rgb:
     """A colour about `levels` from `base` in each channel."""
     moved = np.clip(np.asarray(base, dtype=np.float64) + rng.normal(0, levels, 3), 4, 251)

@@ -33,35 +33,40 @@ def _ink(values: tuple[float, ...] | np.ndarray, factor: float = 1.0) -> tuple[i
     return r, g, b, 255
 
 
-def hanger(rng: np.random.Generator, size_px: tuple[int, int], garment: Box) -> Image.Image:
-    """A coat hanger whose shoulders lie behind the garment's upper edge and whose hook stands above it."""
+def hanger(rng: np.random.Generator, size_px: tuple[int, int], garment: Box, with_bar: bool) -> Image.Image:
+    """A coat hanger whose shoulders lie behind the garment's upper edge and whose hook stands above it.
+
+    Args:
+        rng: Its source.
+        size_px: Width and height of the picture.
+        garment: Where the garment hangs, pixels.
+        with_bar: A straight bar with clips, for trousers and skirts.
+    """
     layer, pen = _layer(size_px)
     s = _SUPERSAMPLING
     x0, y0, x1, _ = garment
     cx, w = (x0 + x1) / 2, x1 - x0
     metal = chance(rng, 0.4)
-    tint = _ink(
-        (190, 192, 196) if metal else near(rng, (120, 84, 52), 30) if chance(rng, 0.5) else colour(rng, 0.1, 0.9)
-    )
+    wood = near(rng, (120, 84, 52), 30) if chance(rng, 0.5) else colour(rng, 0.1, 0.9)
+    tint = _ink((190, 192, 196) if metal else wood)
     thick = max(2, round(w * s * (0.008 if metal else 0.022)))
+    half, slope = w * rng.uniform(0.28, 0.4), 0.0 if with_bar else w * rng.uniform(0.06, 0.12)
     neck = y0 - w * rng.uniform(0.0, 0.05)
-    half, slope = w * rng.uniform(0.28, 0.4), w * rng.uniform(0.06, 0.12)
     arms = [(cx - half, neck + slope), (cx, neck), (cx + half, neck + slope)]
     pen.line([(x * s, y * s) for x, y in arms], fill=tint, width=thick, joint="curve")
+    steel, thin = _ink((170, 172, 178), rng.uniform(0.5, 1.1)), max(2, round(w * s * 0.01))
+    if with_bar:
+        for sign in (-1, 1):
+            x = cx + sign * half * 0.85
+            pen.rectangle([(x - w * 0.025) * s, neck * s, (x + w * 0.025) * s, (y0 + w * 0.04) * s], fill=steel)
     r = w * rng.uniform(0.03, 0.06)
     stem = neck - r * rng.uniform(1.2, 2.5)
-    steel = _ink((170, 172, 178), rng.uniform(0.5, 1.1))
-    pen.line([cx * s, neck * s, cx * s, stem * s], fill=steel, width=max(2, round(w * s * 0.01)))
-    pen.arc(
-        [(cx - r) * s, (stem - 2 * r) * s, (cx + r) * s, stem * s],
-        160,
-        90,
-        fill=steel,
-        width=max(2, round(w * s * 0.01)),
-    )
+    pen.line([cx * s, neck * s, cx * s, stem * s], fill=steel, width=thin)
+    pen.arc([(cx - r) * s, (stem - 2 * r) * s, (cx + r) * s, stem * s], 160, 90, fill=steel, width=thin)
     if chance(rng, 0.4):
         y = stem - 2 * r
-        pen.line([0, y * s, layer.width, (y + rng.normal(0, 3)) * s], fill=_ink(colour(rng, 0.3, 0.9)), width=thick * 2)
+        rail = _ink(colour(rng, 0.3, 0.9))
+        pen.line([0, y * s, layer.width, (y + rng.normal(0, 3)) * s], fill=rail, width=thick * 2)
     return layer.reduce(_SUPERSAMPLING)
 
 
@@ -82,39 +87,9 @@ def figure(rng: np.random.Generator, size_px: tuple[int, int], garment: Box) -> 
             r = width / 2
             pen.ellipse([(x - r) * s, (y - r) * s, (x + r) * s, (y + r) * s], fill=fill)
 
-    head = body * rng.uniform(0.15, 0.19)
-    chin = y0 - head * rng.uniform(0.25, 0.6)
-    limb([(cx, y0 + 0.12 * h), (cx, chin - head * 0.4)], head * 1.0, _ink(tint, 0.93))
-    top = chin - 2.5 * head
-    if not doll:
-        hair = _ink(near(rng, (54, 38, 30), 26))
-        long_hair = chance(rng, 0.5)
-        pen.ellipse(
-            [
-                (cx - 1.2 * head) * s,
-                (top - 0.25 * head) * s,
-                (cx + 1.2 * head) * s,
-                (chin + (1.2 if long_hair else -0.9) * head) * s,
-            ],
-            fill=hair,
-        )
-    pen.ellipse([(cx - head) * s, top * s, (cx + head) * s, chin * s], fill=_ink(tint))
-    if not doll:
-        for sign in (-1, 1):
-            pen.ellipse(
-                [
-                    (cx + sign * 0.4 * head - 2) * s,
-                    (top + 1.2 * head) * s,
-                    (cx + sign * 0.4 * head + 2) * s,
-                    (top + 1.2 * head + 3) * s,
-                ],
-                fill=_ink((60, 44, 40)),
-            )
-        pen.line(
-            [(cx - 0.35 * head) * s, (chin - 0.55 * head) * s, (cx + 0.35 * head) * s, (chin - 0.55 * head) * s],
-            fill=_ink((176, 84, 80)),
-            width=3,
-        )
+    _draw_head(rng, pen, (cx, y0, body * rng.uniform(0.15, 0.19)), tint, doll)
+    head = body * 0.17
+    limb([(cx, y0 + 0.12 * h), (cx, y0 - head * 0.5)], head, _ink(tint, 0.93))
     for sign in (-1, 1):
         shoulder = (cx + sign * w * 0.32, y0 + 0.14 * h)
         elbow = (cx + sign * w * rng.uniform(0.42, 0.56), y0 + h * rng.uniform(0.45, 0.6))
@@ -126,6 +101,32 @@ def figure(rng: np.random.Generator, size_px: tuple[int, int], garment: Box) -> 
         foot = (cx + sign * w * rng.uniform(0.12, 0.22), y1 + h * rng.uniform(0.7, 1.3))
         limb([hip, foot], body * rng.uniform(0.2, 0.28), trousers)
     return _rounded(layer.reduce(_SUPERSAMPLING))
+
+
+def _draw_head(
+    rng: np.random.Generator,
+    pen: ImageDraw.ImageDraw,
+    at: tuple[float, float, float],
+    tint: tuple[float, float, float],
+    doll: bool,
+) -> None:
+    """A head above the collar; `at` is the collar's x, y and half the head's width."""
+    s = _SUPERSAMPLING
+    cx, collar, head = at
+    chin = collar - head * rng.uniform(0.25, 0.6)
+    top = chin - 2.5 * head
+
+    def oval(x: float, y0: float, half: float, y1: float, fill: tuple[int, int, int, int]) -> None:
+        pen.ellipse([(x - half) * s, y0 * s, (x + half) * s, y1 * s], fill=fill)
+
+    if not doll:
+        fall = 1.2 if chance(rng, 0.5) else -0.9
+        oval(cx, top - 0.25 * head, 1.2 * head, chin + fall * head, _ink(near(rng, (54, 38, 30), 26)))
+    oval(cx, top, head, chin, _ink(tint))
+    if not doll:
+        for sign in (-1, 1):
+            oval(cx + sign * 0.4 * head, top + 1.2 * head, 0.12 * head, top + 1.4 * head, _ink((60, 44, 40)))
+        oval(cx, chin - 0.6 * head, 0.35 * head, chin - 0.45 * head, _ink((176, 84, 80)))
 
 
 def _rounded(layer: Image.Image) -> Image.Image:
@@ -171,8 +172,16 @@ def prop(rng: np.random.Generator, size_px: tuple[int, int]) -> Image.Image:
     return drawn.resize(size_px, Image.Resampling.BILINEAR) if chance(rng, 0.5) else drawn.crop((0, 0, *size_px))
 
 
-def print_signs(rng: np.random.Generator, picture: Image.Image) -> None:
-    """Print promotion text, badges or a watermark over the picture, at its rim; they hide nothing from the box."""
+def print_signs(rng: np.random.Generator, picture: Image.Image, product: Box | None) -> None:
+    """Print promotion text, badges or a watermark at the picture's rim.
+
+    They hide nothing from the box: a sign that would cover more than a tenth of the product is left out.
+
+    Args:
+        rng: Its source.
+        picture: RGB; printed on.
+        product: The core's box, pixels.
+    """
     pen = ImageDraw.Draw(picture, "RGBA")
     w, h = picture.size
     for _ in range(int(rng.integers(1, 4))):
@@ -183,18 +192,36 @@ def print_signs(rng: np.random.Generator, picture: Image.Image) -> None:
             h * (rng.uniform(0.01, 0.12) if chance(rng, 0.5) else rng.uniform(0.82, 0.93)),
         )
         box = pen.textbbox((x, y), text, font_size=size)
-        fill = colour(rng)
-        ink = (20, 20, 22) if sum(fill) > 400 else (250, 250, 250)
-        style = rng.random()
         pad = size * 0.35
-        around = [box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad]
-        if style < 0.4:
-            pen.rounded_rectangle(around, radius=size * rng.uniform(0, 0.6), fill=_ink(fill))
+        around = (box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad)
+        fill, style = colour(rng), rng.random()
+        if style < 0.2:
+            r = (box[2] - box[0]) / 2 + pad
+            cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+            around = (cx - r, cy - r, cx + r, cy + r)
+        if product is not None and _shared(around, product) > 0.1 * _area(product):
+            continue
+        ink = (20, 20, 22) if sum(fill) > 400 else (250, 250, 250)
+        if style < 0.2:
+            pen.ellipse(around, fill=_ink(fill))
         elif style < 0.6:
-            cx, cy, r = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, (box[2] - box[0]) / 2 + pad
-            pen.ellipse([cx - r, cy - r, cx + r, cy + r], fill=_ink(fill))
-        elif style < 0.7:
+            pen.rounded_rectangle(around, radius=size * rng.uniform(0, 0.6), fill=_ink(fill))
+        elif (
+            style < 0.7
+            and product is not None
+            and _shared((0, around[1], w, around[3]), product) < 0.1 * _area(product)
+        ):
             pen.rectangle([0, around[1], w, around[3]], fill=(*_ink(fill)[:3], 190))
         else:
             ink = (255, 255, 255) if chance(rng, 0.6) else (20, 20, 20)
         pen.text((x, y), text, fill=(*ink, 255), font_size=size)
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _shared(first: Box, second: Box) -> float:
+    """Area that two boxes have in common."""
+    across = min(first[2], second[2]) - max(first[0], second[0])
+    return max(across, 0.0) * max(min(first[3], second[3]) - max(first[1], second[1]), 0.0)

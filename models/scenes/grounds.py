@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from models.scenes.fields import Rgb, chance, colour, folds, near, noise
+from models.scenes.fields import Rgb, chance, colour, folds, near, noise, quiet
 
 _WOODS: tuple[Rgb, ...] = (
     (176, 128, 84),
@@ -91,7 +91,7 @@ def tiles(rng: np.random.Generator, height: int, width: int, bold: bool) -> np.n
     """Tiles with grout lines, plain or of two colours, some marbled."""
     u, v = plane(rng, height, width, rng.uniform(0, 0.6))
     size = rng.uniform(0.14, 0.6)
-    base = np.array(colour(rng, 0.6, 0.95, 0.05) if not bold else colour(rng), np.float32)
+    base = np.array(colour(rng) if bold else quiet(rng, 0.5), np.float32)
     tone = _look_up(rng.normal(0, 1, (61, 67)).astype(np.float32), u / size, v / size)
     light = 1 + 0.03 * tone + rng.uniform(0, 0.06) * noise(rng, height, width, 12)
     if chance(rng, 0.4):
@@ -122,7 +122,7 @@ def carpet(rng: np.random.Generator, height: int, width: int, bold: bool) -> np.
 
 def cloth(rng: np.random.Generator, height: int, width: int, bold: bool) -> np.ndarray:
     """A bedspread, a sheet or a curtain: folds, quilting, patterns; often white, grey, red or blue."""
-    base = colour(rng, 0.55, 0.97, 0.1) if chance(rng, 0.5) else colour(rng, 0.2, 0.95, 0.6)
+    base = quiet(rng) if chance(rng, 0.65) else colour(rng, 0.2, 0.95, 0.6)
     sheet = np.broadcast_to(np.array(base, np.float32), (height, width, 3))
     if bold or chance(rng, 0.2):
         sheet = figured(rng, height, width, base)

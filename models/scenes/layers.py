@@ -33,8 +33,6 @@ class Layer:
     name: str = ""
     shadow: float = 0.0
     """Darkness of the shadow that it throws, 0 to 1."""
-    whole_px: float = 0.0
-    """Pixels it would cover if the frame did not cut it; 0: not asked."""
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -42,6 +40,12 @@ class Layer:
             slice(self.top, self.top + self.image.height),
             slice(self.left, self.left + self.image.width),
         )
+
+
+def overlay(image: Image.Image, name: str, shadow: float) -> list[Layer]:
+    """A drawing of the picture's size as a layer of its own extent; none where it is empty."""
+    box = image.getchannel("A").getbbox()
+    return [] if box is None else [Layer(image.crop(box), box[0], box[1], "other", name, shadow)]
 
 
 def coverage(layer: Layer) -> np.ndarray:

@@ -17,6 +17,8 @@ from models.scenes.segmentation import Side
 _ASPECTS = ((3, 4), (3, 4), (3, 4), (9, 16), (4, 3), (1, 1), (2, 3), (4, 5))
 _LOW, _HIGH = 0.25, 0.8
 """Shares of the picture between which a product that fills it lies."""
+_MIN_CUT_SHARE = 0.2
+"""A person cut at the waist, tiny at the lower edge, is no photograph."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,10 @@ class Thing:
     """RGBA."""
     name: str
     cut_sides: tuple[Side, ...] = ()
+    is_garment: bool = False
+    """Hangs on a hanger."""
     is_top: bool = False
+    """Worn on the upper body: a figure fits it."""
     paired: bool = False
     """Sold by the pair: shoes, gloves, earrings."""
 
@@ -77,7 +82,7 @@ def make_pose(rng: np.random.Generator, thing: Thing, calm: bool) -> Pose:
         calm: Hung, worn or in a studio.
     """
     if thing.cut_sides or calm:
-        turn = rng.normal(0, 2.5)
+        turn = float(np.clip(rng.normal(0, 2.5), -6, 6))
     else:
         draw = rng.random()
         turn = rng.normal(0, 6) if draw < 0.6 else rng.uniform(-35, 35) if draw < 0.85 else rng.uniform(-180, 180)
@@ -92,7 +97,14 @@ def make_pose(rng: np.random.Generator, thing: Thing, calm: bool) -> Pose:
 
 
 def place(
-    rng: np.random.Generator, thing: Thing, pose: Pose, share: float, size_px: tuple[int, int], crop: bool
+    rng: np.random.Generator,
+    thing: Thing,
+    pose: Pose,
+    share: float,
+    size_px: tuple[int, int],
+    *,
+    spread: float = 0.45,
+    crop: bool = False,
 ) -> Placement:
     """Put the product near the middle at a share of the picture's area; cut sides leave the frame.
 
@@ -102,12 +114,15 @@ def place(
         pose: How it lies.
         share: Of the picture's area that its box has; less where it would not fit.
         size_px: Width and height of the picture.
+        spread: How far from the middle, standard deviation as a share of the free room.
         crop: Let the frame cut a part of it.
     """
     warp = plan_warp(thing.image.size, pose)
     x0, y0, x1, y1 = warp.extent
     w, h = x1 - x0, y1 - y0
     width, height = size_px
+    if thing.cut_sides:
+        share = max(share, _MIN_CUT_SHARE)
     scale = math.sqrt(share * width * height / (w * h))
     room = 1.25 if crop else rng.uniform(0.9, 1.0)
     scale = min(scale, room * width / w, room * height / h)
@@ -117,27 +132,29 @@ def place(
         scale = 1.04 * height / h
     w, h = w * scale, h * scale
     slack_x, slack_y = (width - w) / 2, (height - h) / 2
-    cx = width / 2 + _offset(rng, slack_x, crop, w)
-    cy = height / 2 + _offset(rng, slack_y, crop, h)
+    cx = width / 2 + _offset(rng, slack_x, spread, crop, w)
+    cy = height / 2 + _offset(rng, slack_y, spread, crop, h)
     centre = (cx - (x0 + x1) / 2 * scale, cy - (y0 + y1) / 2 * scale)
     return pushed_out(Placement(thing, pose, warp, scale, centre), size_px)
 
 
-def _offset(rng: np.random.Generator, slack: float, crop: bool, length: float) -> float:
+def _offset(rng: np.random.Generator, slack: float, spread: float, crop: bool, length: float) -> float:
     """Displacement from the middle: anywhere inside, most often half way at most; beyond the frame when cut."""
     if crop:
         reach = max(slack, 0) + rng.uniform(0.0, 0.25) * length
         return float(rng.choice((-1, 1)) * reach) if chance(rng, 0.5) else float(rng.uniform(-1, 1) * max(slack, 0))
-    return float(np.clip(rng.normal(0, 0.45), -1, 1)) * max(slack, 0.0)
+    return float(np.clip(rng.normal(0, spread), -1, 1)) * max(slack, 0.0)
 
 
 def pushed_out(placed: Placement, size_px: tuple[int, int]) -> Placement:
     """Move a product so that the sides on which its photograph cut it lie on or outside the frame."""
     x0, y0, x1, y1 = placed.box
     width, height = size_px
-    # The tilted edge must be outside as a whole.
-    drift_x = abs(math.sin(math.radians(placed.pose.rotation_deg))) * (y1 - y0) + placed.pose.tilt * (x1 - x0) + 2
-    drift_y = abs(math.sin(math.radians(placed.pose.rotation_deg))) * (x1 - x0) + placed.pose.tilt * (y1 - y0) + 2
+    # The edge must be outside as a whole, however it is turned, pulled and bent.
+    lean = abs(math.sin(math.radians(placed.pose.rotation_deg)))
+    bend = placed.pose.bend * max(placed.thing.image.size) * placed.scale
+    drift_x = lean * (y1 - y0) + placed.pose.tilt * (x1 - x0) + bend + 2
+    drift_y = lean * (x1 - x0) + placed.pose.tilt * (y1 - y0) + bend + 2
     dx = dy = 0.0
     sides = placed.thing.cut_sides
     if "left" in sides and "right" not in sides:
@@ -192,8 +209,4 @@ def draw(placed: Placement, size_px: tuple[int, int], kind: Kind, shadow: float)
     if found is None:
         return None
     image, (left, top) = found
-    solid = np.asarray(placed.thing.image.getchannel("A").reduce(4), np.float32).mean() / 255
-    corners = placed.warp.corners
-    x, y = corners[:, 0], corners[:, 1]
-    area = abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
-    return Layer(image, left, top, kind, placed.thing.name, shadow, float(solid) * area * placed.scale**2)
+    return Layer(image, left, top, kind, placed.thing.name, shadow)

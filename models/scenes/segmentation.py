@@ -41,6 +41,9 @@ _SHADOW_SLOPE = 2.2
 _MIN_PART_FRAC = 0.04
 """A part smaller than this share of the largest is dirt, text or a badge's letter."""
 _MIN_HOLE_FRAC = 0.003
+_MIN_HOLE_SOFT = 0.3
+_MAX_OPEN_FRAC = 0.15
+"""Of a person, the gaps between arms and body; a bag's handle may leave more."""
 _MAX_BRIDGE_FRAC = 0.16
 """A hole further from the outside than this share of the mask's size is a print, not the gap behind a handle."""
 _MIN_AREA_FRAC, _MAX_AREA_FRAC = 0.02, 0.9
@@ -48,6 +51,10 @@ _MAX_RAGGEDNESS = 14.0
 _MIN_CUT_FRAC = 0.04
 """A side is cut where the mask covers at least this share of it."""
 _MIN_CONTRAST = 6.0
+_RING_CONTRAST, _RING_FRAC = 9.0, 0.75
+_PALE_LEVEL, _PALE_RIM, _PALE_AREA_FRAC, _EVEN_LEVEL = 1.0, 0.7, 0.01, 9.0
+_BADGE_AREA_FRAC, _BADGE_MARGIN_FRAC, _BADGE_FILL = 0.4, 0.09, 0.6
+"""A part so small beside the largest, so near a corner and so full of its box is a badge."""
 
 
 class NotCutError(ValueError):
@@ -103,10 +110,13 @@ def segment(image: Image.Image) -> Segmentation:
         raise NotCutError("picture is under 24 pixels wide or high")
     rgb = np.asarray(small)
     ground = fit_ground(rgb)
-    mask = _grabcut(rgb, _first_guess(rgb, ground))
-    mask = clean_mask(mask, _distance(rgb, ground))
+    distance = ground_distance(rgb, ground)
+    shadow = shadow_mask(rgb, ground)
+    mask = _grabcut(rgb, _first_guess(distance, shadow))
+    mask = with_pale_parts(without_shadows(mask, rgb, distance, shadow), distance)
+    mask = clean_mask(mask, shadow | (distance < _SURE_GROUND))
     cut = sides_cut(mask)
-    _refuse_bad(mask, cut, rgb, ground)
+    _refuse_bad(mask, cut, distance, shadow)
     return Segmentation(rgb, ground, mask, cut)
 
 
@@ -140,10 +150,10 @@ def fit_ground(rgb: np.ndarray) -> np.ndarray:
     return surface.reshape(rgb.shape).astype(np.float32)
 
 
-def _distance(rgb: np.ndarray, ground: np.ndarray) -> np.ndarray:
-    """Lab distance of every pixel to the background that would be there."""
-    levels = np.rint(ground).astype(np.uint8)
-    return np.asarray(np.linalg.norm(lab_pixels(rgb) - lab_pixels(levels), axis=2))
+def ground_distance(rgb: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    """Lab distance of every pixel to the background that would be there, (H, W); smoothed, so that noise cancels."""
+    difference = lab_pixels(rgb) - lab_pixels(np.rint(ground).astype(np.uint8))
+    return np.asarray(np.linalg.norm(ndimage.gaussian_filter(difference, (0.8, 0.8, 0)), axis=2))
 
 
 def shadow_mask(rgb: np.ndarray, ground: np.ndarray) -> np.ndarray:
@@ -158,16 +168,71 @@ def shadow_mask(rgb: np.ndarray, ground: np.ndarray) -> np.ndarray:
     return np.asarray((deeper > 0) & (deeper < _SHADOW_DEPTH) & (tint < _SHADOW_CHROMA) & soft)
 
 
-def _first_guess(rgb: np.ndarray, ground: np.ndarray) -> np.ndarray:
+def _first_guess(distance: np.ndarray, shadow: np.ndarray) -> np.ndarray:
     """GrabCut's labels: 0 surely ground, 1 surely product, 2 probably ground, 3 probably product."""
-    distance = ndimage.gaussian_filter(_distance(rgb, ground), 0.7)
-    shadow = shadow_mask(rgb, ground)
-    outside = _from_frame((distance < _SURE_GROUND) | (shadow & (distance < _SURE_PRODUCT)))
-    likely = (distance > (_SURE_GROUND + _SURE_PRODUCT) / 2) & ~_from_frame((distance < _SURE_GROUND) | shadow)
+    flat = distance < _SURE_GROUND
+    likely = (distance > (_SURE_GROUND + _SURE_PRODUCT) / 2) & ~_from_frame(flat | shadow)
     labels = np.where(likely, 3, 2).astype(np.uint8)
-    labels[ndimage.binary_erosion(outside & (distance < _SURE_GROUND), iterations=2, border_value=1)] = 0
+    labels[ndimage.binary_erosion(_from_frame(flat), iterations=2, border_value=1)] = 0
     labels[ndimage.binary_erosion(likely & (distance > _SURE_PRODUCT), iterations=3, border_value=1)] = 1
     return labels
+
+
+def without_shadows(mask: np.ndarray, rgb: np.ndarray, distance: np.ndarray, shadow: np.ndarray) -> np.ndarray:
+    """Take out of the mask the shadows behind a handle and between legs.
+
+    Such a part looks like the darkened background, lies behind something thin, and nearly all round it is a product
+    of another colour: a pale garment has the background along much of its edge, a print lies deep inside.
+    """
+    filled = ndimage.binary_fill_holes(mask)
+    parts, count = ndimage.label(ndimage.binary_opening(filled & (shadow | (distance < _SURE_GROUND))))
+    if not count:
+        return mask
+    lab = lab_pixels(rgb)
+    inward = ndimage.distance_transform_edt(np.pad(filled, 1, constant_values=True))[1:-1, 1:-1]
+    size = float(np.sqrt(filled.sum()))
+    areas = np.bincount(parts.ravel())
+    areas[0] = 0
+    for number in np.flatnonzero((areas >= _MIN_HOLE_FRAC * filled.sum()) & (areas <= 0.25 * filled.sum())):
+        part = parts == number
+        ring = ndimage.binary_dilation(part, iterations=6) & ~ndimage.binary_dilation(part, iterations=3)
+        apart = np.linalg.norm(lab[ring] - np.median(lab[part], axis=0), axis=1) > _RING_CONTRAST
+        if float(np.mean(apart & filled[ring])) > _RING_FRAC and float(inward[part].min()) <= _MAX_BRIDGE_FRAC * size:
+            mask = mask & ~ndimage.binary_dilation(part, iterations=2)
+    return np.asarray(mask)
+
+
+def with_pale_parts(mask: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Add parts of nearly the background's colour: a white shirt before a white wall.
+
+    A shadow fades out, such a part begins at once: a few pixels inside its edge it differs from the background as
+    much as in its middle.
+    """
+    edge = np.ones(mask.shape, dtype=bool)
+    edge[4:-4, 4:-4] = False
+    flat = distance[edge & (distance < _SURE_GROUND)]
+    level = max(_PALE_LEVEL, 2.0 * float(np.quantile(flat, 0.95)) if len(flat) else 0.0)
+    parts, count = ndimage.label(ndimage.binary_opening((distance > level) & ~mask))
+    if not count:
+        return mask
+    depth = ndimage.distance_transform_edt((distance > level) | mask)
+    near_mask = ndimage.binary_dilation(mask, iterations=3)
+    areas = np.bincount(parts.ravel())
+    areas[0] = 0
+    added = mask
+    for number in np.flatnonzero(areas >= _PALE_AREA_FRAC * mask.sum()):
+        part = parts == number
+        if not (part & near_mask).any():
+            continue
+        rim, middle = distance[part & (depth > 1.5) & (depth <= 3.5)], distance[part & (depth > 6)]
+        if len(rim) < 20 or len(middle) < 20:
+            # Enclosed by the product: cloth is evenly pale, the shadow in a gap runs from nothing to dark.
+            even = float(np.quantile(distance[part], 0.9)) < _EVEN_LEVEL
+        else:
+            even = float(np.median(rim)) > _PALE_RIM * float(np.median(middle))
+        if even:
+            added = added | part
+    return mask if added is mask else np.asarray(ndimage.binary_closing(added, iterations=2) | added)
 
 
 def _from_frame(mask: np.ndarray) -> np.ndarray:
@@ -189,12 +254,12 @@ def _grabcut(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.asarray((done == 1) | (done == 3))
 
 
-def clean_mask(mask: np.ndarray, distance: np.ndarray) -> np.ndarray:
+def clean_mask(mask: np.ndarray, soft: np.ndarray) -> np.ndarray:
     """Keep the large parts, and of their holes those that show the background.
 
     Args:
         mask: (H, W) bool.
-        distance: (H, W) Lab distance to the background's surface.
+        soft: (H, W) bool: where the picture looks like the background, or like it in a shadow.
 
     Returns:
         (H, W) bool; all False where nothing is left.
@@ -204,7 +269,8 @@ def clean_mask(mask: np.ndarray, distance: np.ndarray) -> np.ndarray:
     if not count:
         return np.asarray(mask)
     areas = np.bincount(parts.ravel())[1:]
-    kept = np.isin(parts, 1 + np.flatnonzero(areas >= _MIN_PART_FRAC * areas.max()))
+    large = 1 + np.flatnonzero(areas >= _MIN_PART_FRAC * areas.max())
+    kept = np.isin(parts, [number for number in large if not _is_badge(parts == number, areas.max())])
     filled = ndimage.binary_fill_holes(kept)
     holes, count = ndimage.label(filled & ~kept)
     if not count:
@@ -216,12 +282,25 @@ def clean_mask(mask: np.ndarray, distance: np.ndarray) -> np.ndarray:
         hole = holes == number
         open_hole = (
             hole_areas[number - 1] >= _MIN_HOLE_FRAC * filled.sum()
-            and float(np.median(distance[hole])) < _SURE_GROUND
+            and float(soft[hole].mean()) > _MIN_HOLE_SOFT
             and float(inward[hole].min()) <= _MAX_BRIDGE_FRAC * size
         )
         if not open_hole:
             kept = kept | hole
     return np.asarray(kept)
+
+
+def _is_badge(part: np.ndarray, largest_px: int) -> bool:
+    """Whether a part of the mask is a printed sign: small, full and near a corner of the picture."""
+    area = int(part.sum())
+    if area > _BADGE_AREA_FRAC * largest_px:
+        return False
+    rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
+    height, width = part.shape
+    margin = _BADGE_MARGIN_FRAC * max(height, width)
+    at_side = min(columns[0], width - 1 - columns[-1]) <= margin
+    at_end = min(rows[0], height - 1 - rows[-1]) <= margin
+    return bool(at_side and at_end and area >= _BADGE_FILL * len(rows) * len(columns))
 
 
 def sides_cut(mask: np.ndarray) -> tuple[Side, ...]:
@@ -235,7 +314,7 @@ def sides_cut(mask: np.ndarray) -> tuple[Side, ...]:
     return tuple(name for name, line in covered.items() if line.mean() >= _MIN_CUT_FRAC)
 
 
-def _refuse_bad(mask: np.ndarray, cut: tuple[Side, ...], rgb: np.ndarray, ground: np.ndarray) -> None:
+def _refuse_bad(mask: np.ndarray, cut: tuple[Side, ...], distance: np.ndarray, shadow: np.ndarray) -> None:
     share = float(mask.mean())
     if share < _MIN_AREA_FRAC:
         raise NotCutError(f"product covers {share:.1%} of the picture, under {_MIN_AREA_FRAC:.0%}")
@@ -243,13 +322,18 @@ def _refuse_bad(mask: np.ndarray, cut: tuple[Side, ...], rgb: np.ndarray, ground
         raise NotCutError(f"product covers {share:.0%} of the picture: no background is left to tell it from")
     if len(cut) == 4 or (len(cut) == 3 and share > 0.6):
         raise NotCutError(f"product is cut by {len(cut)} sides of the picture")
+    if cut and ndimage.label(ndimage.binary_dilation(mask))[1] > 1:
+        raise NotCutError("product is cut by the frame and in pieces: a part is lost in the background")
+    filled = ndimage.binary_fill_holes(mask)
+    if cut and int((filled & ~mask).sum()) > _MAX_OPEN_FRAC * int(filled.sum()):
+        raise NotCutError("product is cut by the frame and has a large gap: a pale part is lost in the background")
     border = mask & ~ndimage.binary_erosion(mask, border_value=1)
     raggedness = float(border.sum()) / (4.0 * float(np.sqrt(mask.sum())))
     parts = ndimage.label(mask)[1]
     if raggedness > _MAX_RAGGEDNESS / 4.0 or parts > 8:
         raise NotCutError(f"mask is ragged: outline {raggedness:.1f} times that of a square, {parts} parts")
-    if float((mask & shadow_mask(rgb, ground)).sum()) > 0.85 * mask.sum():
+    if float((mask & shadow).sum()) > 0.85 * mask.sum():
         raise NotCutError("what stands out is a shadow, or as pale and smooth as one")
-    contrast = float(np.median(_distance(rgb, ground)[mask]))
+    contrast = float(np.median(distance[mask]))
     if contrast < _MIN_CONTRAST:
         raise NotCutError(f"product is the colour of its background: median Lab distance {contrast:.1f}")

@@ -29,8 +29,9 @@ class Drawn:
     image: Image.Image
     """RGBA, cropped."""
     kind: str
+    is_garment: bool
     is_top: bool
-    """Worn on the upper body: a hanger or a figure fits it."""
+    """Worn on the upper body."""
 
 
 @dataclass(frozen=True)
@@ -164,18 +165,15 @@ _KINDS: tuple[tuple[str, float, Callable[[np.random.Generator], _Pattern]], ...]
 )
 
 
-def draw_product(rng: np.random.Generator, tops_only: bool = False) -> Drawn:
-    """Draw one product.
+_NOT_HUNG = ("hat", "shoe", "bag", "shape", "box")
 
-    Args:
-        rng: Its source.
-        tops_only: A garment of the upper body.
-    """
-    kinds = [row for row in _KINDS if not tops_only or row[0] in ("t-shirt", "long sleeve", "sleeveless top", "dress")]
-    weights = np.array([weight for _, weight, _ in kinds])
-    name, _, make = kinds[rng.choice(len(kinds), p=weights / weights.sum())]
+
+def draw_product(rng: np.random.Generator) -> Drawn:
+    """Draw one product of any kind."""
+    weights = np.array([weight for _, weight, _ in _KINDS])
+    name, _, make = _KINDS[rng.choice(len(_KINDS), p=weights / weights.sum())]
     pattern = make(rng)
-    return Drawn(_paint(rng, pattern), name, pattern.is_top)
+    return Drawn(_paint(rng, pattern), name, name not in _NOT_HUNG, pattern.is_top)
 
 
 def _paint(rng: np.random.Generator, pattern: _Pattern) -> Image.Image:
@@ -211,6 +209,12 @@ def _paint(rng: np.random.Generator, pattern: _Pattern) -> Image.Image:
         pen.line(pixels(seam), fill=ink, width=int(rng.integers(1, 3)))
         if pattern.halved:
             pen.line(pixels([(-x, y) for x, y in seam]), fill=ink, width=1)
+    if pattern.is_top and chance(rng, 0.35):
+        # Buttons down the front; a shirt that is closed.
+        size = rng.uniform(0.8, 2.2)
+        for share in np.arange(0.12, 0.95, rng.uniform(0.09, 0.16)):
+            x, y = w / 2, h * share
+            pen.ellipse([x - size, y - size, x + size, y + size], fill=ink)
     if chance(rng, 0.25):
         trim = tuple(int(value) for value in colour(rng))
         x, y = w * rng.uniform(0.2, 0.7), h * rng.uniform(0.2, 0.7)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from models.regions import NOTHING_KNOWN, Candidate, RegionsConfig, Wanted, make_chooser, make_detector
+from models.regions import NOTHING_KNOWN, Candidate, RegionsConfig, Wanted, WornConfig, make_chooser, make_detector
 
 _WHY = "the result changed: raise SALIENCY_VERSION (or RULE_VERSION), then pin the new values here"
 
@@ -31,7 +31,7 @@ def _golden_picture() -> Image.Image:
 
 
 def test_saliency_is_pinned() -> None:
-    detector = make_detector(RegionsConfig())
+    detector = make_detector(RegionsConfig(worn=WornConfig(enabled=False)))
     found = detector.detect([_golden_picture()], [NOTHING_KNOWN])[0]
     got = [(*(round(value, 1) for value in candidate.box), round(candidate.score, 2)) for candidate in found]
     assert detector.digest == _SALIENCY_DIGEST, _WHY

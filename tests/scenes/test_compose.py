@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from catalog import ConfigError
-from models.scenes import PRESETS, SceneComposer, SceneConfig, scene_preset
+from models.scenes import PRESETS, Cutout, SceneComposer, SceneConfig, scene_preset
 
 SEEDS = st.integers(0, 2**31)
 
@@ -65,3 +66,12 @@ def test_the_core_is_larger_than_every_distractor_and_comes_first() -> None:
 def test_an_unknown_preset_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean hard"):
         scene_preset("hardd")
+
+
+def test_a_given_core_is_what_the_scene_is_of() -> None:
+    given_core = Cutout(image=Image.new("RGBA", (40, 60), (200, 30, 30, 255)), product_id="p", group_id="p", title="it")
+    cfg = scene_preset("distractors", side_px=96)
+    for seed in range(10):
+        core = SceneComposer((), cfg).scene(seed, given_core).core
+        assert core is not None
+        assert core.name == "it"

@@ -1,0 +1,44 @@
+"""From the configuration to a detector: the one place that knows the backends and the stages after them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.regions.config import RegionsConfig
+from models.regions.detector import NoDetector, RegionDetector
+
+
+def make_detector(cfg: RegionsConfig, weights_dir: str | Path | None = None) -> RegionDetector:
+    """The detector that `cfg.backend` names, with the stages that are switched on.
+
+    Args:
+        cfg: The regions section.
+        weights_dir: Folder that relative paths of weights and model YAML start from: the model folder when a model
+            ships its detector. The working folder where None.
+
+    Raises:
+        ModelError: yolo without ultralytics, without weights, or with weights that do not fit the model YAML.
+    """
+    if cfg.backend == "none":
+        return NoDetector()
+    detector = _backend(cfg, weights_dir)
+    if cfg.edges.enabled and cfg.backend != "saliency":
+        from models.regions.edges import EdgeDetector
+
+        detector = EdgeDetector(detector, cfg.edges)
+    if cfg.worn.enabled:
+        from models.regions.worn import WornDetector
+
+        detector = WornDetector(detector, cfg.worn)
+    return detector
+
+
+def _backend(cfg: RegionsConfig, weights_dir: str | Path | None) -> RegionDetector:
+    # Each is imported here alone: a configuration without it must run where its library is not installed.
+    if cfg.backend == "yolo":
+        from models.regions.yolo import YoloDetector
+
+        return YoloDetector(cfg.yolo, cfg.num_candidates, weights_dir)
+    from models.regions.saliency import SaliencyDetector
+
+    return SaliencyDetector(cfg.saliency, cfg.num_candidates)
