@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -30,8 +31,11 @@ SCHEMA_VERSION = 2
 WEIGHTS, CONFIG, TOKENIZER, LINEAGE = "model.safetensors", "config.json", "tokenizer.json", "lineage.json"
 DIGESTED = (WEIGHTS, CONFIG, TOKENIZER)
 DETECTOR_WEIGHTS = "detector.safetensors"
+CHOOSER_ENCODER = "chooser_encoder"
 MAX_NAMED_TENSORS = 6
 COPY_OR_TRAIN = "copy the folder once more from where it was written, or train again"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def write_model_folder(
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         save_file(tensors, partial / WEIGHTS)
-        carried = _carry_detector(partial, regions)
+        carried = _carry_encoder(partial, _carry_detector(partial, regions))
         (partial / CONFIG).write_text(_json(config | {"regions": carried.model_dump(mode="json")}))
         tokenizer.save(str(partial / TOKENIZER))
         (partial / LINEAGE).write_text(_json(lineage))
@@ -122,6 +126,25 @@ def _carry_detector(folder: Path, regions: RegionsConfig) -> RegionsConfig:
         shutil.copyfile(model_yaml, folder / model_yaml.name)
         changes["model_yaml"] = model_yaml.name
     return regions.model_copy(update={"yolo": regions.yolo.model_copy(update=changes)})
+
+
+def _carry_encoder(folder: Path, regions: RegionsConfig) -> RegionsConfig:
+    """Copy the model that the chooser asks, without what found its own core regions: it is given crops alone.
+
+    Returns:
+        The section with its path relative to the folder.
+    """
+    chooser = regions.chooser
+    if regions.backend == "none" or chooser.kind != "encoder" or chooser.encoder.folder is None:
+        return regions
+    source, target = Path(chooser.encoder.folder), folder / CHOOSER_ENCODER
+    target.mkdir()
+    for name in (*DIGESTED, LINEAGE):
+        shutil.copyfile(source / name, target / name)
+    size = sum(path.stat().st_size for path in target.iterdir())
+    logger.info("the model carries the encoder that its chooser asks, %.1f MB, from %s", size / 1e6, source)
+    encoder = chooser.encoder.model_copy(update={"folder": CHOOSER_ENCODER})
+    return regions.model_copy(update={"chooser": chooser.model_copy(update={"encoder": encoder})})
 
 
 def read_model_folder(folder: Path) -> ModelFolder:

@@ -63,7 +63,7 @@ def detect_regions(
         gallery = folder / "gallery.html"
         render_gallery(catalog, CoreRegions(detector, chooser, found), gallery, limits=limits)
         page = gallery.read_text(encoding="utf-8")
-    logger.info("regions of %d images: %d known, %d detected", stats.num_images, stats.num_hits, stats.num_detected)
+    logger.info(stats.told)
     return found, HTMLString(page)
 
 

@@ -49,9 +49,12 @@ def make_trainer(
     from ultralytics.models.yolo.detect import DetectionTrainer
     from ultralytics.utils.torch_utils import init_seeds
 
+    # Ultralytics' own annotations do not tell what the trainer holds while it trains.
+    dataset_class: Any = YOLODataset
+    trainer_class: Any = DetectionTrainer
     half = precision == "bf16"
 
-    class HalfDetectionModel(tasks.DetectionModel):  # type: ignore[misc, name-defined]
+    class HalfDetectionModel(tasks.DetectionModel):
         """Computes in bf16 while it trains; its loss and its weights stay in fp32."""
 
         def predict(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -60,7 +63,7 @@ def make_trainer(
             with torch.autocast(x.device.type, torch.bfloat16):
                 return _as_float(super().predict(x, *args, **kwargs))
 
-    class SceneDataset(YOLODataset):  # type: ignore[misc]
+    class SceneDataset(dataset_class):
         def __init__(self, truths: list[SceneTruth], **kwargs: Any) -> None:
             self._truths = truths
             super().__init__(img_path=[str(truth.path) for truth in truths], **kwargs)
@@ -72,7 +75,7 @@ def make_trainer(
             return [label_of(truth, cfg.positives) for truth in self._truths]
 
     # The name must not hold "Trainer": ultralytics attaches the loggers of its settings file to classes that do.
-    class SceneFit(DetectionTrainer):  # type: ignore[misc]
+    class SceneFit(trainer_class):
         def __init__(self) -> None:
             self.curve: list[dict[str, float]] = []
             self.epochs_done = 0
@@ -267,7 +270,7 @@ def _read_checkpoint(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, ValueError, EOFError) as error:
         raise ModelError(
             "the detector's checkpoint is damaged", where=str(path), got=str(error), fix="delete it and train anew"

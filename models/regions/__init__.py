@@ -4,32 +4,40 @@ from models.regions.boxes import box_iou, whole_box
 from models.regions.building import make_detector
 from models.regions.chooser import CoreRegion, RegionChooser, make_chooser
 from models.regions.config import (
+    AgreementConfig,
     CategoryPrior,
+    ChooserConfig,
+    PairConfig,
     RegionsConfig,
-    RuleChooserConfig,
     SaliencyConfig,
     WornConfig,
     YoloConfig,
 )
 from models.regions.core import CoreRegions
 from models.regions.detect import DetectionStats, detect_catalog
-from models.regions.detector import Candidate, RegionDetector
+from models.regions.detector import Candidate, Candidates, RegionDetector, note_of
 from models.regions.gallery import render_gallery
+from models.regions.steered_config import GroundingConfig, OpenVocabularyConfig
 from models.regions.store import RegionStore, store_key
 from models.regions.wanted import NOTHING_KNOWN, Wanted
 
 __all__ = [
     "NOTHING_KNOWN",
+    "AgreementConfig",
     "Candidate",
+    "Candidates",
     "CategoryPrior",
+    "ChooserConfig",
     "CoreRegion",
     "CoreRegions",
     "DetectionStats",
+    "GroundingConfig",
+    "OpenVocabularyConfig",
+    "PairConfig",
     "RegionChooser",
     "RegionDetector",
     "RegionStore",
     "RegionsConfig",
-    "RuleChooserConfig",
     "SaliencyConfig",
     "Wanted",
     "WornConfig",
@@ -38,6 +46,7 @@ __all__ = [
     "detect_catalog",
     "make_chooser",
     "make_detector",
+    "note_of",
     "render_gallery",
     "store_key",
     "whole_box",

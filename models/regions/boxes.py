@@ -17,9 +17,14 @@ def box_area(box: Box) -> float:
     return max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)
 
 
+def overlap_area(one: Box, other: Box) -> float:
+    """Area that both cover, square pixels."""
+    return box_area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
+
+
 def box_iou(one: Box, other: Box) -> float:
     """Intersection over union, 0 to 1."""
-    overlap = box_area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
+    overlap = overlap_area(one, other)
     union = box_area(one) + box_area(other) - overlap
     return overlap / union if union > 0.0 else 0.0
 

@@ -17,7 +17,8 @@ def make_detector(cfg: RegionsConfig, weights_dir: str | Path | None = None) -> 
             ships its detector. The working folder where None.
 
     Raises:
-        ModelError: yolo without ultralytics, without weights, or with weights that do not fit the model YAML.
+        ModelError: yolo without ultralytics; a backend without weights, or with weights of another task; an encoder
+            that is not named or not there.
     """
     if cfg.backend == "none":
         return NoDetector()
@@ -30,6 +31,11 @@ def make_detector(cfg: RegionsConfig, weights_dir: str | Path | None = None) -> 
         from models.regions.worn import WornDetector
 
         detector = WornDetector(detector, cfg.worn)
+    if cfg.chooser.kind == "encoder":
+        from models.regions.agreement import AgreementDetector
+
+        # Last: the crops that are compared are those that would be chosen.
+        detector = AgreementDetector(detector, cfg.chooser.encoder, weights_dir)
     return detector
 
 
@@ -39,6 +45,14 @@ def _backend(cfg: RegionsConfig, weights_dir: str | Path | None) -> RegionDetect
         from models.regions.yolo import YoloDetector
 
         return YoloDetector(cfg.yolo, cfg.num_candidates, weights_dir)
+    if cfg.backend == "open_vocabulary":
+        from models.regions.open_vocabulary import make_open_vocabulary
+
+        return make_open_vocabulary(cfg.open_vocabulary, cfg.num_candidates, weights_dir)
+    if cfg.backend == "grounding":
+        from models.regions.grounding import GroundingDetector
+
+        return GroundingDetector(cfg.grounding, cfg.num_candidates, weights_dir)
     from models.regions.saliency import SaliencyDetector
 
     return SaliencyDetector(cfg.saliency, cfg.num_candidates)

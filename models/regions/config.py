@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from catalog import Section
+from models.regions.steered_config import GroundingConfig, OpenVocabularyConfig
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0, le=100.0)]
@@ -74,17 +75,77 @@ class CategoryPrior(Section):
     area_frac: Fraction = Field(default=0.4, description="Area of the box, share of the picture's.")
 
 
-class RuleChooserConfig(Section):
-    """The rule that picks one of the candidates: a weighted sum of what is known of each."""
+class PairConfig(Section):
+    """When two boxes are the two halves of one product, such as a pair of shoes."""
 
+    words: tuple[str, ...] = Field(
+        default=(
+            "pair",
+            "shoes",
+            "sneakers",
+            "trainers",
+            "boots",
+            "sandals",
+            "slippers",
+            "loafers",
+            "heels",
+            "flats",
+            "pumps",
+            "earrings",
+            "gloves",
+            "mittens",
+            "socks",
+        ),
+        description="Whole words of title or category, compared without case, that say the product comes in pairs.",
+    )
+    min_side_ratio: Fraction = Field(default=0.7, description="Shorter over longer, of their widths and heights each.")
+    min_score_ratio: Fraction = Field(default=0.6, description="Lower over higher score.")
+    max_gap_frac: float = Field(
+        default=0.4, ge=0.0, le=10.0, description="Most room between the two, share of their mean side along the gap."
+    )
+    max_iou: Fraction = Field(default=0.3, description="Boxes that overlap more are one thing found twice.")
+    max_agreement_gap: float = Field(
+        default=0.15, ge=0.0, le=2.0, description="Largest difference of their agreement, where an encoder was asked."
+    )
+    weight: Weight = Field(default=0.3, description="Weight of being both halves where the words ask for a pair.")
+
+
+class AgreementConfig(Section):
+    """The encoder of an earlier version, which is asked how well each candidate agrees with the product's words."""
+
+    folder: str | None = Field(
+        default=None,
+        description="Its model folder; relative to the model folder that carries it, else the working one.",
+    )
+    weight: Weight = Field(default=1.2, description="Weight of the cosine between crop and words, -1 to 1.")
+
+
+class ChooserConfig(Section):
+    """The rule that picks one of the candidates: a weighted sum of what is known of each.
+
+    Weights were searched at random and then rounded, by the share of pictures whose core is chosen right, on groups of
+    the demo shop that are not held out: its photographs, and scenes with distractors.
+    """
+
+    kind: Literal["rule", "encoder"] = Field(
+        default="rule", description="encoder: the rule, and the agreement of each crop with the product's words."
+    )
     score_weight: Weight = Field(default=1.0, description="Weight of the detector's score, 0 to 1.")
-    size_weight: Weight = Field(default=0.1, description="Weight of the square root of the share of the picture.")
-    centrality_weight: Weight = Field(default=0.25, description="Weight of nearness to the picture's centre, 0 to 1.")
+    size_weight: Weight = Field(default=0.2, description="Weight of the square root of the share of the picture.")
+    centrality_weight: Weight = Field(default=1.0, description="Weight of nearness to the picture's centre, 0 to 1.")
     prior_weight: Weight = Field(default=0.5, description="Weight of agreement with the category's prior, 0 to 1.")
     category_priors: dict[str, CategoryPrior] = Field(
         default_factory=dict, description="By category name of any level, compared without case; the deepest counts."
     )
-    min_score: Fraction = Field(default=0.2, description="Under this detector score the whole picture is kept.")
+    group_weight: Weight = Field(
+        default=0.6, description="Taken from a box around several unlike candidates, each about as sure as it is."
+    )
+    pair: PairConfig = PairConfig()
+    encoder: AgreementConfig = AgreementConfig()
+    min_score: Fraction = Field(
+        default=0.2,
+        description="Candidates that the detector scores lower do not count; without any, the whole picture is kept.",
+    )
     min_side_frac: Fraction = Field(
         default=0.08, description="A candidate whose longer side is a smaller share of the picture's is no product."
     )
@@ -114,12 +175,16 @@ class WornConfig(Section):
 class RegionsConfig(Section):
     """How the core region of a photograph is found."""
 
-    backend: Literal["saliency", "yolo", "none"] = Field(
-        default="saliency", description="saliency needs no weights; yolo needs ultralytics and weights; none: no crop."
+    backend: Literal["yolo", "open_vocabulary", "grounding", "saliency", "none"] = Field(
+        default="saliency",
+        description="saliency needs no weights; yolo needs ultralytics and weights; open_vocabulary and grounding need "
+        "weights and read the product's words; none: no crop.",
     )
     num_candidates: int = Field(default=5, ge=1, le=100, description="K: boxes kept an image, best first.")
     saliency: SaliencyConfig = SaliencyConfig()
     yolo: YoloConfig = YoloConfig()
     edges: EdgesConfig = EdgesConfig()
     worn: WornConfig = WornConfig()
-    chooser: RuleChooserConfig = RuleChooserConfig()
+    open_vocabulary: OpenVocabularyConfig = OpenVocabularyConfig()
+    grounding: GroundingConfig = GroundingConfig()
+    chooser: ChooserConfig = ChooserConfig()

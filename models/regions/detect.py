@@ -44,9 +44,25 @@ class DetectionStats:
         """Detected images a second, decoding included; 0 when nothing was detected."""
         return self.num_detected / self.seconds if self.seconds > 0 else 0.0
 
+    @property
+    def hit_frac(self) -> float:
+        """Share of the usable images that were answered without the detector; 0 where there are none."""
+        num_answered = self.num_hits + self.num_detected
+        return self.num_hits / num_answered if num_answered else 0.0
+
+    @property
+    def told(self) -> str:
+        """One line for people: what was known, what was detected and how fast."""
+        line = f"regions of {self.num_images} images: {self.num_hits} known ({self.hit_frac:.0%})"
+        line += f", {self.num_detected} detected"
+        if self.num_detected:
+            line += f" at {self.images_per_s:.1f} images/s in {self.num_workers} processes"
+        return f"{line}, {len(self.skipped)} skipped" if self.skipped else line
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON and for a tracker; `skipped` as dictionaries."""
-        return asdict(self) | {"images_per_s": self.images_per_s, "num_skipped": len(self.skipped)}
+        counted = {"images_per_s": self.images_per_s, "hit_frac": self.hit_frac, "num_skipped": len(self.skipped)}
+        return asdict(self) | counted
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -30,6 +30,22 @@ class Candidate:
     """What the box is of: a product, or the garment found on a person."""
     agreement: float | None = None
     """How well the crop agrees with the wanted title, -1 to 1, where an encoder was asked; None where none was."""
+
+
+class Candidates(list[Candidate]):
+    """Candidates with what the detector has to say beside them, such as why there are none.
+
+    A plain list is one without a note: what wraps a detector may give either.
+    """
+
+    def __init__(self, candidates: Iterable[Candidate] = (), note: str = "") -> None:
+        super().__init__(candidates)
+        self.note = note
+
+
+def note_of(candidates: Iterable[Candidate]) -> str:
+    """What a detector said beside its candidates; empty where it said nothing."""
+    return candidates.note if isinstance(candidates, Candidates) else ""
 
 
 @runtime_checkable

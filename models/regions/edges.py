@@ -20,7 +20,7 @@ from scipy import ndimage
 
 from catalog import Box
 from models.regions.config import EdgesConfig
-from models.regions.detector import Candidate, RegionDetector, settings_digest
+from models.regions.detector import Candidate, Candidates, RegionDetector, note_of, settings_digest
 from models.regions.saliency_maps import lab_pixels
 from models.regions.wanted import Wanted
 
@@ -69,7 +69,7 @@ class EdgeDetector:
     def detect(self, images: Sequence[Image.Image], wanted: Sequence[Wanted]) -> list[list[Candidate]]:
         """The base's candidates; those far less sure than the best keep their edges, since none will choose them."""
         return [
-            self._snapped(image, candidates)
+            Candidates(self._snapped(image, candidates), note_of(candidates))
             for image, candidates in zip(images, self._base.detect(images, wanted), strict=True)
         ]
 

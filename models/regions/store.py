@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog import ModelError, StorageError
-from models.regions.detector import PRODUCT, Candidate, RegionDetector
+from models.regions.detector import PRODUCT, Candidate, Candidates, RegionDetector, note_of
 from models.regions.wanted import Wanted
 
 SCHEMA_VERSION = 2
@@ -35,6 +35,7 @@ _SCHEMA = pa.schema(
         ("scores", pa.list_(pa.float64())),
         ("labels", pa.list_(pa.string())),
         ("agreements", pa.list_(pa.float64())),
+        ("note", pa.string()),
     ]
 )
 
@@ -54,7 +55,7 @@ class RegionStore:
 
     def __init__(self, detector_digest: str) -> None:
         self.detector_digest = detector_digest
-        self._found: dict[str, tuple[tuple[int, int], tuple[Candidate, ...]]] = {}
+        self._found: dict[str, tuple[tuple[int, int], tuple[Candidate, ...], str]] = {}
 
     def __len__(self) -> int:
         return len(self._found)
@@ -66,9 +67,9 @@ class RegionStore:
         return iter(self._found)
 
     def get(self, key: str) -> list[Candidate] | None:
-        """Candidates under `key` (see `store_key`), best first; None where the image was never looked at."""
+        """Candidates under `key` (see `store_key`), best first, with their note; None where never looked at."""
         found = self._found.get(key)
-        return None if found is None else list(found[1])
+        return None if found is None else Candidates(found[1], found[2])
 
     def size_px(self, key: str) -> tuple[int, int]:
         """Width and height of the picture that the boxes of `key` belong to."""
@@ -76,7 +77,7 @@ class RegionStore:
 
     def add(self, key: str, size_px: tuple[int, int], candidates: Sequence[Candidate]) -> None:
         """Keep what was found in an image of `size_px` (width, height)."""
-        self._found[key] = (size_px, tuple(candidates))
+        self._found[key] = (size_px, tuple(candidates), note_of(candidates))
 
     def check_detector(self, detector_digest: str, where: str = "") -> None:
         """Refuse a detector that did not fill this store.
@@ -110,8 +111,9 @@ class RegionStore:
                 "scores": [candidate.score for candidate in candidates],
                 "labels": [candidate.label for candidate in candidates],
                 "agreements": [candidate.agreement for candidate in candidates],
+                "note": note,
             }
-            for key, (size, candidates) in sorted(self._found.items())
+            for key, (size, candidates, note) in sorted(self._found.items())
         ]
         metadata = {_VERSION_KEY: str(SCHEMA_VERSION).encode(), _DETECTOR_KEY: self.detector_digest.encode()}
         target = Path(folder) / FILE_NAME
@@ -195,7 +197,7 @@ class RegionStore:
             candidates = [
                 Candidate((one[0], one[1], one[2], one[3]), *rest) for one, *rest in zip(*columns, strict=True)
             ]
-            store.add(row["key"], (row["width_px"], row["height_px"]), candidates)
+            store.add(row["key"], (row["width_px"], row["height_px"]), Candidates(candidates, row["note"]))
         return store
 
 
@@ -207,9 +209,9 @@ def _with_labels(table: pa.Table) -> pa.Table:
     labels = [None if row is None else [PRODUCT] * len(row) for row in scores]
     agreements = [None if row is None else [None] * len(row) for row in scores]
     labelled = table.append_column(_SCHEMA.field("labels"), pa.array(labels, _SCHEMA.field("labels").type))
-    return labelled.append_column(
-        _SCHEMA.field("agreements"), pa.array(agreements, _SCHEMA.field("agreements").type)
-    ).replace_schema_metadata(table.schema.metadata)
+    known = labelled.append_column(_SCHEMA.field("agreements"), pa.array(agreements, _SCHEMA.field("agreements").type))
+    notes = pa.array([""] * len(known), pa.string())
+    return known.append_column(_SCHEMA.field("note"), notes).replace_schema_metadata(table.schema.metadata)
 
 
 def _problem_of(row: dict[str, Any]) -> str:

@@ -150,8 +150,10 @@ def ultralytics_tasks() -> Any:
     return tasks
 
 
-def load_model_yaml(name: str, weights_dir: str | Path | None = None) -> dict[str, Any]:
-    """The architecture that `name` means: a file, or one of the YAMLs bundled with ultralytics.
+def load_model_yaml(
+    name: str, weights_dir: str | Path | None = None, heads: Sequence[str] = ("Detect", "v10Detect")
+) -> dict[str, Any]:
+    """The architecture that `name` means: a file, or one of the YAMLs bundled with ultralytics; of one of the `heads`.
 
     Raises:
         ModelError: No such YAML, one that is not a detection model, or one with an activation that would be evaluated
@@ -183,8 +185,8 @@ def load_model_yaml(name: str, weights_dir: str | Path | None = None) -> dict[st
         )
     content.pop("yaml_file", None)
     task = str(content["head"][-1][2])
-    if task not in ("Detect", "v10Detect"):
-        raise ModelError("model YAML is of another task", where=name, got=task, allowed="Detect")
+    if task not in heads:
+        raise ModelError("model YAML is of another task", where=name, got=task, allowed=", ".join(heads))
     return content
 
 

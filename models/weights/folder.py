@@ -62,7 +62,7 @@ def missing_files(folder: Path) -> list[str]:
         missing += [f"{name} missing" for name in _shards(folder) if not (folder / name).is_file()]
     elif not (folder / WEIGHTS).is_file():
         missing.append(f"{WEIGHTS} missing")
-    if _reads_text(folder) and not (folder / TOKENIZER).is_file():
+    if _reads_text(folder) and not (folder / TOKENIZER).is_file() and not _has_older_tokenizer(folder):
         missing.append(f"{TOKENIZER} missing")
     return missing + [text for text in files_amiss(folder, by_digest=False) if text not in missing]
 
@@ -135,6 +135,12 @@ def _reads_text(folder: Path) -> bool:
     except ModelError:
         return False  # absent or damaged: told by those who need it
     return "model_type" in config and "architecture" not in config
+
+
+def _has_older_tokenizer(folder: Path) -> bool:
+    # OWLv2 is published with these two, from which transformers makes the tokenizer; MOON's own encoders read only one.
+    older = all((folder / name).is_file() for name in ("vocab.json", "merges.txt"))
+    return older and _read_json(folder / CONFIG).get("model_type") == "owlv2"
 
 
 def _shards(folder: Path) -> list[str]:

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from catalog import fonts
 from catalog.fonts import CSS_FONTS, cjk_family, draws_catalogue_text, has_cjk, picture_font, pieces_of
 from models.moe.load_figure import draw_load
-from models.regions.gallery import _PAGE
+from models.regions.gallery_page import PAGE
 from models.tokens import TokenType
 from tests.catalog.letters import FAMILY, make_font
 from validation.data.style import STYLE
@@ -172,7 +172,7 @@ def test_every_page_has_these_fonts_in_its_style() -> None:
         "data checks": STYLE,
         "report": render_report(RunReport("nothing yet", [])),
         "explorer": (ROOT / "serving/explorer.html").read_text(encoding="utf-8"),
-        "regions": _PAGE.replace("{{ fonts }}", CSS_FONTS),
+        "regions": PAGE.replace("{{ fonts }}", CSS_FONTS),
     }
     assert [name for name, page in pages.items() if CSS_FONTS not in page] == []
     assert [name for name, page in pages.items() if "charset" not in page and name != "data checks"] == []

@@ -1,25 +1,29 @@
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.regions import (
     NOTHING_KNOWN,
+    AgreementConfig,
     Candidate,
     CategoryPrior,
+    ChooserConfig,
     RegionsConfig,
-    RuleChooserConfig,
     Wanted,
     make_chooser,
 )
+from models.regions.boxes import scale_box
 
 _SIZE = (200, 100)
 _BARE = {"size_weight": 0.0, "centrality_weight": 0.0, "padding_frac": 0.0}
 
 
 def _chooser(**fields: object):
-    return make_chooser(RegionsConfig(chooser=RuleChooserConfig(**fields)))
+    return make_chooser(RegionsConfig(chooser=ChooserConfig(**fields)))
 
 
 def test_the_highest_score_wins_when_nothing_else_counts() -> None:
@@ -27,7 +31,7 @@ def test_the_highest_score_wins_when_nothing_else_counts() -> None:
     core = _chooser(**_BARE).choose([low, high], _SIZE, NOTHING_KNOWN)
     assert core.box == high.box
     assert core.score == 0.6
-    assert core.reason == "best of 2: score 0.60, 12% of the picture"
+    assert core.reason == "best of 2: score 0.60, 12% of the picture; next: score 0.50"
 
 
 def test_size_and_centrality_change_the_choice() -> None:
@@ -49,7 +53,8 @@ def test_the_deepest_category_with_a_prior_counts() -> None:
     assert chooser.choose([bottom, top], _SIZE, Wanted(category=("Clothing", "Tops"))).box == top.box
     core = chooser.choose([top, bottom], _SIZE, Wanted(category=("Clothing", "Trousers")))
     assert core.box == bottom.box
-    assert core.reason.endswith("prior of Trousers")
+    assert "prior of Trousers" in core.reason
+    assert core.reason.endswith("less like Trousers")
     assert chooser.choose([top, bottom], _SIZE, Wanted(category=("Mugs",))).box == top.box, (
         "a tie keeps the detector's order"
     )
@@ -113,10 +118,179 @@ def test_the_backend_none_keeps_the_whole_picture() -> None:
 
 
 def test_the_digest_follows_every_parameter() -> None:
-    base = RuleChooserConfig()
-    changed = [base.model_copy(update={name: 0.123}) for name in RuleChooserConfig.model_fields if "weight" in name]
+    base = ChooserConfig()
+    changed = [base.model_copy(update={name: 0.123}) for name in ChooserConfig.model_fields if "weight" in name]
     changed += [base.model_copy(update={"min_score": 0.5}), base.model_copy(update={"min_crop_side_px": 3})]
     changed += [base.model_copy(update={"category_priors": {"a": CategoryPrior()}}), base]
+    changed += [base.model_copy(update={"pair": base.pair.model_copy(update={"words": ("boots",)})})]
+    changed += [base.model_copy(update={"kind": "encoder"})]
+    changed += [base.model_copy(update={"kind": "encoder", "encoder": AgreementConfig(weight=0.123)})]
     digests = {make_chooser(RegionsConfig(chooser=cfg)).digest for cfg in changed}
     assert len(digests) == len(changed)
     assert make_chooser(RegionsConfig(backend="none")).digest not in digests
+
+
+def test_the_digest_says_nothing_of_where_the_encoder_lies() -> None:
+    base = ChooserConfig(kind="encoder")
+    there = base.model_copy(update={"encoder": AgreementConfig(folder="elsewhere")})
+    assert make_chooser(RegionsConfig(chooser=base)).digest == make_chooser(RegionsConfig(chooser=there)).digest
+
+
+def test_the_agreement_counts_for_the_kind_encoder_alone() -> None:
+    first = Candidate((60, 20, 100, 80), 0.6, agreement=0.1)
+    second = Candidate((100, 20, 140, 80), 0.6, agreement=0.4)
+    by_rule = _chooser().choose([first, second], _SIZE, NOTHING_KNOWN)
+    assert by_rule.box[0] < 60
+    assert "agrees" not in by_rule.reason
+    core = _chooser(kind="encoder").choose([first, second], _SIZE, NOTHING_KNOWN)
+    assert core.box[2] > 140
+    assert core.reason == (
+        "best of 2: score 0.60, 12% of the picture, agrees best with the words (0.40); next: score 0.60, "
+        "agrees less with the words (0.10)"
+    )
+
+
+def test_a_surer_box_beats_the_agreement_and_the_reason_says_so() -> None:
+    sure, agreed = Candidate((60, 20, 140, 80), 0.9, agreement=0.1), Candidate((0, 0, 30, 30), 0.3, agreement=0.3)
+    reason = _chooser(kind="encoder").choose([sure, agreed], _SIZE, NOTHING_KNOWN).reason
+    assert reason == (
+        "best of 2: score 0.90, 24% of the picture, largest, most central, agrees with the words (0.10); "
+        "next: score 0.30, in a corner, 4% of the picture"
+    )
+
+
+def test_candidates_under_the_least_score_do_not_count_beside_surer_ones() -> None:
+    middle, corner = Candidate((60, 20, 140, 80), 0.15), Candidate((0, 0, 60, 60), 0.3)
+    core = _chooser(min_score=0.2).choose([middle, corner], _SIZE, NOTHING_KNOWN)
+    assert core.box[0] == 0
+    assert core.reason.startswith("the only candidate: score 0.30")
+
+
+_LEFT, _RIGHT = Candidate((20, 30, 80, 70), 0.7), Candidate((90, 32, 148, 70), 0.6)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "word"),
+    [
+        (Wanted("Red Shoes, size 7"), "shoes"),
+        (Wanted("Glove", ("Women", "Gloves & Scarves")), "gloves"),
+        (Wanted("A PAIR of mugs"), "pair"),
+        (Wanted("Snowshoes"), ""),
+        (Wanted("Shoe rack", ("Home",)), ""),
+        (NOTHING_KNOWN, ""),
+    ],
+)
+def test_two_halves_are_one_where_the_words_ask_for_a_pair(wanted: Wanted, word: str) -> None:
+    chooser = _chooser(padding_frac=0.0)
+    core = chooser.choose([_LEFT, _RIGHT], _SIZE, wanted)
+    if word:
+        assert core.box == (20, 30, 148, 70)
+        assert core.score == 0.6
+        assert f"both halves of a pair ({word})" in core.reason
+        assert "not the pair" in core.reason
+    else:
+        assert core.box in (_LEFT.box, _RIGHT.box)
+    assert (chooser.prompt(wanted) == chooser.prompt(NOTHING_KNOWN)) == (not word)
+
+
+@pytest.mark.parametrize(
+    ("why", "other"),
+    [
+        ("of another size", Candidate((90, 40, 115, 60), 0.6)),
+        ("of another shape", Candidate((90, 10, 130, 95), 0.6)),
+        ("far less sure", Candidate((90, 32, 148, 70), 0.3)),
+        ("far away", Candidate((138, 32, 196, 70), 0.6)),
+        ("not level", Candidate((90, 62, 148, 100), 0.6)),
+        ("one over the other", Candidate((35, 30, 95, 70), 0.6)),
+        ("of another label", Candidate((90, 32, 148, 70), 0.6, "garment")),
+        ("unlike in the encoder's eyes", Candidate((90, 32, 148, 70), 0.6, agreement=0.5)),
+    ],
+)
+def test_a_product_is_not_merged_with_what_is_no_half_of_it(why: str, other: Candidate) -> None:
+    first = Candidate(_LEFT.box, _LEFT.score, agreement=0.1)
+    core = _chooser(padding_frac=0.0).choose([first, other], _SIZE, Wanted("Red shoes"))
+    assert core.box in (first.box, other.box), why
+    assert "both halves" not in core.reason
+
+
+def test_a_pair_that_the_detector_found_keeps_the_detectors_box() -> None:
+    whole = Candidate((18, 28, 150, 72), 0.65)
+    core = _chooser(padding_frac=0.0).choose([_LEFT, whole, _RIGHT], _SIZE, Wanted("Red shoes"))
+    assert core.box == whole.box
+    assert core.score == 0.65
+    assert core.reason.startswith("best of 3: both halves of a pair (shoes)")
+
+
+def test_a_box_around_several_things_loses_to_one_of_them() -> None:
+    everything = Candidate((10, 5, 190, 95), 0.7)
+    product, beside = Candidate((60, 15, 140, 85), 0.65), Candidate((12, 60, 50, 94), 0.6)
+    core = _chooser(padding_frac=0.0).choose([everything, product, beside], _SIZE, NOTHING_KNOWN)
+    assert core.box == product.box
+    assert "a box around several things" in core.reason
+    alone = _chooser(padding_frac=0.0).choose([everything, product], _SIZE, NOTHING_KNOWN)
+    assert alone.box == everything.box, "a detail within a product does not speak against the product"
+
+
+def test_a_product_keeps_its_weakly_found_details() -> None:
+    bag = Candidate((20, 10, 180, 90), 0.9)
+    details = [Candidate((40, 20, 80, 50), 0.25), Candidate((110, 50, 150, 80), 0.3)]
+    assert _chooser(padding_frac=0.0).choose([bag, *details], _SIZE, NOTHING_KNOWN).box == bag.box
+
+
+_BOXES = st.builds(
+    lambda x, y, w, h, s: Candidate((x, y, min(x + w, 200.0), min(y + h, 100.0)), s),
+    st.floats(0, 180),
+    st.floats(0, 80),
+    st.floats(20, 200),
+    st.floats(20, 100),
+    st.floats(0, 1),
+)
+_WANTED = st.sampled_from([NOTHING_KNOWN, Wanted("Red shoes"), Wanted("Cup", ("Home", "Cups"))])
+
+
+@given(st.lists(_BOXES, min_size=1, max_size=5, unique_by=lambda one: one.box), _WANTED, st.randoms())
+def test_the_order_of_the_candidates_changes_nothing_but_ties(
+    candidates: list[Candidate], wanted: Wanted, random: Random
+) -> None:
+    chooser = _chooser()
+    core = chooser.choose(candidates, _SIZE, wanted)
+    shuffled = random.sample(candidates, len(candidates))
+    again = chooser.choose(shuffled, _SIZE, wanted)
+    if again != core:
+        worths = sorted(one.worth for one in chooser._contenders(candidates, _SIZE, wanted))
+        assert worths[-1] - worths[-2] < 1e-9, "only a tie may be decided by the order"
+
+
+@given(st.lists(_BOXES, max_size=5), _WANTED, st.sampled_from([0.5, 2.0, 4.0]))
+def test_a_larger_picture_has_its_core_at_the_same_place(
+    candidates: list[Candidate], wanted: Wanted, factor: float
+) -> None:
+    chooser = _chooser(min_crop_side_px=1)
+    core = chooser.choose(candidates, _SIZE, wanted)
+    larger = [Candidate(scale_box(one.box, factor, factor), one.score) for one in candidates]
+    scaled = chooser.choose(larger, (int(200 * factor), int(100 * factor)), wanted)
+    assert scaled.box == pytest.approx(scale_box(core.box, factor, factor))
+    assert scaled.reason == core.reason
+
+
+@given(st.lists(_BOXES, min_size=1, max_size=4), _BOXES, st.sampled_from(["rule", "encoder"]))
+def test_a_worse_candidate_that_belongs_to_none_changes_nothing(
+    candidates: list[Candidate], other: Candidate, kind: str
+) -> None:
+    chooser = _chooser(kind=kind)
+    core = chooser.choose(candidates, _SIZE, NOTHING_KNOWN)
+    before = chooser._contenders(candidates, _SIZE, NOTHING_KNOWN)
+    after = chooser._contenders([*candidates, other], _SIZE, NOTHING_KNOWN)
+    grouped = any(one.terms != two.terms for one, two in zip(before, after, strict=False))
+    worse = after[-1].worth < max(one.worth for one in before)
+    sure = max(one.score for one in candidates) >= 0.2
+    if worse and sure and not grouped:
+        assert chooser.choose([*candidates, other], _SIZE, NOTHING_KNOWN).box == core.box
+
+
+@given(st.lists(_BOXES, max_size=5), _WANTED)
+def test_a_reason_is_one_line(candidates: list[Candidate], wanted: Wanted) -> None:
+    reason = _chooser().choose(candidates, _SIZE, wanted).reason
+    assert reason
+    assert "\n" not in reason
+    assert len(reason) < 250

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from catalog import Catalog, ModelError, Photo
+from catalog import BadRow, Catalog, ModelError, Photo
 from models.regions import (
     NOTHING_KNOWN,
     Candidate,
     CoreRegions,
+    DetectionStats,
     RegionsConfig,
     RegionStore,
     Wanted,
@@ -58,6 +59,15 @@ def test_a_second_run_makes_no_detector_call(shop: Catalog) -> None:
     second = detect_catalog(shop, detector, store)
     assert (second.num_images, second.num_hits, second.num_detected) == (20, 20, 0)
     assert len(detector.asked) == 20
+
+
+def test_a_pass_tells_throughput_and_hit_rate() -> None:
+    stats = DetectionStats(num_images=40, num_hits=30, num_detected=10, num_workers=2, seconds=4.0)
+    assert stats.told == "regions of 40 images: 30 known (75%), 10 detected at 2.5 images/s in 2 processes"
+    again = DetectionStats(40, 39, 0, 2, 0.1, (BadRow("a.png", "p", "damaged"),))
+    assert again.told == "regions of 40 images: 39 known (100%), 0 detected, 1 skipped"
+    assert DetectionStats(0, 0, 0, 0, 0.0).told == "regions of 0 images: 0 known (0%), 0 detected"
+    assert (stats.hit_frac, stats.to_dict()["hit_frac"], stats.images_per_s) == (0.75, 0.75, 2.5)
 
 
 def test_equal_files_are_looked_at_once(tmp_path: Path) -> None:

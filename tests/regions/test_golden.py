@@ -15,8 +15,9 @@ _SALIENCY_BOXES = [
     (46.0, 56.0, 184.0, 144.0, 0.68),
     (150.0, 60.0, 184.0, 140.0, 0.23),
 ]
-_RULE_DIGEST = "30ec4127919301fe2e1546f64ee1ca7341d527af6340616a57f6ae890cd287d3"
+_RULE_DIGEST = "88fc5f5e4565bf45ba8bb971b87fe1bee36c4c12c643cdcb3fd15743873c9305"
 _RULE_BOX = (57.6, 27.6, 182.4, 152.4)
+_PAIR_BOX = (17.42, 57.42, 190.58, 152.58)
 
 
 def _golden_picture() -> Image.Image:
@@ -44,3 +45,6 @@ def test_the_rule_is_pinned() -> None:
     core = chooser.choose(candidates, (240, 180), Wanted("Blue plate", ("Kitchen", "Plates")))
     assert chooser.digest == _RULE_DIGEST, _WHY
     assert tuple(round(value, 2) for value in core.box) == _RULE_BOX, _WHY
+    halves = [Candidate((20, 60, 100, 150), 0.7), Candidate((110, 64, 188, 150), 0.68)]
+    pair = chooser.choose(halves, (240, 180), Wanted("Blue boots"))
+    assert tuple(round(value, 2) for value in pair.box) == _PAIR_BOX, _WHY

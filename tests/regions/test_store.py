@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from catalog import ModelError, StorageError
-from models.regions import Candidate, RegionStore
+from models.regions import Candidate, Candidates, RegionStore, note_of
 
 _NUMBER = st.floats(0, 1e6, allow_nan=False)
 _CANDIDATES = st.lists(
@@ -62,6 +62,20 @@ def test_another_detectors_regions_are_refused(tmp_path: Path) -> None:
         RegionStore.read(tmp_path, "b" * 64)
 
 
+def test_what_a_detector_said_beside_its_candidates_is_kept(tmp_path: Path) -> None:
+    store = RegionStore("a")
+    store.add("refused", (9, 8), Candidates(note="answer refused: no JSON"))
+    store.add("cut", (9, 8), Candidates([Candidate((0.0, 1.0, 2.0, 3.0), 0.5)], "box 0 was cut"))
+    store.add("plain", (9, 8), [Candidate((0.0, 1.0, 2.0, 3.0), 0.5)])
+    store.write(tmp_path)
+    again = RegionStore.read(tmp_path)
+    for key, note in (("refused", "answer refused: no JSON"), ("cut", "box 0 was cut"), ("plain", "")):
+        found = again.get(key)
+        assert found is not None
+        assert note_of(found) == note
+    assert again.get("refused") == []
+
+
 def test_another_schema_version_is_refused(tmp_path: Path) -> None:
     path = RegionStore("a").write(tmp_path)
     table = pq.read_table(path)
@@ -89,6 +103,7 @@ _SOUND: dict[str, Any] = {
     "scores": [0.9, 0.5],
     "labels": ["product", "garment"],
     "agreements": [None, 0.25],
+    "note": "",
 }
 
 
@@ -107,7 +122,7 @@ def test_a_sound_row_of_another_writer_is_read(tmp_path: Path) -> None:
 
 
 def test_a_file_of_schema_1_is_read_as_products(tmp_path: Path) -> None:
-    old = {name: value for name, value in _SOUND.items() if name not in ("labels", "agreements")}
+    old = {name: value for name, value in _SOUND.items() if name not in ("labels", "agreements", "note")}
     _write_rows(tmp_path, [old], **{"moon.schema_version": "1"})
     found = RegionStore.read(tmp_path, "d").get("seen")
     assert found == [Candidate((0.0, 1.0, 2.0, 3.0), 0.9), Candidate((1.0, 1.0, 2.0, 2.0), 0.5)]
@@ -134,6 +149,7 @@ def test_a_file_of_schema_1_is_read_as_products(tmp_path: Path) -> None:
         ({"boxes": None, "scores": None}, "no boxes, scores"),
         ({"width_px": None}, "no width_px"),
         ({"key": None}, "no key"),
+        ({"note": None}, "no note"),
     ],
 )
 def test_a_damaged_row_is_refused_by_file_and_row(tmp_path: Path, changes: dict[str, Any], got: str) -> None:

@@ -13,9 +13,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from catalog import ModelError
-from models.regions import NOTHING_KNOWN, RegionsConfig, YoloConfig, make_detector
+from models.regions import NOTHING_KNOWN, RegionsConfig, RegionStore, YoloConfig, detect_catalog, make_detector
 from models.regions.yolo import YoloDetector, build_detection_model, load_model_yaml, ultralytics_tasks
-from tests.regions.pictures import background, with_rectangle
+from tests.regions.pictures import background, catalog_of, with_rectangle
 
 _YAML = "yolo26n.yaml"
 
@@ -58,6 +58,22 @@ def test_boxes_lie_inside_in_order_and_at_most_k(weights_dir: Path) -> None:
             x0, y0, x1, y1 = candidate.box
             assert 0 <= x0 < x1 <= image.width
             assert 0 <= y0 < y1 <= image.height
+
+
+def test_a_second_run_over_a_catalogue_calls_no_network(
+    weights_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = catalog_of(tmp_path, {f"{index}.png": image for index, image in enumerate(_images())})
+    detector = make_detector(_cfg(), weights_dir)
+    store = RegionStore(detector.digest)
+    assert detect_catalog(catalog, detector, store).num_detected == 5
+    store.write(tmp_path)
+    kept = RegionStore.read(tmp_path, detector.digest)
+    again = make_detector(_cfg(), weights_dir)
+    monkeypatch.setattr("models.regions.yolo.build_detection_model", None)
+    stats = detect_catalog(catalog, again, kept)
+    assert (stats.num_images, stats.num_hits, stats.num_detected) == (5, 5, 0)
+    assert {key: kept.get(key) for key in kept} == {key: store.get(key) for key in store}
 
 
 def test_the_answer_does_not_hang_on_the_call(weights_dir: Path) -> None:
@@ -257,5 +273,5 @@ assert not {"ultralytics", "torch", "transformers"} & set(sys.modules)
 def test_the_other_backends_run_with_ultralytics_and_torch_hidden() -> None:
     done = subprocess.run([sys.executable, "-c", _HIDDEN], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0].startswith("best of 1: score")
+    assert done.stdout.splitlines()[0].startswith("the only candidate: score")
     assert done.stdout.splitlines()[1] == "whole picture: regions.backend is none"

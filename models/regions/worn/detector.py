@@ -15,7 +15,7 @@ from catalog import Box
 from catalog.background import background_of
 from models.regions.boxes import box_area, box_iou, clip_box, scale_box
 from models.regions.config import WornConfig
-from models.regions.detector import GARMENT, Candidate, RegionDetector, settings_digest
+from models.regions.detector import GARMENT, Candidate, Candidates, RegionDetector, note_of, settings_digest
 from models.regions.wanted import Wanted
 from models.regions.worn.figure import shrink
 from models.regions.worn.garment import find_garment
@@ -58,7 +58,7 @@ class WornDetector:
         """
         found = self._base.detect(images, wanted)
         return [
-            self._with_garment(image, candidates, self._reader.read(words))
+            Candidates(self._with_garment(image, candidates, self._reader.read(words)), note_of(candidates))
             for image, candidates, words in zip(images, found, wanted, strict=True)
         ]
 
