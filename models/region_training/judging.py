@@ -16,11 +16,11 @@ from models.region_training.scene_set import SceneTruth
 from models.regions import (
     NOTHING_KNOWN,
     Candidate,
+    ChooserConfig,
     CoreRegion,
     RegionChooser,
     RegionDetector,
     RegionsConfig,
-    RuleChooserConfig,
     box_iou,
     make_chooser,
 )
@@ -106,7 +106,7 @@ class Judgement:
 
 def judging_chooser() -> RegionChooser:
     """The rule as it is by default, its padding apart: a margin for the encoder would count as an error of the box."""
-    return make_chooser(RegionsConfig(backend="saliency", chooser=RuleChooserConfig(padding_frac=0.0)))
+    return make_chooser(RegionsConfig(backend="saliency", chooser=ChooserConfig(padding_frac=0.0)))
 
 
 def judge_detector(

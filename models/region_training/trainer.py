@@ -52,9 +52,10 @@ def make_trainer(
     # Ultralytics' own annotations do not tell what the trainer holds while it trains.
     dataset_class: Any = YOLODataset
     trainer_class: Any = DetectionTrainer
+    model_class: Any = tasks.DetectionModel
     half = precision == "bf16"
 
-    class HalfDetectionModel(tasks.DetectionModel):
+    class HalfDetectionModel(model_class):
         """Computes in bf16 while it trains; its loss and its weights stay in fp32."""
 
         def predict(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -111,7 +112,7 @@ def make_trainer(
             )
 
         def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
-            kind = HalfDetectionModel if half else tasks.DetectionModel
+            kind = HalfDetectionModel if half else model_class
             torch.manual_seed(self.args.seed)
             model = kind(dict(model_cfg), ch=3, verbose=False)
             # Convolutions of this width are a fifth faster so; measured on one core at 192 pixels.
