@@ -190,7 +190,7 @@ def test_the_reason_of_a_refusal_reaches_the_chooser_through_the_store(folder: P
         photo = catalog.photo(product.images[0])
         reasons.append(core.core(photo, photo.load(), Wanted.of(product)).reason)
     assert reasons[0] == "whole picture: no candidate; answer refused: bbox_2d of entry 0 is left half"
-    assert reasons[1].startswith("best of 1")
+    assert reasons[1].startswith("the only candidate: score")
 
 
 def test_the_stages_after_a_backend_keep_its_note(folder: Path) -> None:
