@@ -26,6 +26,13 @@ class ArtifactName(StrEnum):
     INDEX = "index"
     EVAL_SET = "eval_set"
     EVAL_SET_CARD = "eval_set_card"
+    SCENES = "scenes"
+    DETECTOR_WEIGHTS = "detector_weights"
+    DETECTOR_TRAINING = "detector_training"
+    DETECTOR_JUDGEMENT = "detector_judgement"
+    DETECTOR_PICTURES = "detector_pictures"
+    DETECTOR = "detector"
+    DETECTOR_CARD = "detector_card"
     INSIDE = "inside"
     """Figures of what the model looks at; in MLflow alone."""
 

@@ -113,11 +113,14 @@ def _carry_detector(folder: Path, regions: RegionsConfig) -> RegionsConfig:
     Returns:
         The section with paths relative to the folder. The digest of a detector covers its files, not their places.
     """
-    if regions.backend != "yolo" or regions.yolo.weights is None:
+    if regions.backend != "yolo":
         return regions
-    shutil.copyfile(regions.yolo.weights, folder / DETECTOR_WEIGHTS)
+    # Imported here: it names the files, and a model without it must be written where ultralytics is not installed.
+    from models.regions.yolo import detector_files
+
+    weights, model_yaml = detector_files(regions.yolo)
+    shutil.copyfile(weights, folder / DETECTOR_WEIGHTS)
     changes = {"weights": DETECTOR_WEIGHTS}
-    model_yaml = Path(regions.yolo.model_yaml)
     if model_yaml.is_file():
         # Its name stays: ultralytics reads the scale of the network from it.
         shutil.copyfile(model_yaml, folder / model_yaml.name)

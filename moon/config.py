@@ -8,6 +8,7 @@ from pydantic import Field
 
 from catalog.config import CatalogConfig, Section
 from models.config import ModelConfig, TrainConfig
+from models.region_training.config import DetectorExportConfig, DetectorFitConfig, SceneSetConfig
 from models.regions.config import RegionsConfig
 from serving.config import ServingConfig
 from validation.config import BenchmarkConfig, DataChecksConfig
@@ -39,6 +40,18 @@ class BuildBenchmarkConfig(Section):
     curating: CuratingConfig = CuratingConfig()
     benchmark: BenchmarkConfig = BenchmarkConfig()
     freezing: FreezingConfig = FreezingConfig()
+
+
+class TrainRegionsConfig(Section):
+    """What a detector of products is trained on, how, and where it goes."""
+
+    catalog: CatalogConfig = CatalogConfig()
+    on_error: Literal["stop", "quarantine"] = Field(
+        default="stop", description="What a row or photo that cannot be read does; as in `checks.on_error`."
+    )
+    scenes: SceneSetConfig = SceneSetConfig()
+    fit: DetectorFitConfig = DetectorFitConfig()
+    export: DetectorExportConfig = DetectorExportConfig()
 
 
 class PromoteConfig(Section):

@@ -11,6 +11,7 @@ PIPELINES: dict[str, str] = {
     "rollback_moon": "pipelines.promotion",
     "embed_catalog": "pipelines.embedding",
     "build_benchmark": "pipelines.benchmark",
+    "train_regions": "pipelines.regions",
 }
 """Pipeline -> the module that wires it. The names differ, so that importing the module never hides the pipeline."""
 

@@ -7,7 +7,7 @@ from typing import Any
 from zenml.models import ArtifactVersionResponse, PipelineRunResponse
 
 from catalog import ArtifactName
-from steps.records import AliasMove, Benchmark, BentoRecord, GateResult, Registration
+from steps.records import AliasMove, Benchmark, BentoRecord, DetectorJudgement, GateResult, Registration
 from steps.times import cached_steps, seconds_by_step
 from validation.benchmark import score_table
 from validation.freezing import read_digest, read_findings
@@ -98,6 +98,38 @@ def closing_of_building(run: PipelineRunResponse) -> str:
             f"  moon evaluate --model MODEL --data {folder}",
         ]
     )
+
+
+def closing_of_regions(run: PipelineRunResponse) -> str:
+    """The end of train_regions."""
+    judgement: DetectorJudgement = _load(run, "judge_detector", ArtifactName.DETECTOR_JUDGEMENT)
+    folder = f"{_artifact(run, 'export_detector', ArtifactName.DETECTOR).uri}/files"
+    rows = [("detector", judgement.detector), ("saliency", judgement.saliency)]
+    table = [
+        f"  {one['part']:<12} {name:<9} {_told(one['mean_iou'])}   {_told(one['recall'])}   {_told(one['core_right'])}"
+        for name, scores in rows
+        for one in scores
+    ]
+    return "\n".join(
+        [
+            "",
+            "  held-out scenes        mean IoU               recall at 0.5          core chosen right",
+            *table,
+            "",
+            _times(run),
+            "",
+            f"detector  {folder}",
+            f"card      {folder}/card.md",
+            "",
+            "next, in a recipe of train_moon:",
+            f"  regions: {{backend: yolo, yolo: {{weights: {folder}/NAME.safetensors}}}}",
+            "  mlflow ui                            # curves, precision and recall, overlays with failures first",
+        ]
+    )
+
+
+def _told(score: dict[str, float]) -> str:
+    return f"{score['value']:.3f} ({score['low']:.3f}-{score['high']:.3f})"
 
 
 def _artifact(run: PipelineRunResponse, step_name: str, name: ArtifactName) -> ArtifactVersionResponse:

@@ -49,6 +49,22 @@ class FrozenSet:
 
 
 @dataclass(frozen=True)
+class Files:
+    """A folder of files on disk: scenes, a detector, pictures."""
+
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class DetectorJudgement(Record):
+    """Scores of a detector and of saliency on each kind of scenes, `DetectorScores.to_dict()`, in step."""
+
+    detector: list[dict[str, Any]]
+    saliency: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class TrainingRun(Record):
     """What training did and the curves it left."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import mlflow
 import yaml
 
 from catalog import ArtifactName, Catalog, write_catalog
+from models.region_training import DetectorScores
 from models.regions import RegionStore
 from steps.curves import Row, log_rows, mlflow_key
 from steps.records import Benchmark, Record
@@ -97,6 +98,15 @@ def log_frozen_set(folder: Path, digest: str, counts: Mapping[str, int]) -> None
     for path in sorted(folder.iterdir()):
         if path.is_file():
             mlflow.log_artifact(str(path), ArtifactName.EVAL_SET.value)
+
+
+def log_detector_scores(scores: Sequence[DetectorScores]) -> None:
+    """Scores of a detector as metrics, those of each kind of scenes under its name."""
+    for one in scores:
+        shares = {"mean_iou": one.mean_iou, "recall": one.recall, "core_right": one.core_right}
+        values = {name: score.value for name, score in shares.items()}
+        values |= {"ap50": one.average_precision, "core_ap50": one.core_average_precision}
+        mlflow.log_metrics({f"held_out/{one.part}/{name}": value for name, value in values.items()})
 
 
 def log_summary(markdown: str, name: ArtifactName) -> None:

@@ -27,16 +27,27 @@ class SaliencyConfig(Section):
 class YoloConfig(Section):
     """The ultralytics detector: weights as safetensors, architecture as YAML; never a pickle."""
 
-    weights: str | None = Field(
-        default=None, description="Path of a .safetensors file; relative to the model folder, else the working folder."
+    weights: str = Field(
+        default="bundled",
+        min_length=1,
+        description="bundled: those of this package; else the path of a .safetensors file, relative to the model "
+        "folder, else the working folder.",
     )
-    model_yaml: str = Field(
-        default="yolo26n.yaml", description="A YAML bundled with ultralytics, or the path of one (resolved as weights)."
+    model_yaml: str | None = Field(
+        default=None,
+        description="Path of the architecture (resolved as weights), or one that ultralytics bundles; empty: the YAML "
+        "beside the weights, of the same name.",
     )
+    device: str = Field(default="cpu", min_length=1, description="cpu, cuda, cuda:N, or auto: a GPU if there is one.")
     side_px: int = Field(
         default=224, ge=32, le=1280, multiple_of=32, description="Side of the square input, pixels; multiple of 32."
     )
     min_score: Fraction = Field(default=0.05, description="Boxes scored lower are not candidates.")
+    other_score_frac: Fraction = Field(
+        default=0.5,
+        description="Scores of products that a photograph is not of, where the weights know this second class, are "
+        "multiplied by this.",
+    )
     nms_iou: Fraction = Field(default=0.6, description="Of two boxes overlapping more than this the better stays.")
     batch_size: int = Field(
         default=1, ge=1, le=256, description="Images a forward pass; 1 keeps the last bit independent of the batch."

@@ -1,4 +1,4 @@
-"""The ultralytics detector, class-agnostic, from safetensors and a model YAML.
+"""The ultralytics detector, class-agnostic, from safetensors and a model YAML; our own weights are in the package.
 
 Ultralytics is imported here alone and inside functions: importing it looks for the network and writes a settings
 file. It is AGPL-3.0; everything else runs without it.
@@ -23,6 +23,7 @@ from torchvision.ops import nms
 from torchvision.transforms.functional import pil_to_tensor
 
 from catalog import ModelError
+from models.devices import choose_device
 from models.regions.boxes import clip_box
 from models.regions.config import YoloConfig
 from models.regions.detector import Candidate, settings_digest
@@ -30,6 +31,12 @@ from models.regions.wanted import Wanted
 
 YOLO_VERSION = 1
 """Raise it whenever a box changes for the same weights and parameters."""
+
+DISTRACTOR = "distractor"
+"""Class of the products that a photograph is not of, where weights were trained to tell them."""
+BUNDLED = "bundled"
+"""What `weights` says for the detector in this package."""
+BUNDLED_WEIGHTS = Path(__file__).parent / "bundled" / "product.safetensors"
 
 _GREY = 114.0 / 255.0
 """What ultralytics fills the letterbox with when it trains."""
@@ -44,20 +51,24 @@ class YoloDetector:
         weights_dir: Where relative paths start; the working folder when None.
 
     Raises:
-        ModelError: ultralytics is not installed; weights or YAML are missing or of the wrong kind.
+        ModelError: ultralytics is not installed; weights or YAML are missing or of the wrong kind; a GPU is asked for
+            that is not there.
     """
 
     def __init__(self, cfg: YoloConfig, num_candidates: int, weights_dir: str | Path | None = None) -> None:
         ultralytics_tasks()
         self._cfg, self._num_candidates = cfg, num_candidates
-        self._weights = _weights_path(cfg.weights, weights_dir)
-        self._model_cfg = load_model_yaml(cfg.model_yaml, weights_dir)
-        settings = cfg.model_dump(mode="json", exclude={"weights", "model_yaml"}) | {
+        self._device, _ = choose_device(cfg.device, "regions.yolo.device")
+        self._weights, model_yaml = detector_files(cfg, weights_dir)
+        self._model_cfg = load_model_yaml(str(model_yaml), weights_dir)
+        # Not the device: what is found hangs on it by the last bits alone, and a model goes from one to another.
+        settings = cfg.model_dump(mode="json", exclude={"weights", "model_yaml", "device"}) | {
             "num_candidates": num_candidates,
             "model": self._model_cfg,
             "weights": hashlib.sha256(self._weights.read_bytes()).hexdigest(),
         }
         self.digest = settings_digest("yolo", YOLO_VERSION, settings)
+        self._class_weights = _class_weights(self._model_cfg, cfg.other_score_frac)
         self._model: torch.nn.Module | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -75,22 +86,22 @@ class YoloDetector:
             ModelError: The weights do not fit the model YAML.
         """
         if self._model is None:
-            self._model = build_detection_model(self._model_cfg, self._weights)
+            self._model = build_detection_model(self._model_cfg, self._weights).to(self._device)
         found: list[list[Candidate]] = []
         for start in range(0, len(images), self._cfg.batch_size):
             part = images[start : start + self._cfg.batch_size]
             boxed = [_letterbox(image, self._cfg.side_px) for image in part]
             with torch.inference_mode():
-                output = self._model(torch.stack([pixels for pixels, _, _ in boxed]))
+                output = self._model(torch.stack([pixels for pixels, _, _ in boxed]).to(self._device))
             rows = output[0] if isinstance(output, (tuple, list)) else output
             for image, (_, scale, (left, top)), row in zip(part, boxed, rows, strict=True):
-                found.append(self._candidates(image, row.float(), scale, left, top))
+                found.append(self._candidates(image, row.float().cpu(), scale, left, top))
         return found
 
     def _candidates(
         self, image: Image.Image, row: torch.Tensor, scale: tuple[float, float], left: int, top: int
     ) -> list[Candidate]:
-        boxes, scores = _decode(row)
+        boxes, scores = _decode(row, self._class_weights)
         usable = (scores >= self._cfg.min_score) & torch.isfinite(boxes).all(dim=1)
         boxes, scores = boxes[usable], scores[usable]
         offset = torch.tensor([left, top, left, top], dtype=boxes.dtype)
@@ -103,6 +114,16 @@ class YoloDetector:
             if inside is not None:
                 candidates.append(Candidate(inside, min(float(scores[index]), 1.0)))
         return candidates[: self._num_candidates]
+
+
+def _class_weights(model_cfg: dict[str, Any], other_score_frac: float) -> torch.Tensor:
+    """(classes,): less for the class of products that a photograph is not of; one for every other class."""
+    names = list(model_cfg.get("names") or [])
+    weights = torch.ones(int(model_cfg.get("nc") or 1))
+    for number, name in enumerate(names[: len(weights)]):
+        if name == DISTRACTOR:
+            weights[number] = other_score_frac
+    return weights
 
 
 def ultralytics_tasks() -> Any:
@@ -183,8 +204,10 @@ def _refuse_code(content: dict[str, Any], name: str) -> None:
 def build_detection_model(model_cfg: dict[str, Any], weights: Path) -> torch.nn.Module:
     """The network of `model_cfg` with the weights of a safetensors file, in fp32 on the CPU, ready to predict.
 
+    Weights may be stored in 16 bits.
+
     Raises:
-        ModelError: The file is damaged, or its tensors are not those of the architecture.
+        ModelError: The file is damaged, its tensors are not those of the architecture, or they are not finite.
     """
     model = ultralytics_tasks().DetectionModel(dict(model_cfg), ch=3, verbose=False)
     try:
@@ -202,26 +225,45 @@ def build_detection_model(model_cfg: dict[str, Any], weights: Path) -> torch.nn.
             allowed=f"{names[0]}: {expected.get(names[0], 'absent')}",
             fix="give the YAML that the weights were trained with",
         )
+    broken = [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise ModelError("detector weights are not finite", where=str(weights), got=broken[0])
     model.load_state_dict(state)
     return model.float().eval()
 
 
-def _weights_path(weights: str | None, weights_dir: str | Path | None) -> Path:
-    fix = "train a detector, or set regions.backend to saliency"
-    if weights is None:
-        raise ModelError("the yolo backend has no weights", where="regions.yolo.weights", got="null", fix=fix)
-    path = Path(weights_dir or ".") / weights
-    if path.suffix != ".safetensors":
+def detector_files(cfg: YoloConfig, weights_dir: str | Path | None = None) -> tuple[Path, Path]:
+    """Weights and model YAML that `cfg` means; a bare name of a YAML may be one that ultralytics bundles.
+
+    Raises:
+        ModelError: No weights there, or not safetensors.
+    """
+    weights = BUNDLED_WEIGHTS if cfg.weights == BUNDLED else Path(weights_dir or ".") / cfg.weights
+    if weights.suffix != ".safetensors":
         raise ModelError(
             "detector weights are not safetensors",
             where="regions.yolo.weights",
-            got=str(path),
-            allowed="a .safetensors file; a .pt file is a pickle, which can run code when opened",
+            got=str(weights),
+            allowed="bundled, or a .safetensors file; a .pt file is a pickle, which can run code when opened",
             fix="export the weights as safetensors with their model YAML",
         )
-    if not path.is_file():
-        raise ModelError("detector weights are missing", where="regions.yolo.weights", got=str(path), fix=fix)
-    return path
+    if not weights.is_file():
+        raise ModelError(
+            "detector weights are missing",
+            where="regions.yolo.weights",
+            got=str(weights),
+            fix="zenml pipeline run train_regions, or set regions.backend to saliency",
+        )
+    if cfg.model_yaml is not None:
+        return weights, Path(cfg.model_yaml)
+    beside = weights.with_suffix(".yaml")
+    if not beside.is_file():
+        raise ModelError(
+            "there is no model YAML beside the detector weights",
+            where=str(beside),
+            fix="put it there, or name one in regions.yolo.model_yaml",
+        )
+    return weights, beside.absolute()
 
 
 def _letterbox(image: Image.Image, side_px: int) -> tuple[torch.Tensor, tuple[float, float], tuple[int, int]]:
@@ -235,12 +277,12 @@ def _letterbox(image: Image.Image, side_px: int) -> tuple[torch.Tensor, tuple[fl
     return square, (width / image.width, height / image.height), (left, top)
 
 
-def _decode(row: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Boxes (N, 4) as corners and scores (N,) of one picture, best class each.
+def _decode(row: torch.Tensor, class_weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Boxes (N, 4) as corners and scores (N,) of one picture, best class each after its weight.
 
     End-to-end heads give (300, 6) rows of corners, score, class; the others (4 + classes, N) of centres and sizes.
     """
     if row.shape[-1] == 6 and row.shape[0] == 300:
-        return row[:, :4], row[:, 4]
+        return row[:, :4], row[:, 4] * class_weights[row[:, 5].long()]
     centre, size = row[:2].T, row[2:4].T
-    return torch.cat([centre - size / 2.0, centre + size / 2.0], dim=1), row[4:].amax(dim=0)
+    return torch.cat([centre - size / 2.0, centre + size / 2.0], dim=1), (row[4:] * class_weights[:, None]).amax(dim=0)

@@ -14,7 +14,7 @@ from zenml.enums import ArtifactType
 from zenml.materializers.base_materializer import BaseMaterializer
 
 from models.regions import RegionStore
-from steps.records import FrozenSet, IndexFolder, ModelFolder
+from steps.records import Files, FrozenSet, IndexFolder, ModelFolder
 from steps.store import is_local, remembered
 
 
@@ -43,25 +43,25 @@ class _FolderMaterializer(BaseMaterializer):
 
 
 class DigestedFolderMaterializer(_FolderMaterializer):
-    """A model, an index or an evaluation set; its digest decides whether what follows is served from the cache."""
+    """A model, an index, an evaluation set or other files; the digest decides what follows from the cache."""
 
-    ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (ModelFolder, IndexFolder, FrozenSet)
+    ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (ModelFolder, IndexFolder, FrozenSet, Files)
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.MODEL
 
-    def load(self, data_type: type[Any]) -> ModelFolder | IndexFolder | FrozenSet:
+    def load(self, data_type: type[Any]) -> ModelFolder | IndexFolder | FrozenSet | Files:
         with remembered(self.artifact_store, self.uri):
             folder = Path(self._folder_to_read())
             return data_type(str(folder / _FILES), (folder / _DIGEST_FILE).read_text(encoding="utf-8"))
 
-    def save(self, data: ModelFolder | IndexFolder | FrozenSet) -> None:
+    def save(self, data: ModelFolder | IndexFolder | FrozenSet | Files) -> None:
         with self._folder_to_write() as folder:
             shutil.copytree(data.path, Path(folder) / _FILES)
             (Path(folder) / _DIGEST_FILE).write_text(data.digest, encoding="utf-8")
 
-    def compute_content_hash(self, data: ModelFolder | IndexFolder | FrozenSet) -> str:
+    def compute_content_hash(self, data: ModelFolder | IndexFolder | FrozenSet | Files) -> str:
         return data.digest
 
-    def extract_metadata(self, data: ModelFolder | IndexFolder | FrozenSet) -> dict[str, Any]:
+    def extract_metadata(self, data: ModelFolder | IndexFolder | FrozenSet | Files) -> dict[str, Any]:
         return {"digest": data.digest}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -226,12 +227,30 @@ def test_a_model_takes_its_detector_along(tmp_path: Path) -> None:
     weights.parent.mkdir()
     network = ultralytics_tasks().DetectionModel(load_model_yaml("yolo26n.yaml"), ch=3, verbose=False)
     save_file({name: value.clone().contiguous() for name, value in network.state_dict().items()}, weights)
+    weights.with_suffix(".yaml").write_text(yaml.safe_dump(load_model_yaml("yolo26n.yaml")))
     regions = RegionsConfig(backend="yolo", yolo=YoloConfig(weights=str(weights), side_px=64))
     found = CoreRegions(make_detector(regions), make_chooser(regions))
     ours = _encoder()
     write_model_folder(tmp_path / "model", ours.model, TOKENIZER, regions, found.digest, {})
     weights.unlink()
+    weights.with_suffix(".yaml").unlink()
     stored = json.loads((tmp_path / "model" / "config.json").read_text())
     assert stored["regions"]["yolo"]["weights"] == "detector.safetensors"
+    theirs = MoonEncoder.load(tmp_path / "model")
+    assert theirs.embed_products(_items()).shape == (5, theirs.dims)
+
+
+def test_a_model_takes_the_bundled_detector_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = ultralytics_tasks().DetectionModel(load_model_yaml("yolo26n.yaml"), ch=3, verbose=False)
+    tensors = {name: value.clone().contiguous() for name, value in network.state_dict().items()}
+    save_file(tensors, tmp_path / "product.safetensors")
+    (tmp_path / "product.yaml").write_text(yaml.safe_dump(load_model_yaml("yolo26n.yaml")))
+    monkeypatch.setattr("models.regions.yolo.BUNDLED_WEIGHTS", tmp_path / "product.safetensors")
+    regions = RegionsConfig(backend="yolo", yolo=YoloConfig(side_px=64))
+    found = CoreRegions(make_detector(regions), make_chooser(regions))
+    ours = _encoder()
+    write_model_folder(tmp_path / "model", ours.model, TOKENIZER, regions, found.digest, {})
+    # A later version of the package bundles other weights: the model keeps its own.
+    monkeypatch.setattr("models.regions.yolo.BUNDLED_WEIGHTS", tmp_path / "absent.safetensors")
     theirs = MoonEncoder.load(tmp_path / "model")
     assert theirs.embed_products(_items()).shape == (5, theirs.dims)

@@ -10,11 +10,11 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from catalog import ModelError
 from models.regions import NOTHING_KNOWN, RegionsConfig, RegionStore, YoloConfig, detect_catalog, make_detector
-from models.regions.yolo import YoloDetector, load_model_yaml, ultralytics_tasks
+from models.regions.yolo import YoloDetector, build_detection_model, load_model_yaml, ultralytics_tasks
 from tests.regions.pictures import background, catalog_of, with_rectangle
 
 _YAML = "yolo26n.yaml"
@@ -30,6 +30,10 @@ def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {name: value.clone().contiguous() for name, value in model.state_dict().items()}, folder / "w.safetensors"
     )
     return folder
+
+
+def _state(weights_dir: Path) -> dict[str, torch.Tensor]:
+    return load_file(weights_dir / "w.safetensors")
 
 
 def _cfg(**fields: object) -> RegionsConfig:
@@ -91,7 +95,8 @@ def test_larger_batches_agree_closely(weights_dir: Path) -> None:
 def test_boxes_are_mapped_back_from_the_letterbox() -> None:
     """A network that always answers the middle half of its square answers the middle of any picture."""
     detector = YoloDetector.__new__(YoloDetector)
-    detector._cfg, detector._num_candidates = YoloConfig(side_px=64), 5
+    detector._cfg, detector._num_candidates, detector._device = YoloConfig(side_px=64), 5, torch.device("cpu")
+    detector._class_weights = torch.ones(1)
     rows = torch.zeros(1, 300, 6)
     rows[0, 0] = torch.tensor([16.0, 24.0, 48.0, 40.0, 0.9, 0.0])
     detector._model = lambda batch: (rows, None)  # type: ignore[assignment]
@@ -102,7 +107,8 @@ def test_boxes_are_mapped_back_from_the_letterbox() -> None:
 
 def test_heads_without_end_to_end_are_read_too() -> None:
     detector = YoloDetector.__new__(YoloDetector)
-    detector._cfg, detector._num_candidates = YoloConfig(side_px=64), 5
+    detector._cfg, detector._num_candidates, detector._device = YoloConfig(side_px=64), 5, torch.device("cpu")
+    detector._class_weights = torch.ones(2)
     # Two classes, three anchors: two boxes that overlap, whatever their class, and one under the threshold.
     columns = [[32, 32, 32, 16, 0.2, 0.8], [33, 32, 32, 16, 0.7, 0.1], [10, 10, 4, 4, 0.01, 0.0]]
     output = torch.tensor(columns, dtype=torch.float32).T[None]
@@ -110,6 +116,23 @@ def test_heads_without_end_to_end_are_read_too() -> None:
     (candidate,) = detector.detect([Image.new("RGB", (64, 64))], [NOTHING_KNOWN])[0]
     assert candidate.box == pytest.approx((16, 24, 48, 40))
     assert candidate.score == pytest.approx(0.8)
+
+
+def test_a_product_that_the_picture_is_not_of_scores_less_and_stays_a_candidate(weights_dir: Path) -> None:
+    content = load_model_yaml(_YAML) | {"nc": 2, "names": ["product", "distractor"]}
+    torch.manual_seed(0)
+    state = ultralytics_tasks().DetectionModel(copy.deepcopy(content), ch=3, verbose=False).state_dict()
+    save_file({name: value.clone().contiguous() for name, value in state.items()}, weights_dir / "two.safetensors")
+    (weights_dir / "two.yaml").write_text(yaml.safe_dump(content))
+    detector = make_detector(_cfg(weights="two.safetensors", model_yaml=None, other_score_frac=0.25), weights_dir)
+    assert isinstance(detector, YoloDetector)
+    rows = torch.zeros(1, 300, 6)
+    rows[0, 0] = torch.tensor([0.0, 0.0, 20.0, 20.0, 0.8, 1.0])
+    rows[0, 1] = torch.tensor([30.0, 30.0, 60.0, 60.0, 0.4, 0.0])
+    detector._model = lambda batch: (rows, None)  # type: ignore[assignment]
+    core, other = detector.detect([Image.new("RGB", (64, 64))], [NOTHING_KNOWN])[0]
+    assert (core.score, other.score) == pytest.approx((0.4, 0.2))
+    assert core.box == pytest.approx((30, 30, 60, 60))
 
 
 def test_the_digest_follows_weights_and_parameters(weights_dir: Path, tmp_path: Path) -> None:
@@ -129,8 +152,53 @@ def test_the_digest_follows_weights_and_parameters(weights_dir: Path, tmp_path: 
 def test_missing_weights_say_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="saliency"):
         make_detector(_cfg(), tmp_path)
-    with pytest.raises(ModelError, match="no weights"):
-        make_detector(_cfg(weights=None), tmp_path)
+    with pytest.raises(ModelError, match="train_regions"):
+        make_detector(_cfg(weights="elsewhere/w.safetensors"), tmp_path)
+
+
+def test_the_yaml_beside_the_weights_is_theirs(weights_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes((weights_dir / "w.safetensors").read_bytes())
+    with pytest.raises(ModelError, match="no model YAML beside"):
+        make_detector(_cfg(model_yaml=None), tmp_path)
+    (tmp_path / "w.yaml").write_text(yaml.safe_dump(load_model_yaml(_YAML)))
+    assert make_detector(_cfg(model_yaml=None), tmp_path).digest == make_detector(_cfg(), weights_dir).digest
+
+
+def test_bundled_weights_need_no_path_and_no_yaml(
+    weights_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "product.safetensors").write_bytes((weights_dir / "w.safetensors").read_bytes())
+    (tmp_path / "product.yaml").write_text(yaml.safe_dump(load_model_yaml(_YAML)))
+    monkeypatch.setattr("models.regions.yolo.BUNDLED_WEIGHTS", tmp_path / "product.safetensors")
+    assert YoloConfig().weights == "bundled"
+    bundled = make_detector(_cfg(weights="bundled", model_yaml=None), tmp_path / "nowhere")
+    assert bundled.digest == make_detector(_cfg(), weights_dir).digest
+
+
+def test_weights_in_16_bits_are_computed_in_32(weights_dir: Path, tmp_path: Path) -> None:
+    state = {name: value.half() if value.is_floating_point() else value for name, value in _state(weights_dir).items()}
+    save_file(state, tmp_path / "w.safetensors")
+    model = build_detection_model(load_model_yaml(_YAML), tmp_path / "w.safetensors")
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, state[name].to(value.dtype))
+
+
+def test_weights_that_are_not_finite_are_refused(weights_dir: Path, tmp_path: Path) -> None:
+    state = _state(weights_dir)
+    name = next(name for name, value in state.items() if value.is_floating_point())
+    save_file(state | {name: torch.full_like(state[name], torch.nan)}, tmp_path / "w.safetensors")
+    with pytest.raises(ModelError, match="not finite"):
+        make_detector(_cfg(), tmp_path).detect(_images()[:1], [NOTHING_KNOWN])
+
+
+def test_the_device_is_no_part_of_the_digest_and_an_absent_one_is_refused(weights_dir: Path) -> None:
+    assert make_detector(_cfg(device="auto"), weights_dir).digest == make_detector(_cfg(), weights_dir).digest
+    with pytest.raises(ModelError, match="no device has this name"):
+        make_detector(_cfg(device="abacus"), weights_dir)
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelError, match=r"regions\.yolo\.device"):
+            make_detector(_cfg(device="cuda"), weights_dir)
 
 
 def test_a_pickle_is_refused(tmp_path: Path) -> None:
