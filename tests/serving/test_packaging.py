@@ -182,7 +182,7 @@ def imported_modules(package: str) -> set[str]:
     return found
 
 
-TRAINING_ONLY = {"gguf", "lightning", "matplotlib", "peft", "ultralytics"}
+TRAINING_ONLY = {"cv2", "gguf", "lightning", "matplotlib", "peft", "ultralytics"}
 
 
 def test_everything_the_code_imports_is_in_the_requirements() -> None:
