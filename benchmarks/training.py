@@ -39,12 +39,13 @@ from models.bucketing import Buckets, unsorted
 from models.config import ModelConfig, NanoConfig, TrainConfig
 from models.regions import CoreRegions, RegionsConfig, make_chooser, make_detector
 from models.training.chunks import plan_at_once, run_step
-from models.training.data import TrainBatch, TrainSet
+from models.training.data import TrainSet
 from models.training.fit import run_trainer
 from models.training.module import MoonModule
 from models.training.objective import Objective
 from models.training.prepare import Prepared, prepare
 from models.training.schedule import lr_factor
+from models.training.train_batch import TrainBatch
 
 RESULTS = Path(__file__).resolve().parent / "results" / "training.json"
 TOWER = "*.visual.*"

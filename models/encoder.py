@@ -18,13 +18,14 @@ from models.backbones import PictureFeatures, SeenPictures, picture_layout
 from models.backbones.places import places
 from models.batch import collate
 from models.bucketing import bucket
-from models.config import ModelConfig
+from models.config import Crops, ModelConfig
+from models.crops import crops_digest, with_crops
 from models.devices import choose_device
 from models.folder import read_model_folder
 from models.heads import matryoshka
 from models.lengths import check_length
 from models.moon import MoonModel
-from models.pictures import CoreFinder, PictureMaker
+from models.pictures import PictureMaker
 from models.prefix import check_dims, prefix_digest
 from models.processor import Encoded, Processor
 from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser, make_detector
@@ -72,7 +73,8 @@ class MoonEncoder:
         self.device = device or torch.device("cpu")
         self.model, self.processor = model.to(self.device).eval(), processor
         self.lineage, self.name, self.batch_size = lineage or {}, name, batch_size
-        self.config: ModelConfig = model.config
+        # Not the model's own: it may be fed fewer crops than it was trained with.
+        self.config: ModelConfig = processor.config
         self.dims = check_dims(self.config, dims)
         self.digest = prefix_digest(digest, self.config, self.dims)
         weights = list(self.model.parameters())
@@ -90,6 +92,8 @@ class MoonEncoder:
         store: RegionStore | None = None,
         limits: ImageLimits = ImageLimits(),
         dims: int | None = None,
+        crops: Crops | None = None,
+        regions: CoreRegions | None = None,
     ) -> MoonEncoder:
         """Read a model folder.
 
@@ -99,15 +103,19 @@ class MoonEncoder:
             store: Core-region candidates found before; without it they are found when needed.
             limits: What a photograph may cost.
             dims: Length of the vectors, as in the constructor.
+            crops: Feed fewer crops than the model was trained with; none: no detector is needed. None: as trained.
+            regions: What finds core regions, for a caller that has it already; None: as the folder says.
 
         Raises:
             ModelError: The folder is incomplete, damaged, of another schema, its core regions cannot be had here, its
-                model was not trained for vectors of `dims` numbers, or the device is not there.
+                model was not trained for vectors of `dims` numbers or with these crops, or the device is not there.
         """
         folder = Path(folder)
         where, _ = choose_device(device, DEVICE_KEY)
         found = read_model_folder(folder)
-        regions = core_regions(found.config, found.regions, folder, store)
+        config = with_crops(found.config, crops)
+        if regions is None or config.crops == "none":
+            regions = core_regions(config, found.regions, folder, store)
         if regions is not None and found.regions_digest and regions.digest != found.regions_digest:
             raise ModelError(
                 "core regions are found differently here than in training",
@@ -118,8 +126,9 @@ class MoonEncoder:
             )
         spec = found.model.backbone.spec()
         pictures = PictureMaker(picture_layout(found.config, spec).side_px, regions, limits)
-        processor = Processor.of(found.tokenizer, found.config, pictures, spec)
-        return cls(found.model, processor, found.digest, found.lineage, where, dims=dims)
+        processor = Processor.of(found.tokenizer, found.config, pictures, spec).configured(config)
+        digest = crops_digest(found.digest, found.config, crops)
+        return cls(found.model, processor, digest, found.lineage, where, dims=dims)
 
     def embed_products(self, items: Iterable[ProductItem], hide: frozenset[str] = frozenset()) -> np.ndarray:
         """Vectors of products without the hidden fields.
@@ -202,9 +211,9 @@ def _joined(parts: list[SeenPictures], join: Callable[[list[torch.Tensor]], torc
 
 def core_regions(
     config: ModelConfig, regions: RegionsConfig, weights_dir: Path, store: RegionStore | None
-) -> CoreFinder | None:
+) -> CoreRegions | None:
     """What finds core regions for this model; None when it is fed none."""
-    if not config.use_crops:
+    if config.crops == "none":
         return None
     return CoreRegions(make_detector(regions, weights_dir), make_chooser(regions), store)
 

@@ -76,12 +76,13 @@ def _too_long(processor: Processor, found: Places, product: int, query: int) -> 
             told.append(f"description {config.max_description_tokens}")
             keys.append("model.max_description_tokens")
         if processor.shows_pictures:
-            views = config.max_images * (2 if config.use_crops else 1)
+            views = config.max_images * config.product_views
             told.insert(0, f"{views} pictures of {layout.num_tokens} tokens")
             keys += ["model.max_images", "model.max_picture_tokens"]
         got.append(f"{product} positions of a product: {', '.join(told)}, with marks and slots")
     if query > found.most:
-        picture = f"a picture of {layout.num_tokens} tokens, " if processor.shows_pictures else ""
+        named = "a picture" if config.query_views == 1 else f"{config.query_views} pictures"
+        picture = f"{named} of {layout.num_tokens} tokens, " if processor.shows_pictures else ""
         got.append(f"{query} positions of a query: {picture}text {config.max_text_tokens}, with marks and slots")
         keys += ["model.max_text_tokens", "model.max_picture_tokens"] if picture else ["model.max_text_tokens"]
     known = "table of positions" if found.is_table else "positions the decoder was trained on"

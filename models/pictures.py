@@ -41,7 +41,7 @@ class CoreFinder(Protocol):
 class PictureSource(Protocol):
     """Where the processor takes squares from."""
 
-    def squares(self, photo: Photo, wanted: Wanted) -> np.ndarray: ...
+    def squares(self, photo: Photo, wanted: Wanted, views: int = 2) -> np.ndarray: ...
 
 
 def letterbox(image: Image.Image, side_px: int) -> np.ndarray:
@@ -91,7 +91,7 @@ class PictureMaker:
         max_cached: int = 2048,
     ) -> None:
         self.side_px, self.regions, self.limits, self.max_cached = side_px, regions, limits, max_cached
-        self._cache: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, str | None], np.ndarray] = OrderedDict()
         self._lock = Lock()
 
     def __getstate__(self) -> dict[str, object]:
@@ -101,8 +101,13 @@ class PictureMaker:
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state, _cache=OrderedDict(), _lock=Lock())
 
-    def squares(self, photo: Photo, wanted: Wanted) -> np.ndarray:
+    def squares(self, photo: Photo, wanted: Wanted, views: int = 2) -> np.ndarray:
         """The original and, with regions, the core crop of `photo`.
+
+        Args:
+            photo: Decoded unless it is kept.
+            wanted: What the core region is looked for by.
+            views: 1: the original alone, and no region is looked for.
 
         Returns:
             (1 or 2, side_px, side_px, 3) uint8; the original first.
@@ -110,24 +115,25 @@ class PictureMaker:
         Raises:
             ImageError: The photograph cannot be read or decoded.
         """
-        key = (photo_key(photo), self.regions.prompt(wanted) if self.regions is not None else "")
+        finder = self.regions if views > 1 else None
+        key = (photo_key(photo), None if finder is None else finder.prompt(wanted))
         with self._lock:
             found = self._cache.get(key)
             if found is not None:
                 self._cache.move_to_end(key)
                 return found
-        made = self._make(photo, wanted)
+        made = self._make(photo, wanted, finder)
         with self._lock:
             self._cache[key] = made
             while len(self._cache) > self.max_cached:
                 self._cache.popitem(last=False)
         return made
 
-    def _make(self, photo: Photo, wanted: Wanted) -> np.ndarray:
+    def _make(self, photo: Photo, wanted: Wanted, finder: CoreFinder | None) -> np.ndarray:
         image = photo.load(self.limits)
         pictures = [letterbox(image, self.side_px)]
-        if self.regions is not None:
-            box = self.regions.core(photo, image, wanted).box
+        if finder is not None:
+            box = finder.core(photo, image, wanted).box
             pictures.append(letterbox(crop_box(image, box), self.side_px))
         return np.stack(pictures)
 

@@ -1,7 +1,8 @@
 """The one way from an item to tensors: training, evaluation and serving all come through here.
 
 A product becomes: M original photographs, M core crops, title, [description], category, attributes. A query becomes
-its photograph and crop, then its words; a label text is a query of words alone.
+its photograph and crop, then its words; a label text is a query of words alone. Each side has its crops or goes without
+(`model.crops`).
 
 The decoder is causal: the vector of a product depends on the order of its photographs, which is the catalogue's.
 """
@@ -70,6 +71,10 @@ class Processor:
         """With the layout and template of the configured backbone, or of the one that `spec` tells."""
         return cls(tokenizer, config, pictures, picture_layout(config, spec), build_template(config, tokenizer))
 
+    def configured(self, config: ModelConfig) -> Processor:
+        """The same but for what stands in a sequence: pictures keep their size, whose budget may count other crops."""
+        return Processor(self.tokenizer, config, self.pictures, self.layout, self.template)
+
     def product(self, item: ProductItem, hide: frozenset[str] = frozenset()) -> Encoded:
         """Tokens and squares of a product without the hidden fields.
 
@@ -77,22 +82,30 @@ class Processor:
         """
         item = hide_fields(item, hide)
         product = item.product
-        squares = self._squares(item.photos[: self.config.max_images], Wanted.of(product))
-        return Encoded(self.product_sequence(product, len(squares) // self._views), self._originals_first(squares))
+        photos, views = item.photos[: self.config.max_images], self.config.product_views
+        squares = self._squares(photos, Wanted.of(product), views)
+        return Encoded(self.product_sequence(product, len(photos)), squares)
 
     def query(self, item: QueryItem) -> Encoded:
         """Tokens and squares of a query."""
-        squares = self._squares([item.photo] if item.photo else [], Wanted(item.text))
-        return Encoded(self.query_sequence(item.text, len(squares) // self._views), self._originals_first(squares))
+        photos = [item.photo] if item.photo else []
+        squares = self._squares(photos, Wanted(item.text), self.config.query_views)
+        return Encoded(self.query_sequence(item.text, len(photos)), squares)
 
     def label(self, text: str) -> Encoded:
         """Tokens of a label text."""
         return Encoded(self.query_sequence(text, 0), [])
 
-    def product_sequence(self, product: Product, num_photos: int) -> TokenSequence:
-        """Tokens of a product with `num_photos` photographs, from the fields that it still has."""
-        cfg = self.config
-        parts = self._begun(num_photos)
+    def product_sequence(self, product: Product, num_photos: int, views: int | None = None) -> TokenSequence:
+        """Tokens of a product with `num_photos` photographs, from the fields that it still has.
+
+        Args:
+            product: Of which nothing is hidden that must not be read.
+            num_photos: Photographs in the sequence.
+            views: 1: their originals alone; 2: their crops after them; None: as products have it.
+        """
+        cfg, views = self.config, views or self.config.product_views
+        parts = self._begun(num_photos, views)
         if product.title:
             self._add_text(parts, Mark.TITLE, product.title, TokenType.TITLE, cfg.max_title_tokens)
         if cfg.use_description and product.description:
@@ -103,31 +116,33 @@ class Processor:
         if product.attributes:
             text = attributes_text(product)
             self._add_text(parts, Mark.ATTRIBUTE, text, TokenType.ATTRIBUTE, cfg.max_field_tokens)
-        return self._ended(parts, num_photos)
+        return self._ended(parts, num_photos, views)
 
-    def query_sequence(self, text: str | None, num_photos: int) -> TokenSequence:
-        """Tokens of a query or label with `num_photos` photographs."""
-        parts = self._begun(num_photos)
+    def query_sequence(self, text: str | None, num_photos: int, views: int | None = None) -> TokenSequence:
+        """Tokens of a query or label with `num_photos` photographs; `views` as in `product_sequence`, of queries."""
+        views = views or self.config.query_views
+        parts = self._begun(num_photos, views)
         if text:
             self._add_text(parts, Mark.TEXT, text, TokenType.TITLE, self.config.max_text_tokens)
-        return self._ended(parts, num_photos)
+        return self._ended(parts, num_photos, views)
 
     def longest_product(self) -> TokenSequence:
         """A product that fills every budget, its words padding."""
-        cfg = self.config
-        parts = self._begun(cfg.max_images)
+        cfg, views = self.config, self.config.product_views
+        parts = self._begun(cfg.max_images, views)
         self._add_ids(parts, Mark.TITLE, self._filler(cfg.max_title_tokens), TokenType.TITLE)
         if cfg.use_description:
             self._add_ids(parts, Mark.DESCRIPTION, self._filler(cfg.max_description_tokens), TokenType.OTHER)
         self._add_ids(parts, Mark.CATEGORY, self._filler(cfg.max_field_tokens), TokenType.CATEGORY)
         self._add_ids(parts, Mark.ATTRIBUTE, self._filler(cfg.max_field_tokens), TokenType.ATTRIBUTE)
-        return self._ended(parts, cfg.max_images)
+        return self._ended(parts, cfg.max_images, views)
 
     def longest_query(self) -> TokenSequence:
         """A query with a photograph and as many words as its budget, its words padding."""
-        parts = self._begun(1)
+        views = self.config.query_views
+        parts = self._begun(1, views)
         self._add_ids(parts, Mark.TEXT, self._filler(self.config.max_text_tokens), TokenType.TITLE)
-        return self._ended(parts, 1)
+        return self._ended(parts, 1, views)
 
     def collate(self, items: Sequence[Encoded]) -> Batch:
         """Pad and stack; every square is a picture of its own."""
@@ -146,28 +161,19 @@ class Processor:
         mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (self.layout.mean, self.layout.std))
         return pixels_NCHW.sub_(mean).div_(std)
 
-    @property
-    def _views(self) -> int:
-        return 2 if self.config.use_crops else 1
+    def _squares(self, photos: Iterable[Photo], wanted: Wanted, views: int) -> list[np.ndarray]:
+        """Originals, then crops where `views` is 2."""
+        found = [self.pictures.squares(photo, wanted, views) for photo in photos]
+        return [squares[view] for view in range(views) for squares in found]
 
-    def _squares(self, photos: Iterable[Photo], wanted: Wanted) -> list[np.ndarray]:
-        found: list[np.ndarray] = []
-        for photo in photos:
-            found.extend(self.pictures.squares(photo, wanted)[: self._views])
-        return found
-
-    def _originals_first(self, squares: list[np.ndarray]) -> list[np.ndarray]:
-        return [*squares[0 :: self._views], *squares[1 :: self._views]] if self._views == 2 else squares
-
-    def _begun(self, num_photos: int) -> _Parts:
+    def _begun(self, num_photos: int, views: int) -> _Parts:
         parts = _Parts(self.template.positions == "mrope")
         if self.config.order == "pictures_first":
-            self._add_pictures(parts, num_photos)
+            self._add_pictures(parts, num_photos, views)
         return parts
 
-    def _add_pictures(self, parts: _Parts, num_photos: int) -> None:
-        kinds = (TokenType.IMAGE, TokenType.CROP)[: self._views]
-        for kind in kinds:
+    def _add_pictures(self, parts: _Parts, num_photos: int, views: int) -> None:
+        for kind in (TokenType.IMAGE, TokenType.CROP)[:views]:
             for _ in range(num_photos):
                 if not self.shows_pictures:
                     parts.num_pictures += 1
@@ -187,9 +193,9 @@ class Processor:
     def _filler(self, num: int) -> list[int]:
         return [self.template.pad_id] * num
 
-    def _ended(self, parts: _Parts, num_photos: int) -> TokenSequence:
+    def _ended(self, parts: _Parts, num_photos: int, views: int) -> TokenSequence:
         if self.config.order == "words_first":
-            self._add_pictures(parts, num_photos)
+            self._add_pictures(parts, num_photos, views)
         if not parts.ids:
             # Everything may be hidden; one mark keeps the mean over tokens defined.
             parts.text(self.template.marks[Mark.EMPTY], TokenType.OTHER)

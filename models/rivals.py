@@ -27,11 +27,11 @@ def untrained_encoder(folder: str | Path, *, seed: int = UNTRAINED_SEED, device:
         device: `auto`, `cpu` or `cuda`.
     """
     trained = MoonEncoder.load(folder, device=device)
-    loaded = load_backbone(trained.config, seed)
+    loaded = load_backbone(trained.model.config, seed)
     # A pretrained backbone is where this one's training began: what training is worth is measured from there.
     backbone = loaded[0] if loaded is not None else None
     vocab_size = trained.processor.tokenizer.get_vocab_size()
-    model = MoonModel.seeded(trained.config, vocab_size, seed, backbone, trained.model.backbone.spec())
+    model = MoonModel.seeded(trained.model.config, vocab_size, seed, backbone, trained.model.backbone.spec())
     digest = hashlib.sha256(f"untrained:{seed}:{trained.digest}".encode()).hexdigest()
     return MoonEncoder(model, trained.processor, digest, device=trained.device, name="untrained")
 

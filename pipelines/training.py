@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from catalog import ConfigError
 from models.backbones import weights_digest
+from models.crops import with_crops
 from moon.config import MoonConfig
 from pipelines.moon_pipeline import moon_pipeline
 from steps.closing import closing_of_training
@@ -24,8 +25,10 @@ def check_fits(config: MoonConfig = MoonConfig()) -> None:
 
     Raises:
         ConfigError: The gate's policy cannot be read or is none; or shorter vectors are to be served than are judged.
+        ModelError: The model is to be served with crops that it is trained without.
     """
     load_policy(config.gate)
+    with_crops(config.model, config.serving.crops, where="serving.crops")
     # The gate judges whole vectors: a Bento of shorter ones would carry a verdict that was never reached.
     served, judged = config.serving.dims, config.model.embedding_dims
     if served not in (None, judged):
@@ -60,6 +63,7 @@ def train_moon(config: MoonConfig = MoonConfig()) -> None:
         split=config.catalog.split,
         regions_config=config.regions,
         benchmark=config.benchmark,
+        crops=config.serving.crops,
     )
     decision = gate(
         catalog=validated,
@@ -69,7 +73,12 @@ def train_moon(config: MoonConfig = MoonConfig()) -> None:
         gate_config=config.gate,
     )
     registration = register_model(
-        catalog=validated, model=model, training=training, benchmark=scored, decision=decision
+        catalog=validated,
+        model=model,
+        training=training,
+        benchmark=scored,
+        decision=decision,
+        crops=config.serving.crops,
     )
     bento = package_bento(
         catalog=validated, regions=regions, model=model, registration=registration, serving=config.serving

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from catalog import ImageLimits, Section
+from models.config import Crops
 
 MIB = 1024 * 1024
 
@@ -23,6 +24,11 @@ class ServingConfig(Section):
         description="Length of the vectors that are served and indexed: model.embedding_dims or one of "
         "model.matryoshka_dims. Empty: model.embedding_dims. train_moon takes no shorter one: its gate judges "
         "whole vectors.",
+    )
+    crops: Crops | None = Field(
+        default=None,
+        description="Core crops that the encoder is fed: as model.crops, or fewer (train.distill_crops). none: the "
+        "Bento needs no region detector. Empty: model.crops. train_moon judges the model as it is served.",
     )
     workers: int = Field(default=1, ge=1, le=256, description="Server processes; each holds the model.")
     threads_per_worker: int = Field(

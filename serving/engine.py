@@ -47,7 +47,7 @@ class Engine:
 
         Raises:
             ModelError: The model folder cannot be read, or its model was not trained for vectors of the configured
-                length.
+                length or with the configured crops.
             ServingError: The index is not this model's, or holds vectors of another length.
         """
         import torch
@@ -56,7 +56,7 @@ class Engine:
 
         config = bundle.config
         torch.set_num_threads(config.threads_per_worker or max(1, _num_cores() // config.workers))
-        encoder = MoonEncoder.load(bundle.model_folder, device=config.device, dims=config.dims)
+        encoder = MoonEncoder.load(bundle.model_folder, device=config.device, dims=config.dims, crops=config.crops)
         index = ProductIndex.open(bundle.index_folder, model_digest=encoder.digest, dims=encoder.dims)
         return cls(encoder, index, bundle, _regions(bundle))
 
@@ -138,6 +138,7 @@ class Engine:
                 "name": self.encoder.name,
                 "digest": self.encoder.digest,
                 "dims": self.encoder.dims,
+                "crops": config.crops,
                 "modalities": sorted(self.encoder.modalities),
                 "regions": self.regions,
                 "lineage": _without_paths(getattr(self.encoder, "lineage", {})),
@@ -170,11 +171,16 @@ class Engine:
 
 
 def _regions(bundle: Bundle) -> dict[str, str | None]:
-    """How the model finds core regions: the same detector and chooser as in training, by digest."""
+    """How the model finds core regions: the same detector and chooser as in training, by digest; nothing of them where
+    it is fed no crops."""
+    from models.config import ModelConfig
+    from models.crops import with_crops
     from models.regions import RegionsConfig, make_chooser
 
     stored = json.loads((bundle.model_folder / "config.json").read_text(encoding="utf-8"))
     config = RegionsConfig.model_validate(stored["regions"])
+    if with_crops(ModelConfig.model_validate(stored["model"]), bundle.config.crops).crops == "none":
+        return {"backend": None, "digest": None, "chooser_digest": None}
     return {
         "backend": config.backend,
         "digest": stored.get("regions_digest"),

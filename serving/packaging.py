@@ -19,6 +19,9 @@ from typing import Any
 import yaml
 
 from catalog import StorageError
+from models.config import ModelConfig
+from models.crops import crops_digest, with_crops
+from models.prefix import check_dims, prefix_digest
 from serving.bundle import Bundle
 from serving.config import ServingConfig
 from serving.errors import ServingError
@@ -94,7 +97,7 @@ def package_bento(
         ServingError: The index is of another model, the model needs ultralytics and the configuration leaves it out,
             its configuration names files outside its folder, the lock lacks a package, or BentoML cannot build; then
             its last words are in the message.
-        ModelError: The model was not trained for vectors of `cfg.dims` numbers.
+        ModelError: The model was not trained for vectors of `cfg.dims` numbers, or with `cfg.crops`.
         StorageError: No space, or a store that cannot be written.
     """
     from models.folder import folder_digest
@@ -102,14 +105,14 @@ def package_bento(
     model_folder, index_folder = Path(model_folder), Path(index_folder)
     index = read_index_info(index_folder)
     model_digest = folder_digest(model_folder)
-    wanted = _encoder_digest(model_folder, model_digest, cfg.dims)
+    wanted = _encoder_digest(model_folder, model_digest, cfg)
     if index.model_digest != wanted:
         raise ServingError(
-            "index was built with another model, or for another length of vectors",
+            "index was built with another model, for another length of vectors, or with other crops",
             where=str(index_folder),
             got=f"{index.model_digest[:12]}, {index.dims} numbers a vector",
             allowed=f"{wanted[:12]}, {cfg.dims or 'model.embedding_dims'} numbers a vector",
-            fix="build the index again with this model and the same serving.dims",
+            fix="build the index again with this model and the same serving.dims and serving.crops",
         )
     _check_model_config(model_folder, cfg)
     root = Path(__file__).resolve().parent.parent
@@ -178,29 +181,30 @@ def code_digest(root: Path) -> str:
     return total.hexdigest()
 
 
-def _encoder_digest(model_folder: Path, model_digest: str, dims: int | None) -> str:
-    """What an encoder of this model says when its vectors are cut to `dims`."""
-    if dims is None:
+def _encoder_digest(model_folder: Path, model_digest: str, cfg: ServingConfig) -> str:
+    """What an encoder of this model says when its vectors are cut, and its crops left out, as `cfg` has it."""
+    if cfg.dims is None and cfg.crops is None:
         return model_digest
-    from models.config import ModelConfig
-    from models.prefix import check_dims, prefix_digest
-
     stored = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
     config = ModelConfig.model_validate(stored["model"])
-    return prefix_digest(model_digest, config, check_dims(config, dims, where="serving.dims"))
+    with_crops(config, cfg.crops, where="serving.crops")
+    digest = crops_digest(model_digest, config, cfg.crops)
+    return prefix_digest(digest, config, check_dims(config, cfg.dims, where="serving.dims"))
 
 
 def _check_model_config(model_folder: Path, cfg: ServingConfig) -> None:
     """What the model's own configuration asks of the machine that serves it."""
     config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
-    if config.get("regions", {}).get("backend") == ULTRALYTICS_BACKEND and not cfg.include_ultralytics:
+    detects = with_crops(ModelConfig.model_validate(config.get("model", {})), cfg.crops).crops != "none"
+    is_ultralytics = config.get("regions", {}).get("backend") == ULTRALYTICS_BACKEND
+    if detects and is_ultralytics and not cfg.include_ultralytics:
         raise ServingError(
             "the model's region detector needs ultralytics, and the Bento would leave it out",
             where="serving.include_ultralytics",
             got="false",
             allowed=f"true where regions.backend is {ULTRALYTICS_BACKEND}",
-            fix="set serving.include_ultralytics: true (AGPL-3.0 then applies to the Bento), or train with another "
-            "regions.backend",
+            fix="set serving.include_ultralytics: true (AGPL-3.0 then applies to the Bento), serve without crops "
+            "(serving.crops: none), or train with another regions.backend",
         )
     if paths := sorted(_absolute_paths(config)):
         raise ServingError(

@@ -72,7 +72,8 @@ def check_parity(
         model_folder: The offline model.
         items: Products to compare; those beyond the service's limits are counted and left out.
         queries: Queries to compare; likewise.
-        encoder: The offline encoder, when it is loaded already; else it is loaded at the length that is served.
+        encoder: The offline encoder, when it is loaded already; else it is loaded as it is served: at that length, with
+                those crops.
 
     Raises:
         ModelError: The offline model cannot be read, or was not trained for vectors of the length that is served.
@@ -86,7 +87,7 @@ def check_parity(
         if encoder is None:
             from models.encoder import MoonEncoder
 
-            encoder = MoonEncoder.load(model_folder, dims=info["model"]["dims"])
+            encoder = MoonEncoder.load(model_folder, dims=info["model"]["dims"], crops=info["model"].get("crops"))
         served_digest = info["model"]["digest"]
         if served_digest != encoder.digest:
             raise ServingError(

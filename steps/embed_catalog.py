@@ -17,7 +17,7 @@ from steps.limits import ingested_limits
 from steps.materializers import DigestedFolderMaterializer
 from steps.progress import log_progress
 from steps.records import IndexFolder
-from steps.registry import Registry
+from steps.registry import Registry, crops_of
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +31,12 @@ def embed_catalog(
     Args:
         catalog: Need not be the one the version was trained on.
         version: Version of the registry; the champion, else the challenger, where None.
-        serving: Batch and thumbnail sizes, and the length of the vectors.
+        serving: Batch and thumbnail sizes, the length of the vectors, and the crops: the version's own where
+            none are named.
 
     Raises:
-        ModelError: Nothing is registered, or the version was not trained for vectors of `serving.dims` numbers.
+        ModelError: Nothing is registered, or the version was not trained for vectors of `serving.dims` numbers
+            or with `serving.crops`.
     """
     registry = Registry()
     chosen = registry.by_version(version) if version else registry.best()
@@ -42,7 +44,12 @@ def embed_catalog(
         raise ModelError("no version is registered", where=registry.name, fix="zenml pipeline run train_moon")
     folder = Path(mkdtemp(prefix="moon-index-")) / "index"
     info = build_index(
-        MoonEncoder.load(registry.model_path(chosen), limits=ingested_limits(catalog), dims=serving.dims),
+        MoonEncoder.load(
+            registry.model_path(chosen),
+            limits=ingested_limits(catalog),
+            dims=serving.dims,
+            crops=serving.crops or crops_of(chosen),
+        ),
         catalog,
         folder,
         log_progress(logger, "products embedded"),

@@ -8,6 +8,7 @@ from typing import Annotated
 from zenml import step
 
 from catalog import ArtifactName, Catalog, SplitConfig, split_catalog
+from models.config import Crops
 from models.encoder import MoonEncoder
 from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser, make_detector
 from models.rivals import FrozenVision, untrained_encoder
@@ -37,10 +38,21 @@ def evaluate_mbe(
     split: SplitConfig,
     regions_config: RegionsConfig,
     benchmark: BenchmarkConfig,
+    crops: Crops | None = None,
 ) -> Annotated[Benchmark, ArtifactName.BENCHMARK.value]:
-    """Zero-shot retrieval, category and attributes, with intervals; the rivals are run, not assumed."""
+    """Zero-shot retrieval, category and attributes, with intervals; the rivals are run, not assumed.
+
+    Args:
+        catalog: The validated catalogue.
+        regions: Core regions found before.
+        model: The candidate.
+        split: Which products are held out.
+        regions_config: How core regions are found.
+        benchmark: What is asked.
+        crops: Those it will be served with; None: as it was trained.
+    """
     eval_set = build_eval_set(catalog, split_catalog(catalog, split), benchmark)
-    encoder = MoonEncoder.load(model.path, store=regions, limits=ingested_limits(catalog))
+    encoder = MoonEncoder.load(model.path, store=regions, limits=ingested_limits(catalog), crops=crops)
     untrained = untrained_encoder(model.path)
     rivals = (
         untrained,

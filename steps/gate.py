@@ -13,7 +13,7 @@ from models.encoder import MoonEncoder
 from steps.limits import ingested_limits
 from steps.materializers import RecordMaterializer
 from steps.records import Benchmark, GateResult
-from steps.registry import MODEL_DIGEST_TAG, Registry
+from steps.registry import ENCODER_DIGEST_TAG, MODEL_DIGEST_TAG, Registry, crops_of
 from validation.benchmark import BenchmarkRecord, build_eval_set, judge
 from validation.config import BenchmarkConfig
 from validation.gate import GateConfig, decide, load_policy
@@ -37,14 +37,16 @@ def gate(
     champion_outcomes: dict[str, Outcome] | None = None
     digest: str | None = None
     if version is not None:
-        digest = version.tags[MODEL_DIGEST_TAG]
+        digest = version.tags.get(ENCODER_DIGEST_TAG) or version.tags[MODEL_DIGEST_TAG]
         champion, champion_outcomes = registry.benchmark_of(version), registry.outcomes_of(version)
         lacks_items = policy.is_paired() and champion_outcomes is None
         if champion is None or lacks_items or not _comparable(champion, benchmark.candidate):
             logger.info("scoring champion version %s on this evaluation set", version.version)
             eval_set = build_eval_set(catalog, split_catalog(catalog, split), benchmark_config)
             # Without the stored regions: the champion may look with another detector than this run's.
-            encoder = MoonEncoder.load(registry.model_path(version), limits=ingested_limits(catalog))
+            encoder = MoonEncoder.load(
+                registry.model_path(version), limits=ingested_limits(catalog), crops=crops_of(version)
+            )
             champion, champion_outcomes = judge(encoder, eval_set, benchmark_config)
     decision = decide(
         policy,

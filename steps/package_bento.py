@@ -40,7 +40,13 @@ def package_bento(
         # The folder's name says what the index holds, and it appears only when it is whole.
         if not index.exists():
             build_index(
-                MoonEncoder.load(model.path, store=regions, limits=ingested_limits(catalog), dims=serving.dims),
+                MoonEncoder.load(
+                    model.path,
+                    store=regions,
+                    limits=ingested_limits(catalog),
+                    dims=serving.dims,
+                    crops=serving.crops,
+                ),
                 catalog,
                 index,
                 log_progress(logger, "products indexed"),

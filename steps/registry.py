@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
@@ -13,10 +14,13 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from catalog import Alias, ArtifactName, ModelError
 from catalog.names import REGISTERED_MODEL
+from models.config import Crops
 from validation.benchmark.record import SCHEMA_VERSION, BenchmarkRecord
 from validation.statistics import Outcome, outcomes_from_dict
 
 MODEL_DIGEST_TAG = "model_digest"
+CROPS_TAG, ENCODER_DIGEST_TAG = "served_crops", "encoder_digest"
+"""Of a version that is served with fewer crops than it was trained with: which, and what its encoder then is."""
 BENTO_TAG = "bento_tag"
 HISTORY_TAG = "previous_champions"
 CANDIDATE_FILE = "candidate.json"
@@ -70,9 +74,15 @@ class Registry:
         """All versions; unlike a search, each knows its aliases."""
         return [self.by_version(row.version) for row in self.versions()]
 
-    def by_digest(self, digest: str) -> ModelVersion | None:
-        """The newest version of exactly these weights, configuration and tokenizer."""
-        same = [row for row in self.versions() if row.tags.get(MODEL_DIGEST_TAG) == digest]
+    def by_digest(self, digest: str, crops: str | None = None) -> ModelVersion | None:
+        """The newest version of exactly these weights, configuration and tokenizer, served with these crops.
+
+        Args:
+            digest: Of the model.
+            crops: `CROPS_TAG` of the version; None: it is served as it was trained.
+        """
+        asked = (digest, crops)
+        same = [one for one in self.versions() if (one.tags.get(MODEL_DIGEST_TAG), one.tags.get(CROPS_TAG)) == asked]
         return same[-1] if same else None
 
     def register(self, run_id: str, digest: str, tags: dict[str, str], description: str) -> ModelVersion:
@@ -172,3 +182,8 @@ def waivers_of(tags: Mapping[str, str]) -> list[dict[str, str]]:
         if head == WAIVER_TAG and number.isdigit():
             kept.setdefault(int(number), {})[part] = text
     return [kept[number] for number in sorted(kept)]
+
+
+def crops_of(version: ModelVersion) -> Crops | None:
+    """The crops that a version is served with; None: as it was trained."""
+    return cast("Crops | None", version.tags.get(CROPS_TAG))

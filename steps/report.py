@@ -107,7 +107,7 @@ def _told(
     config: dict[str, Any],
 ) -> RunReport:
     records, champion_name = list(benchmark.records), None
-    if decision.champion is not None and decision.champion_digest != model.digest:
+    if decision.champion is not None and decision.champion_digest != benchmark.candidate.encoder_digest:
         champion = BenchmarkRecord.from_dict(decision.champion)
         champion_name = f"champion {decision.champion_version}"
         records.append(replace(champion, encoder=champion_name))

@@ -204,6 +204,9 @@ def report(
         "docs/RESULTS.md"
     ),
     figure: Annotated[Path, typer.Option(help="PNG to draw.")] = Path("docs/images/ablation.png"),
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Only what stands under this recipe, and no bars. Name a --page.")
+    ] = None,
 ) -> None:
     """Write tables, bars and figure from the committed rows; trains nothing.
 
@@ -211,16 +214,18 @@ def report(
     """
     from benchmarks.ablation.bars import evaluate
     from benchmarks.ablation.figure import draw
+    from benchmarks.ablation.page import told_of, write_page
     from benchmarks.ablation.protocol import PROTOCOLS
-    from benchmarks.ablation.report import read_section, render, told_of, write_page
+    from benchmarks.ablation.report import read_section, render
 
-    sections = [section for one in PROTOCOLS.values() if (section := read_section(results, one)) is not None]
+    found = (read_section(results, one, recipe) for one in PROTOCOLS.values())
+    sections = [section for section in found if section is not None]
     drawn = draw(sections, figure)
     link = None
     if drawn:
         link = Path(os.path.relpath(figure, page.parent)).as_posix()
-    write_page(page, render(sections, link) + told_of(results))
-    for section in sections:
+    write_page(page, render(sections, link, bars=recipe is None) + told_of(results))
+    for section in sections if recipe is None else ():
         for bar in evaluate(section.protocol, section.arms, section.lr_rows, section.wanted):
             typer.echo(f"{section.protocol.data:<5} {bar.verdict:<6} {bar.text}: {bar.numbers}")
     typer.echo(f"{page}" + (f", {figure}" if drawn else "") + ("" if sections else ": no rows yet"))

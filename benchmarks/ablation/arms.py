@@ -19,8 +19,9 @@ from moon.yaml_lines import read_yaml
 
 FULL, DUAL = "full", "dual"
 
-SECTIONS = ("regions", "model", "train")
-"""Sections of the configuration that an arm may change: what is judged, and how, is the same for all."""
+SECTIONS = ("regions", "model", "train", "boxes", "served_crops")
+"""What an arm may change: sections of the configuration, true boxes for found ones, and the crops that the judged model
+is fed. What is judged, and how, is the same for all."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ ARMS: tuple[Arm, ...] = (
     Arm(FULL, "full MOON"),
     Arm(DUAL, "dual encoder", _LATE, parameters="fitted"),
     Arm("minus_moe", "minus guided MoE (dense, same parameters)", _DENSE, parameters="checked", tolerance_frac=0.02),
-    Arm("minus_crop", "minus crop", {"model": {"use_crops": False}}),
+    Arm("minus_crop", "minus crop", {"model": {"crops": "none"}}),
     Arm("minus_negatives", "minus negatives (hard and queue)", _NO_NEGATIVES),
     Arm("minus_hard_negatives", "minus hard negatives", _NO_HARD),
     Arm("plus_hard_negatives", "plus hard negatives, 3 a query", _HARD),

@@ -185,7 +185,7 @@ class _Blank:
     def __init__(self, side_px: int) -> None:
         self.side_px = side_px
 
-    def squares(self, photo: Photo, wanted: Wanted) -> np.ndarray:
+    def squares(self, photo: Photo, wanted: Wanted, views: int = 2) -> np.ndarray:
         return np.full((2, self.side_px, self.side_px, 3), 255, dtype=np.uint8)
 
 

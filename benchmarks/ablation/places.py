@@ -159,7 +159,16 @@ def picture_key(setup: Setup, data_digest: str) -> str:
     """Stands for the squares that a run sees: photographs of the fold's train side, regions, size, crops."""
     model = setup.model
     size = [model.backbone, model.nano, model.image_side_px, model.max_picture_tokens, model.max_images]
-    parts = (setup.split, setup.checks, setup.regions, size, model.use_crops, setup.train.pair_sources, data_digest)
+    parts = (
+        setup.split,
+        setup.checks,
+        setup.regions,
+        setup.boxes,
+        size,
+        model.crops,
+        setup.train.pair_sources,
+        data_digest,
+    )
     return _key(*map(repr, parts))
 
 

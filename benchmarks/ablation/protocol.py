@@ -10,12 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from benchmarks.ablation.arms import ARMS, Arm, deep
 from benchmarks.command import read_config
 from catalog import ConfigError, Section, SplitConfig
-from models.config import ModelConfig, TrainConfig
+from models.config import Crops, ModelConfig, TrainConfig
 from models.regions import RegionsConfig
 from moon.config import MoonConfig
 from validation.config import BenchmarkConfig, DataChecksConfig
@@ -99,10 +99,20 @@ class Setup(Section):
     model: ModelConfig
     train: TrainConfig
     benchmark: BenchmarkConfig
+    boxes: Literal["found", "true"] = Field(
+        default="found",
+        description="true: the core region is the catalogue's true box, where it has one: what no detector can pass. "
+        "Of this benchmark alone.",
+    )
+    served_crops: Crops | None = Field(default=None, description="Crops the judged model is fed; empty: as trained.")
 
     def plain(self) -> dict[str, Any]:
         """Plain data without the keys that change no result."""
         data = self.model_dump(mode="json")
+        # Rows stand that knew one switch for both sides: what it could say is said its way, so that they still count.
+        if (crops := data["model"]["crops"]) in ("both", "none"):
+            del data["model"]["crops"]
+            data["model"]["use_crops"] = crops == "both"
         data["train"] = {key: value for key, value in data["train"].items() if key not in _CHANGES_NOTHING}
         return data
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -30,34 +29,6 @@ from benchmarks.ablation.comparison import (
 from benchmarks.ablation.hits import hits
 from benchmarks.ablation.protocol import Protocol, Setup, arm_setup
 from benchmarks.ablation.results import Row, Rows, read_outcomes
-from catalog import ConfigError, StorageError
-
-BEGIN, END = "<!-- ablation: begin -->", "<!-- ablation: end -->"
-HEAD = f"""# Results
-
-What each part of the model is worth. `python -m benchmarks.ablation report` writes what stands between the markers
-from the rows below `benchmarks/results/ablation`; what stands outside them is written by hand.
-
-{BEGIN}
-{END}
-
-## How it is measured
-
-- **Arms** are the recipe with one part taken out, everything else equal; `python -m benchmarks.ablation arms` lists
-  them. An arm whose part the recipe has not is left out.
-- **Without guided MoE** means a dense change of the same FFNs with as many trainable parameters (within 2 %).
-- **The dual encoder** has the same towers, data, steps and losses, and the same dense change in its text tower; its
-  pictures and words meet in a weighted sum. The width of its map of pictures is set so that its trainable parameters
-  meet full's (within 10 %); a width below 64 is raised to it, and the dual encoder then has more parameters than full.
-  Parameters that no embedding depends on are not counted for it.
-- **Learning rates**: the same factors are tried for full and the dual encoder on a validation side, each takes its
-  best, and arms that lack a part take full's. On folds that validation side is held out by another fold, so that this
-  one choice has seen what another fold judges.
-- **Labels** have no classifier head: leaf and attributes are texts, seen in training on other products
-  (`train.label_weight`), and the answer is the nearest text.
-- **Pooling** is by metric: an attribute's accuracy is taken over all folds together, then the mean over attributes.
-- **Rows** stay. A changed recipe begins a new table, and the rows of other recipes are listed below it.
-"""
 
 _COLUMNS = {
     "image_to_product/recall@1": "image R@1",
@@ -93,8 +64,13 @@ class Section:
         return sorted(known, key=lambda arm: order.index(arm.name) if arm.name in order else len(order))
 
 
-def read_section(results: Path, protocol: Protocol) -> Section | None:
+def read_section(results: Path, protocol: Protocol, recipe: str | None = None) -> Section | None:
     """The rows of one data set; None when there are none.
+
+    Args:
+        results: Where rows stand.
+        protocol: Of the data.
+        recipe: Path of the recipe whose rows are wanted; None: the data's own, or the last where it has none.
 
     Raises:
         ModelError: A row or its results by item cannot be read.
@@ -104,7 +80,10 @@ def read_section(results: Path, protocol: Protocol) -> Section | None:
         return None
     trained = [row for row in rows if row.kind == "arm"] or rows
     # One run of another recipe, tried with --recipe, is no reason to hide the table of the data's own.
-    digest = ([row for row in trained if row.recipe == protocol.recipe] or trained)[-1].recipe_digest
+    own = [row for row in trained if row.recipe == (recipe or protocol.recipe)]
+    if recipe is not None and not own:
+        return None
+    digest = (own or trained)[-1].recipe_digest
     latest: dict[str, dict[int, Row]] = defaultdict(dict)
     for row in rows:
         if row.recipe_digest == digest:
@@ -132,12 +111,13 @@ def _with_effect(path: Path, protocol: Protocol) -> list[str]:
     return [arm.name for arm in own if arm.name == FULL or arm_setup(base, arm) != base]
 
 
-def render(sections: Sequence[Section], figure: str | None) -> str:
+def render(sections: Sequence[Section], figure: str | None, bars: bool = True) -> str:
     """The page between the markers.
 
     Args:
         sections: One a data set.
         figure: Path of the figure, relative to the page.
+        bars: Whether the project's bars are among it; they speak of the data's own recipes.
     """
     if not sections:
         return "No rows yet.\n"
@@ -154,42 +134,11 @@ def render(sections: Sequence[Section], figure: str | None) -> str:
     if figure:
         text += [f"![Full minus each arm, with intervals]({figure})", ""]
     for section in sections:
-        text += _section(section)
+        text += _section(section, bars)
     return "\n".join(text).rstrip() + "\n"
 
 
-def told_of(results: Path) -> str:
-    """A line that names the rows that a page was written from, so that a page older than its rows is found out."""
-    total = hashlib.sha256()
-    for file in sorted(results.glob("*.jsonl")):
-        total.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
-    return f"<!-- rows {total.hexdigest()[:16]} -->\n"
-
-
-def write_page(path: Path, body: str) -> None:
-    """Put `body` between the markers of the page, which is begun where it is not there.
-
-    Raises:
-        ConfigError: The page has not both markers, in their order.
-        StorageError: It cannot be written.
-    """
-    page = path.read_text(encoding="utf-8") if path.exists() else HEAD
-    start, stop = page.find(BEGIN), page.find(END)
-    if start < 0 or stop < start:
-        raise ConfigError(
-            "the page has no place for the results",
-            where=str(path),
-            allowed=f"one line {BEGIN} and below it one line {END}",
-            fix="put both in, or move the page away to have it begun anew",
-        )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{page[: start + len(BEGIN)]}\n{body}{page[stop:]}", encoding="utf-8")
-    except OSError as error:
-        raise StorageError("the page cannot be written", where=str(path), got=str(error)) from None
-
-
-def _section(section: Section) -> list[str]:
+def _section(section: Section, bars: bool) -> list[str]:
     protocol = section.protocol
     some = next(iter(section.arms.values())).rows[-1]
     layout = (
@@ -199,7 +148,7 @@ def _section(section: Section) -> list[str]:
         else "the recipe's own split, the same for all seeds; scores are the mean over seeds"
     )
     text = [f"## {protocol.data}", "", f"`{some.recipe}`, recipe {some.recipe_digest}; {layout}.", ""]
-    text += [*_bars(section), *_scores(section), "### Exact product / any of its group (n)", ""]
+    text += [*(_bars(section) if bars else ()), *_scores(section), "### Exact product / any of its group (n)", ""]
     text += [*_table(*hits([*section.trained, *section.baselines])), ""]
     text += [*_gaps(section), *_rates(section), *_earlier(section)]
     return [*text, *_notes(section)]

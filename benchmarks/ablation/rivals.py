@@ -65,7 +65,7 @@ def untrained_encoder(
     loaded = load_backbone(model, UNTRAINED_SEED + seed)
     tokenizer = loaded[1] if loaded else train_tokenizer(catalog_texts(catalog, splits), model.nano.vocab_size)
     assert tokenizer is not None
-    pictures = PictureMaker(picture_layout(model).side_px, regions if model.use_crops else None, limits)
+    pictures = PictureMaker(picture_layout(model).side_px, regions if model.crops != "none" else None, limits)
     moon = MoonModel.seeded(model, tokenizer.get_vocab_size(), UNTRAINED_SEED + seed, loaded[0] if loaded else None)
     digest = hashlib.sha256(f"untrained:{seed}:{setup.model_dump_json()}".encode()).hexdigest()
     return MoonEncoder(moon, Processor.of(tokenizer, model, pictures), digest, name="untrained")

@@ -31,9 +31,10 @@ from benchmarks.ablation.results import pack, write_json
 from benchmarks.ablation.rivals import judge_baseline
 from benchmarks.ablation.runs import Job
 from benchmarks.ablation.sources import source_digest
+from benchmarks.ablation.true_boxes import TrueCoreRegions
 from catalog import Catalog, Embedder, ModelError, MoonError, Side, Splits, split_catalog
 from models.encoder import MoonEncoder
-from models.regions import CoreRegions, RegionsConfig, RegionStore, make_chooser, make_detector
+from models.regions import CoreRegions, RegionStore, make_chooser, make_detector
 from models.training import TrainingRecord
 from models.training import train as fit
 from validation.benchmark import BenchmarkRecord, build_eval_set, judge, main_part, main_score, run_benchmark
@@ -50,7 +51,7 @@ def do(job: Job, places: Places, keep_model: bool) -> dict[str, Any]:
     splits = split_catalog(catalog, job.setup.split)
     if job.kind == "baseline":
         store = region_store(places, job.setup.regions)
-        core = core_regions(job.setup.regions, store)
+        core = core_regions(job.setup, catalog, store)
         side = Side(job.side)
         limits = limits_of(catalog)
         return judged(*judge_baseline(job.arm, job.setup, job.seed, catalog, splits, side, core, limits))
@@ -61,7 +62,7 @@ def _trained(job: Job, places: Places, catalog: Catalog, splits: Splits, keep_mo
     # A run that was cut off goes on under the code that began it, or begins anew.
     code = source_digest(catalogs, models)[:8]
     setup, folder = job.setup, places.run(f"{job.data}-{job.kind}-{job.name}-{job.config_digest}-{code}")
-    store = region_store(places, setup.regions)
+    core = core_regions(setup, catalog, region_store(places, setup.regions))
     model = count_parameters(setup, catalog, splits, lacks_parts=job.arm != FULL)
     counted = model.count
     if job.expected_parameters not in (None, counted.trainable):
@@ -79,7 +80,7 @@ def _trained(job: Job, places: Places, catalog: Catalog, splits: Splits, keep_mo
         splits,
         model=setup.model,
         train=model.train,
-        regions=core_regions(setup.regions, store),
+        regions=core,
         regions_config=setup.regions,
         work_dir=folder / "fit",
         out_dir=folder / "model",
@@ -97,7 +98,7 @@ def _trained(job: Job, places: Places, catalog: Catalog, splits: Splits, keep_mo
             fix="benchmarks.ablation.matching.count_parameters must set a model up as models.training does",
         )
     eval_set = build_eval_set(catalog, splits, setup.benchmark, Side(job.side))
-    encoder = MoonEncoder.load(folder / "model", store=store, limits=limits_of(catalog))
+    encoder = MoonEncoder.load(folder / "model", limits=limits_of(catalog), crops=setup.served_crops, regions=core)
     answer = judged(*judge(encoder, eval_set, setup.benchmark))
     shutil.rmtree(folder / "fit", ignore_errors=True)
     if not keep_model:
@@ -121,9 +122,11 @@ def _stop_score(catalog: Catalog, splits: Splits, setup: Setup) -> Callable[[Emb
     return lambda embedder: main_score(run_benchmark(embedder, eval_set, setup.benchmark))
 
 
-def core_regions(config: RegionsConfig, store: RegionStore | None) -> CoreRegions:
-    """What finds core regions, with what was found before."""
-    return CoreRegions(make_detector(config), make_chooser(config), store)
+def core_regions(setup: Setup, catalog: Catalog, store: RegionStore) -> CoreRegions:
+    """What finds core regions, with what was found before; the true boxes for an arm that is to have them."""
+    if setup.boxes == "true":
+        return TrueCoreRegions(setup.regions, catalog, store)
+    return CoreRegions(make_detector(setup.regions), make_chooser(setup.regions), store)
 
 
 def judged(record: BenchmarkRecord, outcomes: dict[str, Outcome]) -> dict[str, Any]:

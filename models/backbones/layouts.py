@@ -10,7 +10,7 @@ from models.config import ModelConfig
 
 def num_pictures(config: ModelConfig) -> int:
     """Pictures of a product, originals and crops together."""
-    return config.max_images * (2 if config.use_crops else 1)
+    return config.max_images * config.product_views
 
 
 def budget_side(config: ModelConfig) -> int | None:

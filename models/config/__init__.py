@@ -1,7 +1,7 @@
 """The model's and the training's sections of the configuration tree."""
 
 from models.config.backbone import BackboneKind, ComposedConfig, NanoConfig, PretrainedConfig
-from models.config.model import HeadShares, ModelConfig
+from models.config.model import Crops, HeadShares, ModelConfig
 from models.config.moe import MoeConfig
 from models.config.parameters import LoraConfig, ParametersConfig
 from models.config.train import (
@@ -20,6 +20,7 @@ __all__ = [
     "AugmentConfig",
     "BackboneKind",
     "ComposedConfig",
+    "Crops",
     "DropoutConfig",
     "FilterConfig",
     "HeadShares",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,6 +23,10 @@ class HeadShares(Section):
     colours: float = Field(default=2.0, gt=0, le=100, description="The colours: vision alone mistakes variants.")
     words: float = Field(default=3.0, gt=0, le=100, description="The words: few dimensions mistake one for another.")
     codes: float = Field(default=3.0, gt=0, le=100, description="The codes of the words.")
+
+
+Crops = Literal["both", "products", "queries", "none"]
+"""Whose photographs have their core region fed beside the original."""
 
 
 class ModelConfig(Section):
@@ -50,7 +55,11 @@ class ModelConfig(Section):
         "until they fit.",
     )
     max_images: int = Field(default=3, ge=1, le=16, description="Original photographs of a product; as many crops.")
-    use_crops: bool = Field(default=True, description="Feed the core region of each photograph beside the original.")
+    crops: Crops = Field(
+        default="both",
+        description="Whose photographs have their core region fed beside the original: products' and queries' (both), "
+        "those of one side, or none. With none, no region is looked for.",
+    )
     max_title_tokens: int = Field(default=48, ge=4, le=4096, description="Title budget, tokens; the rest is cut.")
     max_text_tokens: int = Field(default=64, ge=4, le=4096, description="Budget of a query or label text, tokens.")
     max_field_tokens: int = Field(default=96, ge=4, le=4096, description="Budget of category, and of attributes.")
@@ -119,6 +128,18 @@ class ModelConfig(Section):
         default=(), description="Shorter prefixes trained to be embeddings of their own; each below embedding_dims."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_use_crops(cls, given: Any) -> Any:
+        """Model folders and recipes older than `crops` say `use_crops`, true or false."""
+        if not isinstance(given, Mapping) or "use_crops" not in given:
+            return given
+        migrated = {key: value for key, value in given.items() if key != "use_crops"}
+        old = given["use_crops"]
+        if "crops" in given or not isinstance(old, bool):
+            raise ValueError("use_crops is crops now: both for true, none for false, or products or queries alone")
+        return migrated | {"crops": "both" if old else "none"}
+
     @model_validator(mode="after")
     def _fits(self) -> ModelConfig:
         if self.backbone == "nano":
@@ -134,6 +155,16 @@ class ModelConfig(Section):
         if any(not 1 <= dims < self.embedding_dims for dims in self.matryoshka_dims):
             raise ValueError("matryoshka_dims must lie between 1 and embedding_dims - 1")
         return self
+
+    @property
+    def product_views(self) -> int:
+        """Squares of a product's photograph: the original and, with crops, its core region."""
+        return 2 if self.crops in ("both", "products") else 1
+
+    @property
+    def query_views(self) -> int:
+        """Squares of a query's photograph."""
+        return 2 if self.crops in ("both", "queries") else 1
 
     @property
     def num_known_layers(self) -> int | None:

@@ -43,6 +43,11 @@ class DropoutConfig(Section):
     attribute: Fraction = Field(default=0.3, description="Probability, for each attribute, that it is hidden.")
     all_attributes: Fraction = Field(default=0.2, description="Probability that every attribute is hidden.")
     images: Fraction = Field(default=0.1, description="Modality dropout: probability that all images are hidden.")
+    crops: Fraction = Field(
+        default=0.0,
+        description="Probability, for each query and each product, that its core crops are left out, so that a model "
+        "can be served without (serving.crops).",
+    )
     text: Fraction = Field(default=0.25, description="Modality dropout: probability that all text is hidden.")
 
 
@@ -168,6 +173,14 @@ class TrainConfig(Section):
         "processes compare the label texts of their common batch.",
     )
     max_labels: int = Field(default=48, ge=2, le=4096, description="Label texts of a field compared in one step.")
+    distill_crops: float = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description="Weight of what draws the vector of an item without its core crops to the one with them, so that a "
+        "model trained with crops can be served without (serving.crops); 0 turns it off. Each item with a crop is "
+        "encoded once more.",
+    )
     hard_negatives_per_query: int = Field(
         default=0,
         ge=0,

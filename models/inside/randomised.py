@@ -22,7 +22,7 @@ def randomised(encoder: MoonEncoder, seed: int = 0) -> MoonEncoder:
         (arXiv 1810.03292), all layers at once.
     """
     vocab_size = encoder.processor.tokenizer.get_vocab_size()
-    model = MoonModel.seeded(encoder.config, vocab_size, seed, spec=encoder.model.backbone.spec())
+    model = MoonModel.seeded(encoder.model.config, vocab_size, seed, spec=encoder.model.backbone.spec())
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

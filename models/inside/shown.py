@@ -57,7 +57,7 @@ def show_product(encoder: MoonEncoder, item: ProductItem, hide: frozenset[str] =
     seen = hide_fields(item, hide)
     product, photos = seen.product, seen.photos[: encoder.config.max_images]
     encoded = encoder.processor.product(item, hide)
-    frames = _frames(encoder, photos, Wanted.of(product))
+    frames = _frames(encoder, photos, Wanted.of(product), encoder.config.product_views)
     return Shown(product.product_id, encoded, frames, product=product)
 
 
@@ -66,7 +66,7 @@ def show_query(encoder: MoonEncoder, query: QueryItem | str) -> Shown:
     if isinstance(query, str):
         return Shown(query, encoder.processor.label(query), (), text=query)
     photos = [query.photo] if query.photo else []
-    frames = _frames(encoder, photos, Wanted(query.text))
+    frames = _frames(encoder, photos, Wanted(query.text), encoder.config.query_views)
     return Shown(query.query_id, encoder.processor.query(query), frames, text=query.text)
 
 
@@ -79,7 +79,7 @@ def unit_vector(encoder: MoonEncoder, shown: Shown) -> torch.Tensor:
     return vector_E
 
 
-def _frames(encoder: MoonEncoder, photos: Sequence[Photo], wanted: Wanted) -> tuple[Frame, ...]:
+def _frames(encoder: MoonEncoder, photos: Sequence[Photo], wanted: Wanted, views: int) -> tuple[Frame, ...]:
     maker = encoder.processor.pictures
     if not isinstance(maker, PictureMaker):
         raise ModelError(
@@ -93,7 +93,7 @@ def _frames(encoder: MoonEncoder, photos: Sequence[Photo], wanted: Wanted) -> tu
         image = photo.load(maker.limits)
         size = image.size
         originals.append(Frame(photo, number, TokenType.IMAGE, size, (0, 0, *size)))
-        if encoder.config.use_crops and maker.regions is not None:
+        if views > 1 and maker.regions is not None:
             box = maker.regions.core(photo, image, wanted).box
             crops.append(Frame(photo, number, TokenType.CROP, size, cut_box(size, box)))
     return (*originals, *crops)

@@ -190,13 +190,12 @@ def _encoded_without(processor: Processor, shown: Shown, part: Left | None) -> E
     changes: dict[str, object] = {}
     if len(kinds) == 1:
         # Written as originals, whichever they are: the processor knows no item with crops alone.
-        changes["use_crops"] = False
+        changes["crops"] = "none"
     if part is Left.SLOTS:
         changes["slots"] = False
     writer = processor
     if changes:
-        config = processor.config.model_copy(update=changes)
-        writer = Processor(processor.tokenizer, config, processor.pictures, processor.layout, processor.template)
+        writer = processor.configured(processor.config.model_copy(update=changes))
     num_photos = len(kept) // max(len(kinds), 1)
     if shown.product is not None:
         sequence = writer.product_sequence(_stripped(shown.product, part), num_photos)

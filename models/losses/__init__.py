@@ -2,6 +2,7 @@
 
 from models.losses.alignment import Views, alignment, alignment_sets
 from models.losses.contrastive import NEVER, each_info_nce, over_dims, similarities
+from models.losses.distillation import distillation
 from models.losses.means import mean_over_ranks, means_by_view
 from models.losses.modality import ModalityWeights
 from models.losses.retrieval import Retrieval, RetrievalOptions, retrieval
@@ -17,6 +18,7 @@ __all__ = [
     "Views",
     "alignment",
     "alignment_sets",
+    "distillation",
     "each_info_nce",
     "filter_weights",
     "margin_at",

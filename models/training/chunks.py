@@ -23,9 +23,9 @@ from models.bucketing import Buckets, bucket
 from models.moe import RouterStats, recording
 from models.moe.recording import Fired
 from models.negatives import num_ranks
-from models.training.data import TrainBatch, View
 from models.training.grad_cache import Held, hold
 from models.training.objective import Encoded, Objective
+from models.training.train_batch import TrainBatch, View
 
 NUM_LENGTHS, LEAST_TOKENS = 6, 1024
 """A step is encoded in about so many groups of like length, none of fewer tokens: small products waste more than

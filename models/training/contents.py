@@ -82,5 +82,5 @@ def _by_key(wanted: ShotSet, rows: Sequence[Sequence[str]] | Any) -> dict[str, s
         texts = list(chain.from_iterable(rows))
     except TypeError:
         return None
-    keys = [picture_key(key, view) for key in wanted.shots for view in range(wanted.num_views)]
+    keys = [picture_key(key, view) for key, shot in wanted.shots.items() for view in range(shot.views)]
     return dict(zip(keys, texts, strict=True)) if len(texts) == len(keys) else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from models.backbones import SeenPictures
 from models.batch import Batch, TokenSequence, collate
 from models.config import TrainConfig
 from models.losses import query_weight
-from models.negatives import CandidateCodes, QueryCodes, answers, candidate_codes, codes_of, padded_codes, query_codes
+from models.negatives import answers, candidate_codes, codes_of, padded_codes, query_codes
 from models.pairs import KINDS, Pair, PairKind, PairTable, usable_photos
 from models.pictures import photo_key
 from models.processor import Processor
@@ -25,6 +24,7 @@ from models.training.picture_store import Shot
 from models.training.ranks import Ranks
 from models.training.sampler import BatchSampler
 from models.training.slots import Features, Picture, Slots, Squares, pixels_of, shots_of
+from models.training.train_batch import LabelTargets, TrainBatch, View
 from models.training.views import (
     LabelField,
     TextView,
@@ -38,84 +38,6 @@ from models.training.views import (
 )
 
 
-class View(StrEnum):
-    """What is embedded in a step."""
-
-    QUERIES = "queries"
-    PRODUCTS = "products"
-    IMAGES = "images"
-    """Each product's photographs alone."""
-    WORDS = "words"
-    """Each product as a row without pictures and category, only asked for labels."""
-    TEXTS = "texts"
-    """Text views of the products, then this process's part of the label texts."""
-
-
-@dataclass(frozen=True)
-class LabelTargets:
-    """One closed question asked of the batch, the same in every process."""
-
-    first_text: int
-    """Row of its first label text among the step's label texts, those of all processes in the order of ranks."""
-    right_BL: torch.Tensor
-    """True where the label is an answer of the product."""
-    product_may_see_B: torch.Tensor
-    """True where the field was hidden from the product's own input."""
-    words_may_see_B: torch.Tensor
-    """True where the field was hidden from the product's word view."""
-
-
-@dataclass(frozen=True)
-class TrainBatch:
-    """Everything of one batch; B pairs."""
-
-    step: int
-    """The update that it counts for."""
-    product_ids: tuple[str, ...]
-    kinds: tuple[PairKind, ...]
-    pixels_NCHW: torch.Tensor
-    """Of every picture of the step; empty where the tower's features are at hand."""
-    seen: SeenPictures | None
-    """What a frozen tower made of them."""
-    views: dict[View, Batch]
-    image_view_rows: torch.Tensor
-    """Product of each image view."""
-    text_view_rows: torch.Tensor
-    """Product of each text view."""
-    view_texts_B: torch.Tensor
-    """Code of the words of each product's text view; `EMPTY` where it has none."""
-    view_says_BS: torch.Tensor
-    """Codes of what those words say; padded with `EMPTY`, no columns where `mask_described` is off."""
-    facts_BF: torch.Tensor
-    """Codes of what is true of each product; likewise."""
-    query_codes: QueryCodes
-    product_codes: CandidateCodes
-    kind_B: torch.Tensor
-    """Kind of each query, numbered as `KINDS`."""
-    weight_B: torch.Tensor
-    """What each pair counts."""
-    labels: tuple[LabelTargets, ...]
-
-    def to(self, device: torch.device) -> TrainBatch:
-        moved: dict[str, object] = {}
-        for name, value in vars(self).items():
-            if isinstance(value, torch.Tensor):
-                moved[name] = value.to(device)
-        moved |= {"query_codes": self.query_codes.to(device), "product_codes": self.product_codes.to(device)}
-        moved["views"] = {name: view.to(device) for name, view in self.views.items()}
-        moved["seen"] = self.seen.map(lambda one: one.to(device)) if self.seen is not None else None
-        labels = tuple(
-            LabelTargets(
-                one.first_text,
-                one.right_BL.to(device),
-                one.product_may_see_B.to(device),
-                one.words_may_see_B.to(device),
-            )
-            for one in self.labels
-        )
-        return replace(self, **moved, labels=labels)  # type: ignore[arg-type]
-
-
 @dataclass
 class _Sequences:
     """Sequences of one forward pass with the pictures in their slots."""
@@ -123,9 +45,21 @@ class _Sequences:
     pad_id: int
     items: list[TokenSequence] = field(default_factory=list)
     pictures: list[int] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    """Row of the batch that each is of."""
+
+    def add(self, row: int, item: TokenSequence, pictures: Sequence[int]) -> None:
+        self.rows.append(row)
+        self.items.append(item)
+        self.pictures += pictures
 
     def batch(self) -> Batch:
         return collate(self.items, self.pictures, pad_id=self.pad_id)
+
+
+def _words(pad_id: int, items: Sequence[TokenSequence]) -> Batch:
+    """Sequences without pictures."""
+    return collate(items, (), pad_id=pad_id)
 
 
 class TrainSet(Dataset[TrainBatch]):
@@ -176,24 +110,28 @@ class TrainSet(Dataset[TrainBatch]):
         ids = [pair.product_id for pair in pairs]
         products = [self.products[key] for key in ids]
         shown = [self._draw_photos(product, pair, rng) for product, pair in zip(products, pairs, strict=True)]
-        reads = self.processor.config
-        views, pad_id = 2 if reads.use_crops else 1, self.processor.template.pad_id
-        slots = Slots(views)
-        queries, rows, image_views = (_Sequences(pad_id) for _ in range(3))
-        view_rows, hidden = [], []
+        reads, pad_id = self.processor.config, self.processor.template.pad_id
+        slots, distils = Slots(), self.config.distill_crops > 0
+        queries, rows, image_views, plain_queries, plain_rows = (_Sequences(pad_id) for _ in range(5))
+        hidden = []
         for row, (product, pair, photos) in enumerate(zip(products, pairs, shown, strict=True)):
-            queries.pictures += slots.add([Shot(pair.photo, Wanted(pair.text))] if pair.photo else [], pair.is_crop)
-            queries.items.append(self.processor.query_sequence(pair.text, 1 if pair.photo else 0))
+            views = self._draw_views(reads.query_views, rng)
+            asked = [Shot(pair.photo, Wanted(pair.text), views)] if pair.photo else []
+            pictures = slots.add(asked, pair.is_crop)
+            queries.add(row, self.processor.query_sequence(pair.text, len(asked), views), pictures)
+            if distils and len(pictures) > len(asked):
+                plain_queries.add(row, self.processor.query_sequence(pair.text, len(asked), 1), pictures[: len(asked)])
             hide = draw_hidden(product, self.config.dropout, rng, pair.hides, len(photos), reads.use_description)
             hidden.append(hide)
-            pictures = slots.add(Shot(photo, Wanted.of(product)) for photo in photos)
-            used = [] if "images" in hide else pictures
-            rows.pictures += used
-            rows.items.append(self.processor.product_sequence(visible(product, hide), len(used) // views))
+            views = self._draw_views(reads.product_views, rng)
+            pictures = slots.add(Shot(photo, Wanted.of(product), views) for photo in photos)
+            used = [] if "images" in hide else photos
+            left = visible(product, hide)
+            rows.add(row, self.processor.product_sequence(left, len(used), views), pictures if used else [])
+            if distils and used and views > 1:
+                plain_rows.add(row, self.processor.product_sequence(left, len(used), 1), pictures[: len(used)])
             if pictures:
-                view_rows.append(row)
-                image_views.pictures += pictures
-                image_views.items.append(self.processor.query_sequence(None, len(photos)))
+                image_views.add(row, self.processor.query_sequence(None, len(photos), views), pictures)
         unseen = [draw_hidden_words(product, self.config.dropout, rng) for product in products]
         shown_texts = self._text_views(products, rng)
         view_texts, view_says, facts = self._codes_of_texts(shown_texts, products)
@@ -203,10 +141,13 @@ class TrainSet(Dataset[TrainBatch]):
             embedded[View.IMAGES] = image_views.batch()
         if labels:
             bare = (visible(product, hide) for product, hide in zip(products, unseen, strict=True))
-            words = [self.processor.product_sequence(product, 0) for product in bare]
-            embedded[View.WORDS] = _Sequences(pad_id, words).batch()
+            embedded[View.WORDS] = _words(pad_id, [self.processor.product_sequence(product, 0) for product in bare])
         if texts is not None:
             embedded[View.TEXTS] = texts
+        if plain_queries.items:
+            embedded[View.PLAIN_QUERIES] = plain_queries.batch()
+        if plain_rows.items:
+            embedded[View.PLAIN_PRODUCTS] = plain_rows.batch()
         pixels, seen = self._pictures(slots.pictures, number)
         groups = [product.group_id for product in products]
         categories = [self.sampler.category_of[key] for key in ids]
@@ -221,8 +162,10 @@ class TrainSet(Dataset[TrainBatch]):
             pixels_NCHW=pixels,
             seen=seen,
             views=embedded,
-            image_view_rows=torch.tensor(view_rows, dtype=torch.long),
+            image_view_rows=torch.tensor(image_views.rows, dtype=torch.long),
             text_view_rows=torch.tensor(list(shown_texts), dtype=torch.long),
+            plain_query_rows=torch.tensor(plain_queries.rows, dtype=torch.long),
+            plain_product_rows=torch.tensor(plain_rows.rows, dtype=torch.long),
             view_texts_B=view_texts,
             view_says_BS=view_says,
             facts_BF=facts,
@@ -245,6 +188,11 @@ class TrainSet(Dataset[TrainBatch]):
         else:
             present = [kind for kind, weight in zip(present, weights, strict=True) if weight]
         return [kinds[kind][int(rng.integers(len(kinds[kind])))] for kind in present]
+
+    def _draw_views(self, views: int, rng: np.random.Generator) -> int:
+        """1 where crops are to be left out this time. Nothing is drawn where none may be."""
+        dropped = self.config.dropout.crops
+        return 1 if views > 1 and dropped and rng.random() < dropped else views
 
     def _draw_photos(self, product: Product, pair: Pair, rng: np.random.Generator) -> list[Photo]:
         """Some of the product's photographs, in their order; never the query's own, unless that is a crop of it."""
@@ -306,7 +254,7 @@ class TrainSet(Dataset[TrainBatch]):
         if not texts:
             return None, labels
         sequences = [self.processor.query_sequence(text, 0) for text in texts]
-        return _Sequences(self.processor.template.pad_id, sequences).batch(), labels
+        return _words(self.processor.template.pad_id, sequences), labels
 
     def _pictures(self, pictures: Sequence[Picture], number: int) -> tuple[torch.Tensor, SeenPictures | None]:
         draw = int(np.random.SeedSequence((self.config.seed, number, 2, *self.ranks.entropy)).generate_state(1)[0])
@@ -334,7 +282,7 @@ class TrainSet(Dataset[TrainBatch]):
 
     def shots(self) -> list[Shot]:
         """Every photograph that some step may ask for."""
-        return shots_of(self.products.values(), self.photos, self.table)
+        return shots_of(self.products.values(), self.photos, self.table, self.processor.config)
 
 
 def query_mix(table: PairTable, config: TrainConfig) -> Mapping[PairKind, float]:

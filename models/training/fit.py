@@ -85,7 +85,7 @@ def train(
         logger: Lightning logger for curves.
         score: Judges an encoder; higher is better. Called on the finished one for the record, and every
             `train.stop.eval_every_steps` for the early stop. Always in this process.
-        lineage: Commit, data digest, code digest; written with the model, and the split with them.
+        lineage: Commit, data digest, code digest; written with the model, and with them the split and the crops.
         limits: What a photograph may cost.
         features_dir: Where features of a frozen tower are shared between trainings; in `work_dir` where empty.
 
@@ -107,7 +107,7 @@ def train(
             regions_config=regions_config,
             work_dir=work_dir,
             out_dir=out_dir,
-            lineage=(lineage or {}) | ({"split": splits.config.model_dump_json()} if splits.config else {}),
+            lineage=(lineage or {}) | _lineage(splits, model, train),
             limits=limits,
             features_dir=features_dir,
         )
@@ -117,6 +117,16 @@ def train(
             return launch(task, logger, score)
         record, encoder = fit(task, logger=logger, score=score)
         return replace(record, score=score(encoder)) if score is not None and encoder is not None else record
+
+
+def _lineage(splits: Splits, model: ModelConfig, train: TrainConfig) -> dict[str, str]:
+    """What it was trained on and with, for who serves it: without crops it may do well or badly."""
+    told: dict[str, str] = {"crops": model.crops}
+    if train.distill_crops:
+        told["distill_crops"] = f"{train.distill_crops:g}"
+    if train.dropout.crops:
+        told["dropout_crops"] = f"{train.dropout.crops:g}"
+    return told | ({"split": splits.config.model_dump_json()} if splits.config else {})
 
 
 def fit(

@@ -273,7 +273,7 @@ class _Relay:
         found = read_model_folder(folder)
         spec = found.model.backbone.spec()
         side_px = picture_layout(found.config, spec).side_px
-        pictures = PictureMaker(side_px, self.task.regions if found.config.use_crops else None, self.task.limits)
+        pictures = PictureMaker(side_px, self.task.regions if found.config.crops != "none" else None, self.task.limits)
         processor = Processor.of(found.tokenizer, found.config, pictures, spec)
         device, _ = choose_device(self.task.train.device)
         return MoonEncoder(found.model, processor, found.digest, found.lineage, device)

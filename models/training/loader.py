@@ -9,8 +9,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from catalog import MoonError
-from models.training.data import TrainBatch, TrainSet
+from models.training.data import TrainSet
 from models.training.signals import ignore_sigterm
+from models.training.train_batch import TrainBatch
 
 
 class BatchLoader(DataLoader[Any]):

@@ -20,7 +20,6 @@ from models.moe import LoadTotal
 from models.moon import MoonModel
 from models.negatives import num_ranks
 from models.training.chunks import Step, run_step
-from models.training.data import TrainBatch
 from models.training.early_stop import EarlyStop
 from models.training.ema import Ema
 from models.training.grad_cache import average_gradients
@@ -41,6 +40,7 @@ from models.training.sharding import (
     whole_model,
 )
 from models.training.so_far import SoFar
+from models.training.train_batch import TrainBatch
 from models.training.workdir import random_state, restore_random_state, save_checkpoint
 
 _log = logging.getLogger(__name__)

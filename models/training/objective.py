@@ -1,8 +1,10 @@
 """The loss of one step, as plain torch: query to product, image-text alignment, label alignment, experts.
 
-    L = sum_v omega_v InfoNCE(q^v, p) + w_align align(v, t, p) + w_label CE(v, p and w, label texts) + aux
+    L = sum_v omega_v InfoNCE(q^v, p) + w_align align(v, t, p) + w_label CE(v, p and w, label texts)
+        + w_distill (1 - cos(x^-, x)) + aux
 
-with q queries in their kinds v, p products, v a product's images alone, t a product in words, w a row of words alone.
+with q queries in their kinds v, p products, v a product's images alone, t a product in words, w a row of words alone,
+x^- a query or product without its crops.
 Alignment and labels are not in MOON: alignment inside a product is the largest factor of MOON2.0's ablation, and
 zero-shot labels are label *texts*, so training meets them as texts too.
 
@@ -28,6 +30,7 @@ from models.losses import (
     Temperature,
     Views,
     alignment,
+    distillation,
     each_info_nce,
     filter_weights,
     margin_at,
@@ -40,7 +43,7 @@ from models.moe import RouterStats, aux_loss
 from models.moon import MoonModel
 from models.negatives import NegativeQueue, gather_with_grad
 from models.pairs import KINDS
-from models.training.data import TrainBatch, View
+from models.training.train_batch import TrainBatch, View
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,9 @@ class Objective(nn.Module):
             parts["alignment"] = self.config.alignment_weight * self._alignment(batch, products, images, texts)
         if batch.labels:
             parts["labels"] = self.config.label_weight * self._labels(batch, products, words, images, texts)
+        # Not only where this process has a crop, likewise.
+        if self.config.distill_crops:
+            parts["distillation"] = self.config.distill_crops * self._distillation(batch, encoded.vectors)
         parts["experts"] = aux_loss(encoded.stats, self.model_config.moe)
         loss = torch.stack([part.float() for part in parts.values()]).sum()
         report = {f"loss/{name}": value.detach() for name, value in parts.items()} | found.report
@@ -190,6 +196,13 @@ class Objective(nn.Module):
             self.config.mask_same_group,
             self.options.spatial,
         )
+
+    def _distillation(self, batch: TrainBatch, vectors: Mapping[View, torch.Tensor]) -> torch.Tensor:
+        """Queries and products alike, each item counting the same."""
+        queries, products = vectors[View.QUERIES], vectors[View.PRODUCTS]
+        plain = (vectors.get(View.PLAIN_QUERIES, queries[:0]), vectors.get(View.PLAIN_PRODUCTS, products[:0]))
+        whole = (queries[batch.plain_query_rows], products[batch.plain_product_rows])
+        return distillation(torch.cat(plain), torch.cat(whole), self.dims)
 
     def _labels(
         self,

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +31,12 @@ class Shot:
 
     photo: Photo
     wanted: Wanted = NOTHING_KNOWN
+    views: int = 2
+    """1: the original alone; 2: its core crop too."""
 
     @property
     def key(self) -> str:
-        """The same key, the same squares."""
+        """The same key, the same squares, as far as both have them."""
         text = json.dumps([photo_key(self.photo), *astuple(self.wanted)], ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -42,27 +45,34 @@ class ShotSet:
     """Photographs of a training, and all else that decides their squares.
 
     Args:
-        shots: Photographs with their words; the same key counts once.
-        num_views: Squares a photograph.
+        shots: Photographs with their words; of the same key the one with most views counts.
         side_px: Side of a square, pixels.
         digest: Of everything else that decides the squares: core regions, code.
 
     Attributes:
         shots: By key, in the order of rows.
+        rows: First row of each key.
         digest: Of all this.
     """
 
-    def __init__(self, shots: Iterable[Shot], num_views: int, side_px: int, digest: str) -> None:
-        unique = {shot.key: shot for shot in shots}
+    def __init__(self, shots: Iterable[Shot], side_px: int, digest: str) -> None:
+        unique: dict[str, Shot] = {}
+        for shot in shots:
+            known = unique.setdefault(shot.key, shot)
+            if shot.views > known.views:
+                unique[shot.key] = shot
         self.shots = {key: unique[key] for key in sorted(unique)}
-        self.num_views, self.side_px = num_views, side_px
-        told = json.dumps([digest, self.shape, list(self.shots)])
+        starts = accumulate((shot.views for shot in self.shots.values()), initial=0)
+        self.rows = dict(zip(self.shots, starts, strict=False))
+        self.num_squares = sum(shot.views for shot in self.shots.values())
+        self.side_px = side_px
+        told = json.dumps([digest, self.shape, list(self.rows.items())])
         self.digest = hashlib.sha256(told.encode()).hexdigest()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(shots, views, side, side, 3)."""
-        return len(self.shots), self.num_views, self.side_px, self.side_px, 3
+        """(squares, side, side, 3)."""
+        return self.num_squares, self.side_px, self.side_px, 3
 
     @property
     def num_bytes(self) -> int:
@@ -78,7 +88,7 @@ class PictureStore:
     """Squares by `Shot.key`; picklable, so that data workers open the map themselves.
 
     Attributes:
-        rows: Row of each key in the map.
+        rows: First row of each key in the map.
     """
 
     def __init__(self, folder: Path, rows: dict[str, int]) -> None:
@@ -92,7 +102,8 @@ class PictureStore:
         """(views, side, side, 3) uint8, the original first."""
         if self._map is None:
             self._map = np.load(self.folder / _PIXELS, mmap_mode="r")
-        return np.asarray(self._map[self.rows[shot.key]])
+        first = self.rows[shot.key]
+        return np.asarray(self._map[first : first + shot.views])
 
     def several(self, shots: Sequence[Shot]) -> list[np.ndarray]:
         """Squares of each."""
@@ -115,7 +126,7 @@ class DrawnPictures:
         Raises:
             ImageError: A photograph that ingestion accepted cannot be read any more.
         """
-        return self.maker.squares(shot.photo, shot.wanted)
+        return self.maker.squares(shot.photo, shot.wanted, shot.views)
 
     def several(self, shots: Sequence[Shot]) -> list[np.ndarray]:
         """Squares of each; in threads where no data worker asks, which is one of several already."""
@@ -138,11 +149,10 @@ def fill_picture_store(
         ImageError: A photograph that ingestion accepted cannot be read any more.
         StorageError: No space, or a read-only folder.
     """
-    rows = {key: row for row, key in enumerate(wanted.shots)}
     index = folder / _INDEX
     try:
         if wanted.is_decoded(folder):
-            return PictureStore(folder, rows)
+            return PictureStore(folder, wanted.rows)
         index.unlink(missing_ok=True)
         _write(folder / _PIXELS, wanted.shape, list(wanted.shots.values()), maker, progress)
         # Only now: the pixels were flushed to the disk, so an index that can be read never speaks of others.
@@ -155,7 +165,7 @@ def fill_picture_store(
             allowed=f"{wanted.num_bytes / 2**20:.0f} MiB of writable space",
             fix="free space, move the working folder, or set train.decode: drawn, which keeps none",
         ) from None
-    return PictureStore(folder, rows)
+    return PictureStore(folder, wanted.rows)
 
 
 def replaced_bytes(folder: Path) -> int:
@@ -185,9 +195,11 @@ def _write(
     squares = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     # Pillow lets go of the interpreter while it decodes, so threads are enough.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        made = pool.map(lambda shot: maker.squares(shot.photo, shot.wanted), shots)
-        for row, one in enumerate(made):
-            squares[row] = one
+        made = pool.map(lambda shot: maker.squares(shot.photo, shot.wanted, shot.views), shots)
+        row = 0
+        for number, one in enumerate(made, 1):
+            squares[row : row + len(one)] = one
+            row += len(one)
             if progress is not None:
-                progress(row + 1, len(shots))
+                progress(number, len(shots))
     squares.flush()

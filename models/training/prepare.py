@@ -110,7 +110,7 @@ def assemble(
     tokenizer = loaded[1] if loaded else train_tokenizer(texts, model.nano.vocab_size)
     check_experts_fit(model, loaded[0] if loaded else None, device, train.num_processes)
     layout = picture_layout(model)
-    finder = regions if model.use_crops else None
+    finder = regions if model.crops != "none" else None
     processor = Processor.of(tokenizer, model, PictureMaker(layout.side_px, finder, limits))
     moon = MoonModel.seeded(model, tokenizer.get_vocab_size(), train.seed, loaded[0] if loaded else None)
     check_longest(processor, moon.backbone)  # type: ignore[arg-type]

@@ -50,16 +50,15 @@ def _start(raw: RawSignal, signals_NX: torch.Tensor, what: str) -> None:
         _log.warning("fewer than two items with different %s: their residual starts as a random map", what)
 
 
-def pictures_to_start(moon: MoonModel, dataset: TrainSet) -> list[Picture]:
+def pictures_to_start(dataset: TrainSet) -> list[Picture]:
     """The plain pictures that the start looks at."""
-    views = 2 if moon.config.use_crops else 1
-    pictures = [Picture(shot, view, False) for shot in dataset.shots() for view in range(views)]
+    pictures = [Picture(shot, view, False) for shot in dataset.shots() for view in range(shot.views)]
     return _spread(list({(one.shot.key, one.view): one for one in pictures}.values()))
 
 
 def _pooled_pictures(moon: MoonModel, dataset: TrainSet, device: torch.device) -> torch.Tensor:
     """(N, P): the pooled vision signal of the plain pictures."""
-    pictures, parts = pictures_to_start(moon, dataset), []
+    pictures, parts = pictures_to_start(dataset), []
     for start in range(0, len(pictures), BATCH):
         some = pictures[start : start + BATCH]
         if dataset.features is not None:

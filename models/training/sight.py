@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -58,12 +59,14 @@ class Sight:
         self.train = self.dataset.config
         self.has_features = keeps_features(self.moon, self.train)
         self.decodes_first = self.train.decode == "once"
-        use_crops, side_px = self.moon.config.use_crops, self.dataset.processor.layout.side_px
-        self.maker = PictureMaker(side_px, self.regions if use_crops else None, self.limits, max_cached=0)
-        told = f"{self.regions.digest}:{side_px}"
-        self.wanted = ShotSet(self.dataset.shots(), 2 if use_crops else 1, side_px, told)
+        config, side_px = self.moon.config, self.dataset.processor.layout.side_px
+        finder = self.regions if config.crops != "none" else None
+        self.maker = PictureMaker(side_px, finder, self.limits, max_cached=0)
+        self.wanted = ShotSet(self.dataset.shots(), side_px, f"{self.regions.digest}:{side_px}")
         crops = (
-            Shot(pair.photo, Wanted(pair.text)) for pair in self.dataset.table.pairs() if pair.photo and pair.is_crop
+            Shot(pair.photo, Wanted(pair.text), config.query_views)
+            for pair in self.dataset.table.pairs()
+            if pair.photo and pair.is_crop
         )
         self.crops = {shot.key: shot for shot in crops}
         self.stores: tuple[FeatureStore, ...] = self._stores() if self.has_features else ()
@@ -128,20 +131,19 @@ class Sight:
         """Pictures that the tower must see first, at least and at most; equal once it is known which are the same."""
         if not self.has_features:
             is_needed = self.moon.config.residual_start == "whitened"
-            return (len(pictures_to_start(self.moon, self.dataset)),) * 2 if is_needed else (0, 0)
+            return (len(pictures_to_start(self.dataset)),) * 2 if is_needed else (0, 0)
         contents = kept_contents(self.work_dir, self.wanted)
         least = most = 0
         for store, shots in zip(self.stores, (self.wanted.shots, self.crops), strict=True):
             if contents is not None:
-                views = range(self.wanted.num_views)
-                pictures = {contents[picture_key(key, view)] for key in shots for view in views}
+                pictures = {contents[key] for key in _keys_of(shots.values())}
                 missing = sum(picture not in store.rows for picture in pictures)
                 least, most = least + missing, most + missing
                 continue
             # An original is the same whatever its words; crops may differ by them, or be the whole picture.
             originals = len({photo_key(shot.photo) for shot in shots.values()})
             least += max(0, originals - len(store.rows))
-            most += originals + (self.wanted.num_views - 1) * len(shots)
+            most += originals + sum(shot.views - 1 for shot in shots.values())
         return least, most
 
     @cached_property
@@ -164,7 +166,7 @@ class Sight:
             check_disk(self.outlay())
         sources: dict[str, tuple[Shot, int]] = {}
         for shot in self.wanted.shots.values():
-            for view in range(self.wanted.num_views):
+            for view in range(shot.views):
                 sources.setdefault(contents[picture_key(shot.key, view)], (shot, view))
 
         def square(content: str) -> np.ndarray:
@@ -174,8 +176,7 @@ class Sight:
         backbone = moon.backbone
         assert isinstance(backbone, torch.nn.Module)
         backbone.eval()
-        views = range(self.wanted.num_views)
-        of_crops = {contents[picture_key(key, view)] for key in self.crops for view in views}
+        of_crops = {contents[key] for key in _keys_of(self.crops.values())}
         for kept, wanted in zip(self.stores, (sorted(sources), sorted(of_crops)), strict=True):
             made = kept.fill(
                 wanted,
@@ -192,6 +193,10 @@ class Sight:
                 )
         moon.cpu()
         return StoredFeatures(self.stores[0], self.stores[1] if of_crops else None, contents)
+
+
+def _keys_of(shots: Iterable[Shot]) -> Iterator[str]:
+    return (picture_key(shot.key, view) for shot in shots for view in range(shot.views))
 
 
 class _Every:

@@ -11,6 +11,7 @@ import torch
 
 from catalog import Photo, Product
 from models.backbones import SeenPictures
+from models.config import ModelConfig
 from models.config.train import AugmentConfig
 from models.pairs import PairTable
 from models.processor import Processor
@@ -48,14 +49,13 @@ Features = Callable[[Sequence[Picture], np.ndarray], SeenPictures]
 class Slots:
     """Collects the pictures of a step."""
 
-    def __init__(self, views: int) -> None:
-        self.views = views
+    def __init__(self) -> None:
         self.pictures: list[Picture] = []
 
     def add(self, shots: Iterable[Shot], strong: bool = False) -> list[int]:
-        """Pictures of the shots, originals first; returns their numbers."""
+        """Pictures of the shots, which have views alike, originals first; returns their numbers."""
         listed, numbers = list(shots), []
-        for view in range(self.views):
+        for view in range(max((shot.views for shot in listed), default=0)):
             for shot in listed:
                 numbers.append(len(self.pictures))
                 self.pictures.append(Picture(shot, view, strong))
@@ -93,13 +93,16 @@ def squares_of(pictures: Sequence[Picture], squares: Squares) -> list[np.ndarray
     return [found[one.shot.key][one.view] for one in pictures]
 
 
-def shots_of(products: Iterable[Product], photos: Mapping[str, Sequence[Photo]], table: PairTable) -> list[Shot]:
+def shots_of(
+    products: Iterable[Product], photos: Mapping[str, Sequence[Photo]], table: PairTable, config: ModelConfig
+) -> list[Shot]:
     """Photographs of products, then those of queries.
 
     Args:
         products: With a training pair.
         photos: Usable ones, by product.
         table: All pairs.
+        config: Which side has crops.
     """
-    own = [Shot(photo, Wanted.of(one)) for one in products for photo in photos[one.product_id]]
-    return own + [Shot(pair.photo, Wanted(pair.text)) for pair in table.pairs() if pair.photo]
+    own = [Shot(photo, Wanted.of(one), config.product_views) for one in products for photo in photos[one.product_id]]
+    return own + [Shot(pair.photo, Wanted(pair.text), config.query_views) for pair in table.pairs() if pair.photo]

@@ -241,6 +241,12 @@ ROWS = (
         "views is not among pair_sources",
     ),
     Row(
+        "crops",
+        ("train.distill_crops", "train.dropout.crops"),
+        lambda model, _: model.crops == "none",
+        "model.crops is none",
+    ),
+    Row(
         "query_mix",
         ("train.query_mix",),
         lambda _, train: set(train.pair_sources) in ({"views"}, {"texts"}),

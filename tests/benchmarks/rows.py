@@ -31,7 +31,7 @@ WHOLE: dict[str, Any] = {
     "model": {
         "fusion": "decoder",
         "late_hidden_size": 256,
-        "use_crops": True,
+        "crops": "both",
         "slots": True,
         "pooling": "balanced",
         "vision_residual": True,

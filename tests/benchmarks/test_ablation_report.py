@@ -25,9 +25,10 @@ from benchmarks.ablation.comparison import (
 )
 from benchmarks.ablation.figure import draw
 from benchmarks.ablation.hits import hits
+from benchmarks.ablation.page import BEGIN, END, HEAD, told_of, write_page
 from benchmarks.ablation.planning import recipe_setup
 from benchmarks.ablation.protocol import PROJECT_ROOT
-from benchmarks.ablation.report import BEGIN, END, HEAD, read_section, render, told_of, write_page
+from benchmarks.ablation.report import read_section, render
 from benchmarks.ablation.results import DEFAULT_RESULTS, Rows, write_json
 from catalog import ConfigError
 from tests.benchmarks.rows import BOTH, DEMO, IMAGE, TEXT, arm_rows, outcome, recipe, row, store

@@ -50,7 +50,7 @@ def lively(seed: int = 0, core: Box = (4.0, 6.0, 30.0, 40.0), **changes: object)
 
 def encoder_of(model: MoonModel, config: ModelConfig, core: Box) -> MoonEncoder:
     """An encoder around `model` whose core regions are always `core`."""
-    regions = Core(core) if config.use_crops else None
+    regions = Core(core) if config.crops != "none" else None
     processor = Processor.of(TOKENIZER, config, PictureMaker(config.image_side_px, regions))
     return MoonEncoder(model, processor, "test")
 

@@ -11,8 +11,9 @@ import torch
 
 from models.batch import Batch
 from models.negatives.codes import CandidateCodes, QueryCodes, widened
-from models.training.data import LabelTargets, TrainBatch, TrainSet, View
+from models.training.data import TrainSet
 from models.training.ranks import Ranks
+from models.training.train_batch import LabelTargets, TrainBatch, View
 
 
 def of_both(dataset: TrainSet, step: int, batch_size: int = 3) -> TrainBatch:
@@ -61,6 +62,8 @@ def _joined(parts: Sequence[TrainBatch]) -> TrainBatch:
         views=joined,
         image_view_rows=torch.cat([one.image_view_rows + first for one, first in zip(parts, rows, strict=False)]),
         text_view_rows=torch.cat([one.text_view_rows + first for one, first in zip(parts, rows, strict=False)]),
+        plain_query_rows=torch.cat([one.plain_query_rows + first for one, first in zip(parts, rows, strict=False)]),
+        plain_product_rows=torch.cat([one.plain_product_rows + first for one, first in zip(parts, rows, strict=False)]),
         view_texts_B=torch.cat([part.view_texts_B for part in parts]),
         query_codes=_together([part.query_codes for part in parts]),
         product_codes=_together([part.product_codes for part in parts]),

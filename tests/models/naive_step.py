@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from models.training.data import TrainBatch
 from models.training.objective import Encoded, Objective
+from models.training.train_batch import TrainBatch
 
 
 def naive_step(objective: Objective, batch: TrainBatch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

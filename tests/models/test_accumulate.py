@@ -17,11 +17,12 @@ from safetensors.torch import load_file
 from catalog import Catalog, ModelError
 from models.config import ModelConfig
 from models.training import TrainingRecord, train
-from models.training.data import TrainBatch, TrainSet
+from models.training.data import TrainSet
 from models.training.module import MoonModule
 from models.training.objective import Objective
 from models.training.schedule import ends_update
 from models.training.signals import TrainingStoppedError
+from models.training.train_batch import TrainBatch
 from tests.models import shop
 from tests.models.naive_step import naive_step
 

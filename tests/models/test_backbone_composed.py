@@ -180,7 +180,7 @@ def test_layout_keeps_to_wish_and_budget() -> None:
     # Three originals and three crops of at most five tokens each.
     few = composed.layout(config(grid_side=5, max_picture_tokens=30), spec())
     assert (few.rows, few.columns, few.side_px) == (2, 2, SIDE)
-    assert composed.layout(config(use_crops=False, max_picture_tokens=27), spec()).rows == 3
+    assert composed.layout(config(crops="none", max_picture_tokens=27), spec()).rows == 3
     assert few.mean == (0.485, 0.456, 0.406)
     with pytest.raises(ModelError, match="token budget") as caught:
         composed.layout(config(max_picture_tokens=5), spec())

@@ -89,7 +89,7 @@ def tokenizer(num_words: int = VOCAB - len(SPECIAL)) -> Tokenizer:
 
 
 def batch(padding: Any = "right", **changes: Any) -> Batch:
-    settings, words = config(use_crops=False, **changes), tokenizer()
+    settings, words = config(crops="none", **changes), tokenizer()
     layout = smolvlm.layout(settings, spec())
     processor = Processor(words, settings, None, layout, smolvlm.template(words))  # type: ignore[arg-type]
     # The stock class wants the same number of pictures in every row.

@@ -11,10 +11,11 @@ import torch
 from models.config import ModelConfig
 from models.moon import MoonModel
 from models.training.chunks import Step, run_step
-from models.training.data import TrainBatch, TrainSet
+from models.training.data import TrainSet
 from models.training.module import MoonModule
 from models.training.objective import Objective
 from models.training.recompute import recompute_activations, vision_blocks
+from models.training.train_batch import TrainBatch
 from tests.models import shop
 from tests.models.naive_step import naive_step
 from tests.models.test_pairs import _dataset

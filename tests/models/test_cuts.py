@@ -81,7 +81,7 @@ def test_a_training_tells_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
         train(
             catalog,
             shop.all_train(catalog),
-            model=shop.tiny_model(max_title_tokens=4, max_field_tokens=4, use_crops=False),
+            model=shop.tiny_model(max_title_tokens=4, max_field_tokens=4, crops="none"),
             train=shop.tiny_train(steps=1),
             regions=shop.regions(),
             regions_config=shop.REGIONS,

@@ -15,11 +15,11 @@ from models.config import ModelConfig, TrainConfig
 from models.pictures import PictureMaker
 from models.regions import CoreRegions, RegionStore, detect_catalog, make_chooser, make_detector
 from models.training import TrainingRecord, train
-from models.training.data import TrainBatch
 from models.training.job import FOLDER, JobFolder, Task, read_job, write_job
 from models.training.loader import BatchLoader
 from models.training.module import MoonModule
 from models.training.prepare import Prepared, prepare
+from models.training.train_batch import TrainBatch
 from tests.models import shop
 
 FROZEN: dict[str, Any] = {"parameters": {"freeze": ["*.visual.*"]}, "feature_variants": 3}
@@ -67,9 +67,9 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-@pytest.mark.parametrize("use_crops", [True, False])
-def test_batches_are_those_of_the_map(catalog: Catalog, tmp_path: Path, num_workers: int, use_crops: bool) -> None:
-    model = shop.default_model(use_crops=use_crops)
+@pytest.mark.parametrize("crops", ["both", "products", "queries", "none"])
+def test_batches_are_those_of_the_map(catalog: Catalog, tmp_path: Path, num_workers: int, crops: str) -> None:
+    model = shop.default_model(crops=crops)
     asked = SETTINGS | {"num_workers": num_workers, "accumulate_batches": 2}
     made = {
         decode: _prepared(catalog, tmp_path / decode, shop.tiny_train(**asked, decode=decode), model)

@@ -10,10 +10,11 @@ import torch
 
 from models.config.parameters import LoraConfig, ParametersConfig
 from models.moon import MoonModel
-from models.training.data import TrainSet, View
+from models.training.data import TrainSet
 from models.training.frozen import lower_frozen, raise_frozen, raised
 from models.training.objective import Objective
 from models.training.parameters import add_lora, choose_trainable
+from models.training.train_batch import View
 from tests.models import shop
 from tests.models.test_pairs import _dataset
 

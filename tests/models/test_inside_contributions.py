@@ -30,7 +30,7 @@ CONFIGS: list[dict[str, object]] = [
     {"code_residual": True, "residual_start": "open"},
     {"fusion": "late", "code_residual": True, "residual_start": "open", "head": "heads"},
     {"vision_residual": False, "word_residual": False},
-    {"slots": False, "use_crops": False},
+    {"slots": False, "crops": "none"},
     {"fusion": "late"},
     {"fusion": "late", "code_residual": True, "vision_residual": False, "head": "heads"},
     {"fusion": "late", "colour_residual": True, "word_residual": False},

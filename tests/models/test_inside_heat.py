@@ -50,7 +50,7 @@ def _map(encoder: MoonEncoder, photo: Image.Image) -> HeatMap:
 
 def test_the_heat_lies_on_the_spot_with_the_letterbox_undone() -> None:
     spot = (slice(12, 16), slice(20, 24))
-    heat = _map(spot_encoder(spot, CORE, use_crops=False), _wide())
+    heat = _map(spot_encoder(spot, CORE, crops="none"), _wide())
     # Rows 12..16 of the square are rows 4..8 of the 16 that hold the picture; four photograph pixels a square's.
     assert heat.cell_px == 8.0
     assert heat.heat.shape == (8, 16)
@@ -59,7 +59,7 @@ def test_the_heat_lies_on_the_spot_with_the_letterbox_undone() -> None:
 
 
 def test_what_the_model_sees_in_the_white_around_is_no_part_of_the_photograph() -> None:
-    heat = _map(spot_encoder((slice(0, 8), slice(0, 32)), CORE, use_crops=False), _wide())
+    heat = _map(spot_encoder((slice(0, 8), slice(0, 32)), CORE, crops="none"), _wide())
     assert np.abs(heat.heat).max() < 1e-7
 
 
@@ -106,7 +106,7 @@ def _colour_of(pixels_CHW: torch.Tensor, fill: str) -> torch.Tensor:
 @pytest.mark.parametrize("fill", ["mean", "border"])
 def test_hiding_against_a_naive_loop(fill: Literal["mean", "border"]) -> None:
     """One window of every place, painted over by hand in the photograph's own square."""
-    encoder = spot_encoder(SPOT, CORE, use_crops=False)
+    encoder = spot_encoder(SPOT, CORE, crops="none")
     square = shop.noise(3, 32)
     shown = show_product(encoder, item(square))
     heat = heat_maps(encoder, shown, TARGET, HeatConfig(cells=4, window_cells=1, fill=fill))[0].heat
@@ -124,7 +124,7 @@ def test_hiding_against_a_naive_loop(fill: Literal["mean", "border"]) -> None:
 def test_hiding_in_a_head_of_parts_against_a_naive_loop() -> None:
     """Each part is divided by the length that it has with nothing hidden."""
     parts = {name: shop.default_model().model_dump()[name] for name in shop.PINNED}
-    encoder = lively(**parts, use_crops=False)
+    encoder = lively(**parts, crops="none")
     square = shop.noise(3, 32)
     shown = show_product(encoder, item(square))
     heat = heat_maps(encoder, shown, TARGET, HeatConfig(cells=2, window_cells=1))[0].heat
@@ -161,7 +161,7 @@ def _sum_of(encoder: MoonEncoder, shown: Shown, pixels_NCHW: torch.Tensor) -> to
 
 
 def test_a_larger_window_is_the_mean_over_all_that_cover_a_cell() -> None:
-    encoder = spot_encoder(SPOT, CORE, use_crops=False)
+    encoder = spot_encoder(SPOT, CORE, crops="none")
     shown = show_product(encoder, item(shop.noise(3, 32)))
     wide = heat_maps(encoder, shown, TARGET, HeatConfig(cells=8, window_cells=3))[0].heat
     # The spot is cell (1, 5): windows that hide it cover cells up to two away, and no others are warm.

@@ -103,7 +103,7 @@ def test_every_photograph_with_a_box_is_played() -> None:
 def test_a_model_that_looks_at_the_box_hits_it() -> None:
     """It sees one patch of the square; asked with the same photograph, only hiding that patch costs anything."""
     box = (30.0, 6.0, 42.0, 18.0)
-    encoder = spot_encoder((slice(4, 12), slice(20, 28)), box, use_crops=False)
+    encoder = spot_encoder((slice(4, 12), slice(20, 28)), box, crops="none")
     picture = Image.fromarray(np.random.default_rng(1).integers(0, 100, (48, 48, 3), dtype=np.uint8))
     picture.paste((240, 240, 240), (30, 6, 42, 18))
     photo = shop.photo_of(picture, "asked")

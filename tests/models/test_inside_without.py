@@ -53,7 +53,7 @@ def test_a_field_left_out_is_a_field_hidden(part: Left, hide: set[str]) -> None:
     np.testing.assert_allclose(_without(encoder, part), encoder.embed_products(_items(), frozenset(hide)), atol=1e-6)
 
 
-@pytest.mark.parametrize(("part", "changes"), [(Left.CROPS, {"use_crops": False}), (Left.SLOTS, {"slots": False})])
+@pytest.mark.parametrize(("part", "changes"), [(Left.CROPS, {"crops": "none"}), (Left.SLOTS, {"slots": False})])
 def test_tokens_left_out_are_tokens_never_written(part: Left, changes: dict[str, Any]) -> None:
     encoder = lively()
     expected = _reconfigured(encoder, **changes).embed_products(_items())
@@ -66,7 +66,7 @@ def test_without_originals_the_crops_stay_crops() -> None:
     alone = embed_without(encoder, [shown], Left.ORIGINALS)
     without_types = copy.deepcopy(shown.encoded.sequence.types)
     assert TokenType.IMAGE in without_types
-    kept = _reconfigured(encoder, use_crops=False)
+    kept = _reconfigured(encoder, crops="none")
     photo = shown.encoded.squares[1]
     as_original = kept.embed_products([item(_picture(photo))])
     # Same square, same place, another token type: close under this model, and not the same.

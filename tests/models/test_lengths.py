@@ -73,7 +73,7 @@ def _run(processor: Processor, model: MoonModel, sequence: TokenSequence) -> tor
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("changes", [{}, {"order": "pictures_first", "use_crops": False}, {"fusion": "late"}])
+@pytest.mark.parametrize("changes", [{}, {"order": "pictures_first", "crops": "none"}, {"fusion": "late"}])
 @pytest.mark.parametrize("use_description", [False, True])
 def test_the_longest_is_what_a_product_of_too_many_words_becomes(
     kind: str, changes: dict[str, Any], use_description: bool

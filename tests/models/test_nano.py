@@ -133,22 +133,24 @@ def test_seeded_weights_leave_the_global_generator_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("budget", "max_images", "use_crops", "side"),
+    ("budget", "max_images", "crops", "side"),
     [
-        (None, 2, True, 6),
-        (144, 2, True, 6),  # 4 pictures of 36 tokens
-        (143, 2, True, 5),
-        (100, 2, True, 5),
-        (99, 2, True, 4),
-        (99, 2, False, 6),  # without crops there are half as many
-        (4, 2, True, 1),
-        (10_000, 2, True, 6),  # the wish is a limit too
+        (None, 2, "both", 6),
+        (144, 2, "both", 6),  # 4 pictures of 36 tokens
+        (143, 2, "both", 5),
+        (100, 2, "both", 5),
+        (99, 2, "both", 4),
+        (99, 2, "none", 6),  # without crops there are half as many
+        (99, 2, "queries", 6),  # the budget is a product's
+        (99, 2, "products", 4),
+        (4, 2, "both", 1),
+        (10_000, 2, "both", 6),  # the wish is a limit too
     ],
 )
 def test_a_budget_of_picture_tokens_lowers_the_resolution(
-    budget: int | None, max_images: int, use_crops: bool, side: int
+    budget: int | None, max_images: int, crops: str, side: int
 ) -> None:
-    config = shop.tiny_model(image_side_px=96, max_picture_tokens=budget, max_images=max_images, use_crops=use_crops)
+    config = shop.tiny_model(image_side_px=96, max_picture_tokens=budget, max_images=max_images, crops=crops)
     layout = picture_layout(config)
     assert (layout.rows, layout.columns, layout.side_px) == (side, side, 16 * side)
 

@@ -14,10 +14,10 @@ from models.moon import MoonModel
 from models.negatives import not_negative
 from models.training import train
 from models.training.augment import augment
-from models.training.data import View
 from models.training.module import MoonModule
 from models.training.objective import Objective
 from models.training.schedule import lr_factor
+from models.training.train_batch import View
 from tests.models import shop
 from tests.models.mean_info_nce import info_nce
 from tests.models.naive_step import naive_step

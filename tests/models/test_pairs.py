@@ -19,9 +19,10 @@ from models.pictures import PictureMaker, letterbox, photo_key
 from models.processor import Processor
 from models.tokenizer import catalog_texts, train_tokenizer
 from models.tokens import TokenType
-from models.training.data import TrainBatch, TrainSet, View
+from models.training.data import TrainSet
 from models.training.picture_store import ShotSet, fill_picture_store
 from models.training.sampler import BatchSampler, category_key
+from models.training.train_batch import TrainBatch, View
 from models.training.views import draw_hidden, draw_labels, draw_text_view, facts_of, label_fields
 from tests.models import shop
 
@@ -39,7 +40,7 @@ def _dataset(catalog: Catalog, folder: Path, model: ModelConfig | None = None, *
     fields = label_fields(catalog.products)
     dataset = TrainSet(catalog, table, fields, sampler, processor, None, config)
     folder.mkdir(parents=True, exist_ok=True)
-    dataset.store = fill_picture_store(folder, ShotSet(dataset.shots(), 2, 32, "digest"), maker)
+    dataset.store = fill_picture_store(folder, ShotSet(dataset.shots(), 32, "digest"), maker)
     return dataset
 
 

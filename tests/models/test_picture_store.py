@@ -11,7 +11,7 @@ from models.regions import Wanted
 from models.training.picture_store import PictureStore, Shot, ShotSet, fill_picture_store, replaced_bytes
 from tests.models import shop
 
-SHOTS = [Shot(shop.photo_of(shop.noise(number), f"photo-{number}"), Wanted("a mug")) for number in range(3)]
+SHOTS = [Shot(shop.photo_of(shop.noise(number), f"photo-{number}"), Wanted("a mug"), 1) for number in range(3)]
 
 
 class Maker:
@@ -22,9 +22,9 @@ class Maker:
     def __init__(self) -> None:
         self.made = 0
 
-    def squares(self, photo: object, wanted: Wanted) -> np.ndarray:
+    def squares(self, photo: object, wanted: Wanted, views: int) -> np.ndarray:
         self.made += 1
-        return np.full((1, self.side_px, self.side_px, 3), int(photo.ref[-1]), dtype=np.uint8)  # type: ignore[attr-defined]
+        return np.full((views, self.side_px, self.side_px, 3), int(photo.ref[-1]), dtype=np.uint8)  # type: ignore[attr-defined]
 
 
 def _fill(folder: Path, digest: str = "regions") -> tuple[PictureStore, int]:
@@ -33,7 +33,7 @@ def _fill(folder: Path, digest: str = "regions") -> tuple[PictureStore, int]:
 
 
 def _wanted(digest: str) -> ShotSet:
-    return ShotSet([*SHOTS, SHOTS[0]], 1, Maker.side_px, digest)
+    return ShotSet([*SHOTS, SHOTS[0]], Maker.side_px, digest)
 
 
 def test_squares_are_made_once(tmp_path: Path) -> None:

@@ -105,9 +105,9 @@ def test_the_crop_is_found_without_the_hidden_words() -> None:
     asked: list[Wanted] = []
 
     class Spy(PictureMaker):
-        def squares(self, photo, wanted):  # type: ignore[no-untyped-def]
+        def squares(self, photo, wanted, views=2):  # type: ignore[no-untyped-def]
             asked.append(wanted)
-            return super().squares(photo, wanted)
+            return super().squares(photo, wanted, views)
 
     config = shop.tiny_model()
     processor = Processor.of(TOKENIZER, config, Spy(32, shop.regions()))
@@ -226,7 +226,7 @@ def test_pictures_are_kept_by_content_and_words(tmp_path: Path) -> None:
 
 
 def test_without_crops_there_are_no_crop_tokens() -> None:
-    config = shop.tiny_model(use_crops=False)
+    config = shop.tiny_model(crops="none")
     processor = Processor.of(TOKENIZER, config, PictureMaker(32, None))
     types = processor.product(_item()).sequence.types
     assert TokenType.CROP not in types

@@ -25,12 +25,13 @@ from models.encoder import MoonEncoder
 from models.tokenizer import catalog_texts
 from models.training import TrainingRecord, train
 from models.training.chunks import plans_of
-from models.training.data import TrainBatch, TrainSet
+from models.training.data import TrainSet
 from models.training.module import MoonModule
 from models.training.objective import Objective
 from models.training.prepare import Prepared, assemble, prepare
 from models.training.schedule import lr_factor
 from models.training.sight import Sight
+from models.training.train_batch import TrainBatch
 from tests.models import composed_models, qwen_models, shop
 from tests.models.joined_steps import of_both
 from tests.models.test_backbone_composed_weights import write_folders

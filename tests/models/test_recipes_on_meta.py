@@ -27,7 +27,6 @@ from models.moon import MoonModel
 from models.processor import Processor
 from models.tokens import PICTURE_TYPES, TokenType
 from models.training import costs
-from models.training.data import View
 from models.training.estimate import GIB, Estimate
 from models.training.frozen import lower_frozen
 from models.training.objective import Objective
@@ -35,6 +34,7 @@ from models.training.parameters import ParameterReport, add_lora, choose_trainab
 from models.training.ranks import Ranks
 from models.training.recompute import recompute_activations
 from models.training.strategy import check_strategy
+from models.training.train_batch import View
 from moon.config import MoonConfig
 from tests.models import qwen_models
 

@@ -21,10 +21,11 @@ from safetensors.torch import load_file
 from catalog import ConfigError, Embedder, ModelError
 from models.encoder import MoonEncoder
 from models.training import TrainingRecord, train
-from models.training.data import TrainBatch, TrainSet
+from models.training.data import TrainSet
 from models.training.distributed import MetricsFile
 from models.training.job import JobFolder
 from models.training.launch import Workers
+from models.training.train_batch import TrainBatch
 from models.training.workdir import save_checkpoint
 from tests.models import shop
 from tests.models.joined_steps import of_both

@@ -25,12 +25,13 @@ from models.moe import load_table, plain_load
 from models.moon import MoonModel
 from models.tokens import TokenType
 from models.training.chunks import run_step
-from models.training.data import TrainBatch, TrainSet, View
+from models.training.data import TrainSet
 from models.training.grad_cache import average_gradients
 from models.training.module import MoonModule
 from models.training.objective import Objective
 from models.training.ranks import Ranks, anywhere, from_first, mean_of_all, of_all
 from models.training.sharding import clip_gradients, shard, twin_of, unsharded, whole_model
+from models.training.train_batch import TrainBatch, View
 from tests.models import shop
 from tests.models.joined_steps import of_both
 from tests.models.test_pairs import _dataset
@@ -38,7 +39,7 @@ from tests.models.test_pairs import _dataset
 WORLD, LIMIT_S = 2, 200
 
 
-STEP: dict[str, Any] = {"batch_size": 3, "label_weight": 1.0}
+STEP: dict[str, Any] = {"batch_size": 3, "label_weight": 1.0, "distill_crops": 1.0}
 
 MODELS = {"tests' own": shop.tiny_model(), "default head and order": shop.default_model()}
 

@@ -21,11 +21,12 @@ from catalog.rows import Signal
 from models.config import TrainConfig
 from models.negatives import candidate_codes, not_negative
 from models.pairs import KINDS, build_pairs
-from models.training.data import TrainBatch, TrainSet, View
+from models.training.data import TrainSet
 from models.training.module import MoonModule
 from models.training.objective import Encoded, Objective
 from models.training.prepare import Prepared, prepare
 from models.training.sampler import BatchSampler
+from models.training.train_batch import TrainBatch, View
 from tests.models import shop
 
 PLAIN: dict[str, Any] = {

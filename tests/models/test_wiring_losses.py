@@ -27,10 +27,10 @@ from models.negatives import query_codes
 from models.pictures import PictureMaker
 from models.processor import Processor
 from models.tokens import CATEGORY_MARK, DESCRIPTION_MARK, TokenType
-from models.training.data import TrainBatch, View
 from models.training.module import MoonModule
 from models.training.objective import Encoded, Objective
 from models.training.prepare import prepare
+from models.training.train_batch import TrainBatch, View
 from tests.models import shop
 from tests.models.test_wiring import PLAIN, Wired
 

@@ -131,6 +131,10 @@ CASES = {
     ],
     "stop": [Case("train.stop.patience", 1), Case("train.stop.min_delta", 0.9)],
     "single_photo_crops": [Case("train.single_photo_crops", False, {"train.pair_sources": ["purchases"]})],
+    "crops": [
+        Case("train.distill_crops", 1.0, {}, {"model.crops": "both"}),
+        Case("train.dropout.crops", 0.5, {}, {"model.crops": "both"}),
+    ],
     "query_mix": [
         Case("train.query_mix", {"image": 1.0, "text": 9.0, "both": 9.0}, {"train.pair_sources": ["views"]}, {}),
         Case("train.query_mix", {"image": 9.0, "text": 0.5, "both": 9.0}, {"train.pair_sources": ["texts"]}),
@@ -213,7 +217,7 @@ def _state(folder: Path, catalog: Catalog) -> dict[str, torch.Tensor]:
 def _configs(changes: Changes) -> tuple[ModelConfig, TrainConfig]:
     # Few pictures and steps of a small batch: what is compared is two trainings, not how good they are.
     base = {
-        "model": shop.default_model(use_crops=False, moe={}).model_dump(),
+        "model": shop.default_model(crops="none", moe={}).model_dump(),
         "train": shop.tiny_train(steps=2, batch_size=4, checkpoint_every_steps=9).model_dump(),
     }
     for key, value in changes.items():
@@ -287,7 +291,7 @@ def test_a_grid_or_budget_of_a_composed_backbone_counts_where_pictures_are_read(
 
 
 def test_late_fusion_takes_the_vision_tower_whatever_is_said(trained: Any) -> None:
-    given = shop.default_model(use_crops=False).model_dump() | {"fusion": "late"}
+    given = shop.default_model(crops="none").model_dump() | {"fusion": "late"}
     said = ModelConfig.model_validate(given | {"vision_residual": False})
     unsaid = ModelConfig.model_validate({name: value for name, value in given.items() if name != "vision_residual"})
     assert [line.split(":")[0] for line in without_effect(said, TrainConfig())] == [

@@ -12,7 +12,7 @@ import pytest
 from catalog import Alias, ModelError
 from steps.move_alias import move_alias
 from steps.records import Parity
-from steps.registry import HISTORY_TAG, Registry, waivers_of
+from steps.registry import CROPS_TAG, HISTORY_TAG, Registry, crops_of, waivers_of
 from steps.rollback_alias import rollback_alias
 from tests.gate.records import items, record
 from validation.statistics import outcomes_to_dict
@@ -36,10 +36,10 @@ def registry(
     mlflow.set_tracking_uri(before)
 
 
-def register(registry: Registry, digest: str) -> str:
+def register(registry: Registry, digest: str, more: dict[str, str] | None = None) -> str:
     with mlflow.start_run(experiment_id="0") as run:
         mlflow.log_text("weights", "model/model.safetensors")
-    return str(registry.register(run.info.run_id, digest, {"gate": "pass"}, "card").version)
+    return str(registry.register(run.info.run_id, digest, {"gate": "pass"} | (more or {}), "card").version)
 
 
 def promote(version: str) -> object:
@@ -62,6 +62,19 @@ def test_versions_are_found_by_digest_and_their_files_are_there(registry: Regist
     assert str(found.version) == first
     assert (Path(registry.model_path(found)) / "model.safetensors").read_text() == "weights"
     assert registry.benchmark_of(found) is None
+
+
+def test_a_model_served_with_fewer_crops_is_a_version_of_its_own(registry: Registry) -> None:
+    whole = register(registry, "aaa")
+    plain = register(registry, "aaa", {CROPS_TAG: "none"})
+    found = {crops: registry.by_digest("aaa", crops) for crops in (None, "none", "products")}
+    assert {crops: str(one.version) if one else "" for crops, one in found.items()} == {
+        None: whole,
+        "none": plain,
+        "products": "",
+    }
+    assert crops_of(registry.by_version(whole)) is None
+    assert crops_of(registry.by_version(plain)) == "none"
 
 
 def test_waivers_stay_on_a_version_and_none_is_kept_twice(registry: Registry) -> None:
