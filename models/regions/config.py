@@ -40,7 +40,7 @@ class YoloConfig(Section):
     )
     device: str = Field(default="cpu", min_length=1, description="cpu, cuda, cuda:N, or auto: a GPU if there is one.")
     side_px: int = Field(
-        default=224, ge=32, le=1280, multiple_of=32, description="Side of the square input, pixels; multiple of 32."
+        default=192, ge=32, le=1280, multiple_of=32, description="Side of the square input, pixels; multiple of 32."
     )
     min_score: Fraction = Field(default=0.05, description="Boxes scored lower are not candidates.")
     other_score_frac: Fraction = Field(

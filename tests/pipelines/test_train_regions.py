@@ -33,14 +33,20 @@ def _run(recipe: Path) -> Result:
     return CliRunner().invoke(cli, ["pipeline", "run", "train_regions", "-c", str(recipe)], catch_exceptions=False)
 
 
-def test_a_detector_comes_out_with_its_card(workplace: Workplace, tmp_path: Path) -> None:
-    out = tmp_path / "detector"
-    recipe = _recipe(workplace, "regions.yaml", export={"name": "tiny", "folder": str(out)})
-    first = _run(recipe)
-    assert first.exit_code == 0, first.output
-    assert "core chosen right" in first.output
-    card = read_card(out)
-    assert card.num_scenes == {"train": 8, "val": 4, "one_product": 4, "distractors": 4, "hard": 4}
+@pytest.fixture(scope="module")
+def first(workplace: Workplace) -> tuple[Path, Result]:
+    """The recipe and how its run ended; its detector is written to `detector` beside."""
+    export = {"name": "tiny", "folder": str(workplace.root / "detector")}
+    recipe = _recipe(workplace, "regions.yaml", export=export)
+    return recipe, _run(recipe)
+
+
+def test_a_detector_comes_out_with_its_card(workplace: Workplace, first: tuple[Path, Result]) -> None:
+    recipe, ended = first
+    assert ended.exit_code == 0, ended.output
+    assert "core chosen right" in ended.output
+    out = recipe.parent / "detector"
+    assert read_card(out).num_scenes == {"train": 8, "val": 4, "one_product": 4, "distractors": 4, "hard": 4}
     yolo = YoloConfig(weights="tiny.safetensors", side_px=64)
     assert make_detector(RegionsConfig(backend="yolo", yolo=yolo), out).digest
     mlflow = workplace.mlflow()
@@ -49,18 +55,12 @@ def test_a_detector_comes_out_with_its_card(workplace: Workplace, tmp_path: Path
     (logged, *_) = mlflow.search_runs([experiment.experiment_id])
     assert {"held_out/hard/mean_iou", "train/box_loss"} <= set(logged.data.metrics)
     names = {file.path for file in mlflow.list_artifacts(logged.info.run_id)}
-    assert {
-        ArtifactName.DETECTOR.value,
-        ArtifactName.DETECTOR_PICTURES.value,
-        ArtifactName.DETECTOR_TRAINING.value,
-    } <= names
+    wanted = (ArtifactName.DETECTOR, ArtifactName.DETECTOR_PICTURES, ArtifactName.DETECTOR_TRAINING)
+    assert {name.value for name in wanted} <= names
 
 
-def test_a_second_run_trains_nothing(workplace: Workplace) -> None:
-    """The recipe of the first, so that its steps are remembered."""
-    recipe = _recipe(workplace, "regions.yaml", export={"name": "tiny"})
-    assert _run(recipe).exit_code == 0
-    second = _run(recipe)
+def test_a_second_run_trains_nothing(first: tuple[Path, Result]) -> None:
+    second = _run(first[0])
     assert second.exit_code == 0, second.output
     again = Client().get_pipeline("train_regions").last_run
     cached = {name for name, one in again.steps.items() if one.status == "cached"}
