@@ -35,7 +35,7 @@ class Finder:
 def read_finder(text: str) -> Finder:
     """Read `NAME`, `NAME+worn` or `NAME=FOLDER`.
 
-    NAME is `whole`, or a backend of `regions.backend`; a folder holds what `train_regions` exported. `+worn` goes on
+    Boxes are those chosen, without the padding that a crop gets: it would count as error. NAME is `whole`, or a backend of `regions.backend`; a folder holds what `train_regions` exported. `+worn` goes on
     from a person to the garment.
 
     Raises:
@@ -43,7 +43,7 @@ def read_finder(text: str) -> Finder:
     """
     name, _, folder = text.partition("=")
     backend, *stages = name.split("+")
-    changes: dict[str, Any] = {"worn": {"enabled": True}} if "worn" in stages else {}
+    changes: dict[str, Any] = {"worn": {"enabled": "worn" in stages}, "chooser": {"padding_frac": 0.0}}
     if set(stages) - {"worn"}:
         raise ConfigError("no such stage", where=f"--finder {text}", got=", ".join(stages), allowed="worn")
     if folder:
