@@ -19,7 +19,7 @@ from models.regions.reasons import Contender, reason_of
 from models.regions.wanted import Wanted
 from models.regions.wearers import without_wearers
 
-RULE_VERSION = 2
+RULE_VERSION = 3
 """Raise it whenever the rule's choice changes for the same parameters: caches and lineages hang on it."""
 
 _SAME_IOU = 0.75
@@ -107,17 +107,18 @@ class RuleChooser:
             The core region, padded, inside the picture.
         """
         cfg = self._cfg
-        note, candidates = note_of(candidates), without_wearers(candidates)
         usable = self._usable(candidates, size_px)
         if not usable:
             small = f", {len(candidates)} too small or outside" if candidates else ""
+            note = note_of(candidates)
             said = f"; {note}" if note else ""
             return _whole(size_px, 0.0, f"no candidate{small}{said}")
         sure = [candidate for candidate in usable if candidate.score >= cfg.min_score]
         if not sure:
             score = max(candidate.score for candidate in usable)
             return _whole(size_px, score, f"best candidate's score {score:.2f} is under {cfg.min_score:.2f}")
-        contenders = self._contenders(sure, size_px, wanted)
+        # Last: a garment that cannot be chosen, such as a tiny hat, does not take its wearer along.
+        contenders = self._contenders(without_wearers(sure), size_px, wanted)
         # Ties go to the earlier candidate: the detector's own order.
         contenders.sort(key=lambda contender: -contender.worth)
         best = contenders[0].candidate
