@@ -58,7 +58,8 @@ class DetectionStats:
         line = f"regions of {self.num_images} images: {self.num_hits} known ({self.hit_frac:.0%})"
         line += f", {self.num_detected} detected"
         if self.num_detected:
-            line += f" at {self.images_per_s:.1f} images/s in {self.num_workers} process{'' if self.num_workers == 1 else 'es'}"
+            processes = "one process" if self.num_workers == 1 else f"{self.num_workers} processes"
+            line += f" at {self.images_per_s:.1f} images/s in {processes}"
         return f"{line}, {len(self.skipped)} skipped" if self.skipped else line
 
     def to_dict(self) -> dict[str, Any]:
