@@ -118,7 +118,8 @@ class RuleChooser:
             score = max(candidate.score for candidate in usable)
             return _whole(size_px, score, f"best candidate's score {score:.2f} is under {cfg.min_score:.2f}")
         # Last: a garment that cannot be chosen, such as a tiny hat, does not take its wearer along.
-        contenders = self._contenders(without_wearers(sure), size_px, wanted)
+        judged = without_wearers(sure)
+        contenders = self._contenders(judged, size_px, wanted)
         # Ties go to the earlier candidate: the detector's own order.
         contenders.sort(key=lambda contender: -contender.worth)
         best = contenders[0].candidate
@@ -126,7 +127,7 @@ class RuleChooser:
         padding_px = cfg.padding_frac * (box[2] - box[0] + box[3] - box[1]) / 2.0
         padded = pad_box(box, padding_px, cfg.min_crop_side_px, size_px)
         prior_name, _ = self._prior(wanted.category)
-        return CoreRegion(padded, best.score, reason_of(contenders, size_px, prior_name))
+        return CoreRegion(padded, best.score, reason_of(contenders, size_px, prior_name, len(judged) < len(sure)))
 
     def _usable(self, candidates: Sequence[Candidate], size_px: tuple[int, int]) -> list[Candidate]:
         min_side_px = self._cfg.min_side_frac * max(size_px)

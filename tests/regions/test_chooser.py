@@ -243,7 +243,9 @@ def test_a_garment_that_is_too_small_does_not_take_its_wearer_along() -> None:
     assert core.box == wearer.box
     assert not core.kept_whole
     shirt = Candidate((70, 30, 130, 60), 0.9, "garment")
-    assert _chooser(padding_frac=0.0).choose([shirt, wearer], _SIZE, Wanted("Tee")).box == shirt.box
+    worn = _chooser(padding_frac=0.0).choose([shirt, wearer], _SIZE, Wanted("Tee"))
+    assert worn.box == shirt.box
+    assert worn.reason.startswith("the only candidate beside its wearer: garment, score 0.90")
 
 
 _BOXES = st.builds(
