@@ -22,7 +22,8 @@ from catalog import ModelError, StorageError
 from models.backbones import build_template
 from models.config import ModelConfig
 from models.moon import MoonModel
-from models.regions.config import RegionsConfig
+from models.regions.config import RegionsConfig, YoloConfig
+from models.regions.steered_config import OpenVocabularyConfig
 from models.tokenizer import load_tokenizer
 from models.weights import check_config, check_statistics, faults_told
 from models.weights.place import take_place
@@ -113,19 +114,28 @@ def _carry_detector(folder: Path, regions: RegionsConfig) -> RegionsConfig:
     Returns:
         The section with paths relative to the folder. The digest of a detector covers its files, not their places.
     """
-    if regions.backend != "yolo":
-        return regions
-    # Imported here: it names the files, and a model without it must be written where ultralytics is not installed.
-    from models.regions.yolo import detector_files
+    section: YoloConfig | OpenVocabularyConfig
+    if regions.backend == "yolo":
+        # Imported here: it names the files, and a model without it must be written where ultralytics is not installed.
+        from models.regions.yolo import detector_files
 
-    weights, model_yaml = detector_files(regions.yolo)
+        section = regions.yolo
+        weights, model_yaml = detector_files(regions.yolo)
+    elif (
+        regions.backend == "open_vocabulary" and regions.open_vocabulary.weights and regions.open_vocabulary.model_yaml
+    ):
+        # Of one file; folders of transformers are named, not carried: they have gigabytes.
+        section = regions.open_vocabulary
+        weights, model_yaml = Path(regions.open_vocabulary.weights), Path(regions.open_vocabulary.model_yaml)
+    else:
+        return regions
     shutil.copyfile(weights, folder / DETECTOR_WEIGHTS)
     changes = {"weights": DETECTOR_WEIGHTS}
     if model_yaml.is_file():
         # Its name stays: ultralytics reads the scale of the network from it.
         shutil.copyfile(model_yaml, folder / model_yaml.name)
         changes["model_yaml"] = model_yaml.name
-    return regions.model_copy(update={"yolo": regions.yolo.model_copy(update=changes)})
+    return regions.model_copy(update={regions.backend: section.model_copy(update=changes)})
 
 
 def _carry_encoder(folder: Path, regions: RegionsConfig) -> RegionsConfig:

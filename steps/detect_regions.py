@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Annotated
 
 from zenml import step
 from zenml.types import HTMLString
 
-from catalog import ArtifactName, Catalog
+from catalog import ArtifactName, Catalog, ModelError
 from models.regions import (
     CoreRegions,
     RegionDetector,
     RegionsConfig,
     RegionStore,
     detect_catalog,
+    detection_processes,
+    keys_of,
     make_chooser,
     make_detector,
     render_gallery,
@@ -53,13 +54,18 @@ def detect_regions(
     detector, chooser = make_detector(regions), make_chooser(regions)
     with work_folder(f"regions-{detector.digest[:16]}") as folder:
         known = _known_regions(folder, detector)
-        found = _of_catalog(known, catalog)
-        stats = detect_catalog(
-            catalog, detector, found, len(os.sched_getaffinity(0)), limits, log_progress(logger, "regions")
-        )
-        for key in found:
-            known.add(key, found.size_px(key), found.get(key) or [])
-        known.write(folder)
+        # Of this catalogue alone: the artifact must not depend on earlier runs.
+        found = known.only(keys_of(catalog, detector))
+        num_known = len(found)
+        try:
+            stats = detect_catalog(
+                catalog, detector, found, detection_processes(regions), limits, log_progress(logger, "regions")
+            )
+        finally:
+            # What was found before an error or an interruption need not be found again.
+            if len(found) > num_known:
+                known.take(found)
+                known.write(folder)
         gallery = folder / "gallery.html"
         render_gallery(catalog, CoreRegions(detector, chooser, found), gallery, limits=limits)
         page = gallery.read_text(encoding="utf-8")
@@ -69,15 +75,9 @@ def detect_regions(
 
 def _known_regions(folder: Path, detector: RegionDetector) -> RegionStore:
     if (folder / FILE_NAME).exists():
-        return RegionStore.read(folder, detector.digest)
+        try:
+            return RegionStore.read(folder, detector.digest)
+        except ModelError as error:
+            # A store that this step keeps for itself: without it nothing is lost but time.
+            logger.warning("regions that were kept cannot be read and are found anew: %s", error)
     return RegionStore(detector.digest)
-
-
-def _of_catalog(known: RegionStore, catalog: Catalog) -> RegionStore:
-    """What is known of this catalogue's images and no others: the artifact must not depend on earlier runs."""
-    digests = {record.digest for record in catalog.images.values()}
-    found = RegionStore(known.detector_digest)
-    for key in known:
-        if key.partition(":")[0] in digests:
-            found.add(key, known.size_px(key), known.get(key) or [])
-    return found

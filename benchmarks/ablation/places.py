@@ -23,7 +23,14 @@ from catalog import (
 )
 from catalog.catalog import EMBEDDED_ROOT, copy_images
 from catalog.sources import load_catalog
-from models.regions import RegionDetector, RegionsConfig, RegionStore, detect_catalog, make_detector
+from models.regions import (
+    RegionDetector,
+    RegionsConfig,
+    RegionStore,
+    detect_catalog,
+    detection_processes,
+    make_detector,
+)
 from models.regions.store import FILE_NAME
 from moon.config import MoonConfig
 from validation.config import DataChecksConfig
@@ -117,7 +124,7 @@ def region_store(places: Places, config: RegionsConfig) -> RegionStore:
     folder = places.root / f"regions-{detector.digest[:16]}"
     store = _known_regions(folder, detector)
     whole = read_catalog(str(places.catalog))
-    stats = detect_catalog(whole, detector, store, len(os.sched_getaffinity(0)), limits_of(whole))
+    stats = detect_catalog(whole, detector, store, detection_processes(config), limits_of(whole))
     if stats.num_detected:
         store.write(folder)
     return store

@@ -1,7 +1,7 @@
 """Where the product is in a photograph: detectors that propose boxes, the chooser that picks one, and their cache."""
 
 from models.regions.boxes import box_iou, whole_box
-from models.regions.building import make_detector
+from models.regions.building import detection_processes, make_detector
 from models.regions.chooser import CoreRegion, RegionChooser, make_chooser
 from models.regions.config import (
     AgreementConfig,
@@ -14,7 +14,7 @@ from models.regions.config import (
     YoloConfig,
 )
 from models.regions.core import CoreRegions
-from models.regions.detect import DetectionStats, detect_catalog
+from models.regions.detect import DetectionStats, detect_catalog, keys_of
 from models.regions.detector import Candidate, Candidates, RegionDetector, note_of
 from models.regions.gallery import render_gallery
 from models.regions.steered_config import GroundingConfig, OpenVocabularyConfig
@@ -44,6 +44,8 @@ __all__ = [
     "YoloConfig",
     "box_iou",
     "detect_catalog",
+    "detection_processes",
+    "keys_of",
     "make_chooser",
     "make_detector",
     "note_of",

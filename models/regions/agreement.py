@@ -39,7 +39,7 @@ _DECIMALS = 6
 """Further ones depend on what else was computed beside a crop."""
 _MAX_KEPT = 4096
 """Pictures whose candidates and vectors are kept: the same picture is asked for with other words, when fields are
-hidden from an evaluation and when two products share it."""
+hidden from an evaluation and when two products share it. Of words as many: a product has them for all its pictures."""
 
 
 class AgreementDetector:
@@ -64,14 +64,16 @@ class AgreementDetector:
         self.digest = settings_digest("agreement", AGREEMENT_VERSION, settings)
         self._encoder: MoonEncoder | None = None
         self._seen: OrderedDict[tuple[str, str], _Look] = OrderedDict()
+        self._words: OrderedDict[Wanted, np.ndarray] = OrderedDict()
         self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker process loads its own encoder: the folder is all it needs.
-        return {name: value for name, value in vars(self).items() if name not in ("_encoder", "_seen", "_lock")}
+        left = ("_encoder", "_seen", "_words", "_lock")
+        return {name: value for name, value in vars(self).items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _encoder=None, _seen=OrderedDict(), _lock=Lock())
+        vars(self).update(state, _encoder=None, _seen=OrderedDict(), _words=OrderedDict(), _lock=Lock())
 
     def prompt(self, wanted: Wanted) -> str:
         """The words of the base, and all that are compared with the crops."""
@@ -103,10 +105,7 @@ class AgreementDetector:
             found |= {key: _Look(tuple(answer), note_of(answer)) for key, answer in zip(rows, answers, strict=True)}
         with self._lock:
             for key in keys:
-                self._seen[key] = found[key]
-                self._seen.move_to_end(key)
-            while len(self._seen) > _MAX_KEPT:
-                self._seen.popitem(last=False)
+                _keep(self._seen, key, found[key])
         return [found[key] for key in keys]
 
     def _agreed(self, look: _Look, image: Image.Image, wanted: Wanted) -> list[Candidate]:
@@ -119,15 +118,33 @@ class AgreementDetector:
                 QueryItem(query_id=str(number), photo=_Crop(ref=str(number), square=square))
                 for number, square in enumerate(squares)
             )
-        words_E = encoder.embed_products([_spoken(wanted)])[0]
+        words_E = self._spoken(encoder, wanted)
         cosines = np.round((look.crops_KE @ words_E).astype(np.float64), _DECIMALS).tolist()
         return [replace(one, agreement=cosine) for one, cosine in zip(look.candidates, cosines, strict=True)]
+
+    def _spoken(self, encoder: MoonEncoder, wanted: Wanted) -> np.ndarray:
+        """(E,) unit vector of the words: asked for once, however many photographs a product has."""
+        with self._lock:
+            words_E = self._words.get(wanted)
+        if words_E is None:
+            words_E = encoder.embed_products([_spoken(wanted)])[0]
+        with self._lock:
+            _keep(self._words, wanted, words_E)
+        return words_E
 
     def _loaded(self) -> MoonEncoder:
         # Two threads that come first at once both load it, and one of the two is dropped.
         if self._encoder is None:
             self._encoder = _load(self._folder, self.encoder_digest)
         return self._encoder
+
+
+def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+    """Keep the latest, the one that was asked for longest ago out first."""
+    kept[key] = value
+    kept.move_to_end(key)
+    while len(kept) > _MAX_KEPT:
+        kept.popitem(last=False)
 
 
 @dataclass
@@ -187,6 +204,18 @@ def encoder_folder(cfg: AgreementConfig, weights_dir: str | Path | None = None) 
             fix="train a first version with regions.chooser.kind: rule, and name its folder here",
         )
     return Path(weights_dir or ".") / cfg.folder
+
+
+def encoder_bytes(cfg: AgreementConfig, weights_dir: str | Path | None = None) -> int:
+    """Size of the encoder's weights on disk; 0 where they are not there.
+
+    Raises:
+        ModelError: None is named.
+    """
+    from models.folder import WEIGHTS
+
+    path = encoder_folder(cfg, weights_dir) / WEIGHTS
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _digest_of(folder: Path) -> str:

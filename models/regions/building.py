@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from models.regions.config import RegionsConfig
 from models.regions.detector import NoDetector, RegionDetector
+
+_LARGE_BYTES = 200_000_000
+"""Weights of the chooser's encoder of which a core each has no copy."""
 
 
 def make_detector(cfg: RegionsConfig, weights_dir: str | Path | None = None) -> RegionDetector:
@@ -30,13 +34,28 @@ def make_detector(cfg: RegionsConfig, weights_dir: str | Path | None = None) -> 
     if cfg.worn.enabled:
         from models.regions.worn import WornDetector
 
-        detector = WornDetector(detector, cfg.worn)
+        detector = WornDetector(detector, cfg.worn, cfg.num_candidates)
     if cfg.chooser.kind == "encoder":
         from models.regions.agreement import AgreementDetector
 
         # Last: the crops that are compared are those that would be chosen.
         detector = AgreementDetector(detector, cfg.chooser.encoder, weights_dir)
     return detector
+
+
+def detection_processes(cfg: RegionsConfig) -> int:
+    """How many processes detect side by side: one a core, but one alone where each would load a large network.
+
+    Such a network takes every core, or the accelerator, by itself; a copy for each core would take gigabytes each.
+    """
+    is_large = cfg.backend in ("open_vocabulary", "grounding")
+    if cfg.backend != "none" and cfg.chooser.kind == "encoder":
+        from models.regions.agreement import encoder_bytes
+
+        is_large |= encoder_bytes(cfg.chooser.encoder) > _LARGE_BYTES
+    if is_large:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _backend(cfg: RegionsConfig, weights_dir: str | Path | None) -> RegionDetector:

@@ -19,7 +19,7 @@ from models.regions.reasons import Contender, reason_of
 from models.regions.wanted import Wanted
 from models.regions.wearers import without_wearers
 
-RULE_VERSION = 2
+RULE_VERSION = 3
 """Raise it whenever the rule's choice changes for the same parameters: caches and lineages hang on it."""
 
 _SAME_IOU = 0.75
@@ -107,17 +107,19 @@ class RuleChooser:
             The core region, padded, inside the picture.
         """
         cfg = self._cfg
-        note, candidates = note_of(candidates), without_wearers(candidates)
         usable = self._usable(candidates, size_px)
         if not usable:
             small = f", {len(candidates)} too small or outside" if candidates else ""
+            note = note_of(candidates)
             said = f"; {note}" if note else ""
             return _whole(size_px, 0.0, f"no candidate{small}{said}")
         sure = [candidate for candidate in usable if candidate.score >= cfg.min_score]
         if not sure:
             score = max(candidate.score for candidate in usable)
             return _whole(size_px, score, f"best candidate's score {score:.2f} is under {cfg.min_score:.2f}")
-        contenders = self._contenders(sure, size_px, wanted)
+        # Last: a garment that cannot be chosen, such as a tiny hat, does not take its wearer along.
+        judged = without_wearers(sure)
+        contenders = self._contenders(judged, size_px, wanted)
         # Ties go to the earlier candidate: the detector's own order.
         contenders.sort(key=lambda contender: -contender.worth)
         best = contenders[0].candidate
@@ -125,7 +127,7 @@ class RuleChooser:
         padding_px = cfg.padding_frac * (box[2] - box[0] + box[3] - box[1]) / 2.0
         padded = pad_box(box, padding_px, cfg.min_crop_side_px, size_px)
         prior_name, _ = self._prior(wanted.category)
-        return CoreRegion(padded, best.score, reason_of(contenders, size_px, prior_name))
+        return CoreRegion(padded, best.score, reason_of(contenders, size_px, prior_name, len(judged) < len(sure)))
 
     def _usable(self, candidates: Sequence[Candidate], size_px: tuple[int, int]) -> list[Candidate]:
         min_side_px = self._cfg.min_side_frac * max(size_px)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from catalog import Section
 from models.regions.steered_config import GroundingConfig, OpenVocabularyConfig
@@ -157,6 +158,8 @@ class ChooserConfig(Section):
     )
 
 
+_WORD = re.compile(r"[^\W\d_]+")
+
 GarmentKind = Literal["upper", "lower", "full", "feet", "head"]
 """Where on the body a garment is worn."""
 
@@ -168,8 +171,19 @@ class WornConfig(Section):
     side_px: int = Field(default=128, ge=48, le=512, description="Longer side of the picture that is worked on.")
     kinds: dict[str, GarmentKind | Literal["none"]] = Field(
         default_factory=dict,
-        description="Words of category or title by where the garment is worn, added to the built-in English ones.",
+        description="Words of category or title, one each, by where the garment is worn, added to the built-in English "
+        "ones; none takes a built-in word out.",
     )
+
+    @field_validator("kinds")
+    @classmethod
+    def _kinds_are_words(
+        cls, kinds: dict[str, GarmentKind | Literal["none"]]
+    ) -> dict[str, GarmentKind | Literal["none"]]:
+        for word in kinds:
+            if not _WORD.fullmatch(word.casefold()):
+                raise ValueError(f"{word!r} must be one word of letters alone: titles are read word by word")
+        return kinds
 
 
 class RegionsConfig(Section):

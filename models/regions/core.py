@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from PIL import Image
 
@@ -70,4 +71,8 @@ class CoreRegions:
 
     def core(self, photo: Photo, image: Image.Image, wanted: Wanted) -> CoreRegion:
         """The core region of `photo`, in pixels of `image`, with the reason for it."""
-        return self._chooser.choose(self.candidates(photo, image, wanted), image.size, wanted)
+        return self.choose(self.candidates(photo, image, wanted), image.size, wanted)
+
+    def choose(self, candidates: Sequence[Candidate], size_px: tuple[int, int], wanted: Wanted) -> CoreRegion:
+        """The core region among `candidates` of a picture of `size_px` (width, height), for who has them already."""
+        return self._chooser.choose(candidates, size_px, wanted)

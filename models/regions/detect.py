@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -35,6 +36,7 @@ class DetectionStats:
     num_detected: int
     """Detector calls, one an image."""
     num_workers: int
+    """Processes that worked: no more than there was work for."""
     seconds: float
     skipped: tuple[BadRow, ...] = ()
     """Images that cannot be used, with the reason."""
@@ -56,7 +58,8 @@ class DetectionStats:
         line = f"regions of {self.num_images} images: {self.num_hits} known ({self.hit_frac:.0%})"
         line += f", {self.num_detected} detected"
         if self.num_detected:
-            line += f" at {self.images_per_s:.1f} images/s in {self.num_workers} processes"
+            processes = "one process" if self.num_workers == 1 else f"{self.num_workers} processes"
+            line += f" at {self.images_per_s:.1f} images/s in {processes}"
         return f"{line}, {len(self.skipped)} skipped" if self.skipped else line
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,6 +109,7 @@ def detect_catalog(
     if isinstance(detector, NoDetector):
         return DetectionStats(0, 0, 0, 0, 0.0)
     jobs, skipped, num_images, num_hits = _plan(catalog, detector, store)
+    num_workers = max(min(num_workers, math.ceil(len(jobs) / _CHUNK_IMAGES)), 1)
     done = num_images - len(jobs)
     if progress:
         progress(done, num_images)
@@ -127,8 +131,17 @@ def detect_catalog(
     return DetectionStats(num_images, num_hits, num_detected, num_workers, seconds, tuple(skipped))
 
 
-def _plan(catalog: Catalog, detector: RegionDetector, store: RegionStore) -> tuple[list[_Job], list[BadRow], int, int]:
-    """Jobs that are really needed, images that cannot be used, references in all, and those already answered."""
+def keys_of(catalog: Catalog, detector: RegionDetector) -> set[str]:
+    """What the candidates of a catalogue's usable photographs are filed under, and nothing else of a store."""
+    return {
+        store_key(detector, record.digest, wanted)
+        for (ref, _), (wanted, _) in _asked(catalog, detector).items()
+        if (record := catalog.images.get(ref)) is not None and record.status == IMAGE_OK
+    }
+
+
+def _asked(catalog: Catalog, detector: RegionDetector) -> dict[tuple[str, str], tuple[Wanted, str]]:
+    """By reference and prompt: what is wanted there, and of which product, empty for a query's photograph."""
     asked: dict[tuple[str, str], tuple[Wanted, str]] = {}
     for product in catalog.products:
         wanted = Wanted.of(product)
@@ -138,6 +151,12 @@ def _plan(catalog: Catalog, detector: RegionDetector, store: RegionStore) -> tup
         if query.image:
             wanted = Wanted(query.text)
             asked.setdefault((query.image, detector.prompt(wanted)), (wanted, ""))
+    return asked
+
+
+def _plan(catalog: Catalog, detector: RegionDetector, store: RegionStore) -> tuple[list[_Job], list[BadRow], int, int]:
+    """Jobs that are really needed, images that cannot be used, references in all, and those already answered."""
+    asked = _asked(catalog, detector)
     jobs: dict[str, _Job] = {}
     skipped: list[BadRow] = []
     num_hits = 0
@@ -157,14 +176,16 @@ def _plan(catalog: Catalog, detector: RegionDetector, store: RegionStore) -> tup
 
 def _run(jobs: list[_Job], detector: RegionDetector, limits: ImageLimits, num_workers: int) -> Iterator[list[_Answer]]:
     chunks = [jobs[start : start + _CHUNK_IMAGES] for start in range(0, len(jobs), _CHUNK_IMAGES)]
-    num_workers = min(num_workers, len(chunks))
-    if num_workers <= 1:
+    if num_workers == 1:
         for chunk in chunks:
             yield _detect_chunk(detector, limits, chunk)
         return
     # Not fork: a child of a process that has run torch or zenml threads can hang. Not the standard library's spawn: its
     # children import the main program again, which under the zenml command takes longer than the detection.
-    with ProcessPoolExecutor(num_workers, initializer=_start_worker, initargs=(detector, limits)) as pool:
+    # A thread each: else every process takes all cores for its network, and they wait for one another.
+    with ProcessPoolExecutor(
+        num_workers, initializer=_start_worker, initargs=(detector, limits), env={"OMP_NUM_THREADS": "1"}
+    ) as pool:
         try:
             yield from pool.map(_work, chunks)
         except BrokenProcessPool:

@@ -19,12 +19,13 @@ from PIL import Image
 from scipy import ndimage
 
 from catalog import Box
+from models.regions.boxes import clip_box
 from models.regions.config import EdgesConfig
 from models.regions.detector import Candidate, Candidates, RegionDetector, note_of, settings_digest
 from models.regions.saliency_maps import lab_pixels
 from models.regions.wanted import Wanted
 
-EDGES_VERSION = 1
+EDGES_VERSION = 2
 """Raise it whenever a box changes for the same parameters: the cache of candidates hangs on it."""
 
 _ROUNDS = 2
@@ -120,7 +121,8 @@ def snap_box(image: Image.Image, box: Box, cfg: EdgesConfig) -> Box:
         _edge(old, float(new) / scale[i % 2] + around[i % 2], cfg.reach_frac * (width, height)[i % 2])
         for i, (old, new) in enumerate(zip(box, found, strict=True))
     ]
-    return (edges[0], edges[1], edges[2], edges[3])
+    # The scale back may end a rounding error outside of the picture.
+    return clip_box((edges[0], edges[1], edges[2], edges[3]), image.size) or box
 
 
 def _edge(old: float, new: float, reach_px: float) -> float:

@@ -151,10 +151,18 @@ def render_gallery(
     partial = target.with_name(f".{target.name}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, target)
+        try:
+            partial.write_text(page, encoding="utf-8")
+            os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError("gallery cannot be written", where=str(out_html), got=str(error)) from None
+        raise StorageError(
+            "gallery cannot be written",
+            where=str(out_html),
+            got=str(error),
+            fix="free space or choose another place",
+        ) from None
     return len(cards)
 
 
@@ -172,8 +180,8 @@ def _shots(catalog: Catalog) -> list[_Shot]:
 
 def _card(shot: _Shot, regions: CoreRegions, limits: ImageLimits) -> _Card:
     image = shot.photo.load(limits)
-    core = regions.core(shot.photo, image, shot.wanted)
     candidates = regions.candidates(shot.photo, image, shot.wanted)
+    core = regions.choose(candidates, image.size, shot.wanted)
     factor = min(_THUMB_PX / max(image.size), 1.0)
     size = (max(round(image.width * factor), 1), max(round(image.height * factor), 1))
     thumb = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)

@@ -32,16 +32,20 @@ class Contender:
         return sum(self.terms.values())
 
 
-def reason_of(contenders: Sequence[Contender], size_px: tuple[int, int], prior_name: str = "") -> str:
+def reason_of(
+    contenders: Sequence[Contender], size_px: tuple[int, int], prior_name: str = "", has_wearer: bool = False
+) -> str:
     """One line: the best of `contenders` and why the next one lost.
 
     Args:
         contenders: Best first; one at least.
         size_px: Width and height of the picture.
         prior_name: The category whose prior counted; empty where none did.
+        has_wearer: Candidates were set aside for the garment that they show.
     """
     best, others = contenders[0], contenders[1:]
-    line = f"best of {len(contenders)}: " if others else "the only candidate: "
+    aside = " beside its wearer" if has_wearer else ""
+    line = f"best of {len(contenders)}{aside}: " if others else f"the only candidate{aside}: "
     line += ", ".join(_merits(best, others, size_px, prior_name))
     return f"{line}; next: {', '.join(_faults(best, others[0], size_px, prior_name))}" if others else line
 

@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,17 @@ class RegionStore:
     def add(self, key: str, size_px: tuple[int, int], candidates: Sequence[Candidate]) -> None:
         """Keep what was found in an image of `size_px` (width, height)."""
         self._found[key] = (size_px, tuple(candidates), note_of(candidates))
+
+    def take(self, other: RegionStore) -> None:
+        """Keep what `other`, of the same detector, holds."""
+        other.check_detector(self.detector_digest)
+        self._found.update(other._found)
+
+    def only(self, keys: Container[str]) -> RegionStore:
+        """A store of what is known under `keys`."""
+        part = RegionStore(self.detector_digest)
+        part._found = {key: found for key, found in self._found.items() if key in keys}
+        return part
 
     def check_detector(self, detector_digest: str, where: str = "") -> None:
         """Refuse a detector that did not fill this store.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from catalog import Box
-from models.regions.boxes import box_area
+from models.regions.boxes import box_area, overlap_area
 from models.regions.detector import GARMENT, Candidate
 
 _SAME_THING_FRAC = 0.5
@@ -24,5 +24,4 @@ def without_wearers(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 def _shared(one: Box, other: Box) -> float:
     """Area in common, as a share of the smaller box's."""
-    inside = (max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3]))
-    return box_area(inside) / max(min(box_area(one), box_area(other)), 1e-9)
+    return overlap_area(one, other) / max(min(box_area(one), box_area(other)), 1e-9)

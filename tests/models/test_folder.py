@@ -21,8 +21,9 @@ from models.folder import read_model_folder, write_model_folder
 from models.moon import MoonModel
 from models.pictures import PictureMaker
 from models.processor import Processor
-from models.regions import CoreRegions, RegionsConfig, YoloConfig, make_chooser, make_detector
+from models.regions import CoreRegions, OpenVocabularyConfig, RegionsConfig, YoloConfig, make_chooser, make_detector
 from models.regions.yolo import load_model_yaml, ultralytics_tasks
+from models.regions.yolo_world import EMBEDDINGS, NAMES
 from models.tokenizer import train_tokenizer
 from tests.models import shop
 
@@ -254,3 +255,20 @@ def test_a_model_takes_the_bundled_detector_along(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("models.regions.yolo.BUNDLED_WEIGHTS", tmp_path / "absent.safetensors")
     theirs = MoonEncoder.load(tmp_path / "model")
     assert theirs.embed_products(_items()).shape == (5, theirs.dims)
+
+
+def test_a_model_takes_an_open_vocabulary_of_one_file_along(tmp_path: Path) -> None:
+    weights = tmp_path / "elsewhere" / "world.safetensors"
+    weights.parent.mkdir()
+    content = load_model_yaml("yolov8n-worldv2.yaml", heads=("WorldDetect",))
+    network = ultralytics_tasks().WorldModel(content, ch=3, verbose=False)
+    state = {name: value.clone().contiguous() for name, value in network.state_dict().items()}
+    save_file(state | {EMBEDDINGS: torch.randn(1, 512)}, weights, {NAMES: json.dumps(["mug"])})
+    section = OpenVocabularyConfig(weights=str(weights), model_yaml="yolov8n-worldv2.yaml", side_px=64, device="cpu")
+    regions = RegionsConfig(backend="open_vocabulary", open_vocabulary=section)
+    found = CoreRegions(make_detector(regions), make_chooser(regions))
+    write_model_folder(tmp_path / "model", _encoder().model, TOKENIZER, regions, found.digest, {})
+    weights.unlink()
+    stored = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert stored["regions"]["open_vocabulary"]["weights"] == "detector.safetensors"
+    assert MoonEncoder.load(tmp_path / "model", device="cpu").embed_products(_items()).shape[0] == 5

@@ -158,6 +158,24 @@ def test_the_same_picture_with_other_words_is_looked_for_once(earlier: Path) -> 
     assert by_category.num_asked == 2, "a base that reads words is asked for each"
 
 
+def test_the_words_of_a_product_are_read_once_for_all_its_photographs(
+    earlier: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, asked = _stage(earlier), []
+    embed = MoonEncoder.embed_products
+
+    def counted(self: MoonEncoder, items: list[ProductItem]) -> np.ndarray:
+        asked.extend(items)
+        return embed(self, items)
+
+    monkeypatch.setattr(MoonEncoder, "embed_products", counted)
+    box = Wanted("Box")
+    found = stage.detect([_picture(seed) for seed in range(4)], [_RED, _RED, box, _RED])
+    assert stage.detect([_picture(4)], [_RED]) == _stage(earlier).detect([_picture(4)], [_RED])
+    assert [item.product.title for item in asked] == ["Lovely mug", "Box", "Lovely mug"], "the last by the other stage"
+    assert found[2] == _stage(earlier).detect([_picture(2)], [box])[0]
+
+
 def test_the_digest_follows_base_and_encoder_but_not_its_place(earlier: Path, tmp_path: Path) -> None:
     base = _stage(earlier)
     other = _stage(_write(tmp_path / "other", 2, RegionsConfig(backend="none")))

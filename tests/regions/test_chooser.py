@@ -237,6 +237,17 @@ def test_a_product_keeps_its_weakly_found_details() -> None:
     assert _chooser(padding_frac=0.0).choose([bag, *details], _SIZE, NOTHING_KNOWN).box == bag.box
 
 
+def test_a_garment_that_is_too_small_does_not_take_its_wearer_along() -> None:
+    wearer, hat = Candidate((60, 5, 140, 95), 0.6), Candidate((95, 5, 105, 12), 0.9, "garment")
+    core = _chooser(padding_frac=0.0).choose([hat, wearer], _SIZE, Wanted("Cap"))
+    assert core.box == wearer.box
+    assert not core.kept_whole
+    shirt = Candidate((70, 30, 130, 60), 0.9, "garment")
+    worn = _chooser(padding_frac=0.0).choose([shirt, wearer], _SIZE, Wanted("Tee"))
+    assert worn.box == shirt.box
+    assert worn.reason.startswith("the only candidate beside its wearer: garment, score 0.90")
+
+
 _BOXES = st.builds(
     lambda x, y, w, h, s: Candidate((x, y, min(x + w, 200.0), min(y + h, 100.0)), s),
     st.floats(0, 180),

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from catalog import BadRow, Catalog, ModelError, Photo
@@ -64,6 +66,7 @@ def test_a_second_run_makes_no_detector_call(shop: Catalog) -> None:
 def test_a_pass_tells_throughput_and_hit_rate() -> None:
     stats = DetectionStats(num_images=40, num_hits=30, num_detected=10, num_workers=2, seconds=4.0)
     assert stats.told == "regions of 40 images: 30 known (75%), 10 detected at 2.5 images/s in 2 processes"
+    assert replace(stats, num_workers=1).told.endswith("10 detected at 2.5 images/s in one process")
     again = DetectionStats(40, 39, 0, 2, 0.1, (BadRow("a.png", "p", "damaged"),))
     assert again.told == "regions of 40 images: 39 known (100%), 0 detected, 1 skipped"
     assert DetectionStats(0, 0, 0, 0, 0.0).told == "regions of 0 images: 0 known (0%), 0 detected"
@@ -90,10 +93,11 @@ def test_a_detector_that_reads_titles_is_asked_for_each(tmp_path: Path) -> None:
 def test_any_number_of_workers_finds_the_same(shop: Catalog) -> None:
     detector = make_detector(RegionsConfig())
     stores = []
-    for num_workers in (1, 2):
+    for num_workers in (1, 3):
         store = RegionStore(detector.digest)
         stats = detect_catalog(shop, detector, store, num_workers)
         assert stats.num_detected == 20
+        assert stats.num_workers == min(num_workers, 2), "two chunks are work for two"
         stores.append({key: store.get(key) for key in store})
     assert stores[0] == stores[1]
     assert all(stores[0].values())
@@ -182,14 +186,16 @@ class FailingDetector(CountingDetector):
     def detect(self, images: Sequence[Image.Image], wanted: Sequence[Wanted]) -> list[list[Candidate]]:
         if self.deadly:
             os._exit(1)
-        raise ModelError("weights do not fit", where="w.safetensors", fix="other weights")
+        threads = str(torch.get_num_threads())
+        raise ModelError("weights do not fit", where="w.safetensors", got=threads, fix="other weights")
 
 
-def test_a_workers_error_arrives_whole(shop: Catalog) -> None:
+def test_a_workers_error_arrives_whole_and_a_worker_takes_one_thread(shop: Catalog) -> None:
     with pytest.raises(ModelError) as caught:
         detect_catalog(shop, FailingDetector(deadly=False), RegionStore("counting"), num_workers=2)
     error = caught.value
     assert (error.problem, error.where, error.fix) == ("weights do not fit", "w.safetensors", "other weights")
+    assert error.got == "1"
 
 
 def test_a_dead_worker_is_told(shop: Catalog) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -68,6 +69,20 @@ def test_the_page_names_fonts_for_chinese_titles(shop: Catalog, tmp_path: Path) 
     assert f"font: 14px/1.4 {CSS_FONTS};" in (tmp_path / "g.html").read_text()
 
 
+def test_a_photograph_that_no_store_knows_is_looked_at_once(tmp_path: Path) -> None:
+    class Counting(Fixed):
+        num_asked = 0
+
+        def detect(self, images: Sequence[Image.Image], wanted: Sequence[Wanted]) -> list[list[Candidate]]:
+            self.num_asked += len(images)
+            return super().detect(images, wanted)
+
+    detector = Counting({40: [Candidate((10, 10, 30, 30), 0.9)]})
+    catalog = catalog_of(tmp_path, {f"{index}.png": background("noise", (40, 40), index) for index in range(3)})
+    assert render_gallery(catalog, CoreRegions(detector, make_chooser(RegionsConfig())), tmp_path / "g.html") == 3
+    assert detector.num_asked == 3
+
+
 def test_boxes_are_drawn_at_the_thumbnails_scale(shop: Catalog, tmp_path: Path) -> None:
     render_gallery(shop, _regions(), tmp_path / "g.html")
     page = (tmp_path / "g.html").read_text()
@@ -85,6 +100,18 @@ def test_unwritable_output_is_told(shop: Catalog, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="gallery"):
         render_gallery(shop, _regions(), tmp_path / "file" / "g.html")
+
+
+def test_a_failed_write_leaves_nothing_half_written(
+    shop: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", no_space)
+    with pytest.raises(StorageError, match="No space left"):
+        render_gallery(shop, _regions(), tmp_path / "page" / "g.html")
+    assert list((tmp_path / "page").iterdir()) == []
 
 
 def _cards(page: str) -> list[str]:

@@ -76,6 +76,23 @@ def test_what_a_detector_said_beside_its_candidates_is_kept(tmp_path: Path) -> N
     assert again.get("refused") == []
 
 
+def test_a_part_and_a_whole_of_one_detector() -> None:
+    whole = RegionStore("a")
+    whole.add("one", (9, 8), Candidates(note="no JSON"))
+    whole.add("two", (7, 6), [Candidate((0.0, 1.0, 2.0, 3.0), 0.5)])
+    part = whole.only({"one", "three"})
+    assert (list(part), part.detector_digest, part.size_px("one")) == (["one"], "a", (9, 8))
+    part.add("four", (1, 1), [])
+    assert "four" not in whole
+    whole.take(part)
+    assert list(whole) == ["one", "two", "four"]
+    found = whole.get("one")
+    assert found is not None
+    assert note_of(found) == "no JSON"
+    with pytest.raises(ModelError, match="another detector's"):
+        whole.take(RegionStore("b"))
+
+
 def test_another_schema_version_is_refused(tmp_path: Path) -> None:
     path = RegionStore("a").write(tmp_path)
     table = pq.read_table(path)

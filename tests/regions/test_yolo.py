@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from catalog import ModelError
 from models.regions import NOTHING_KNOWN, RegionsConfig, RegionStore, YoloConfig, detect_catalog, make_detector
 from models.regions.yolo import YoloDetector, build_detection_model, load_model_yaml, ultralytics_tasks
+from tests.regions.bare import bare
 from tests.regions.pictures import background, catalog_of, with_rectangle
 
 _YAML = "yolo26n.yaml"
@@ -124,7 +125,8 @@ def test_a_product_that_the_picture_is_not_of_scores_less_and_stays_a_candidate(
     state = ultralytics_tasks().DetectionModel(copy.deepcopy(content), ch=3, verbose=False).state_dict()
     save_file({name: value.clone().contiguous() for name, value in state.items()}, weights_dir / "two.safetensors")
     (weights_dir / "two.yaml").write_text(yaml.safe_dump(content))
-    detector = make_detector(_cfg(weights="two.safetensors", model_yaml=None, other_score_frac=0.25), weights_dir)
+    section = _cfg(weights="two.safetensors", model_yaml=None, other_score_frac=0.25).yolo
+    detector = make_detector(bare(backend="yolo", yolo=section), weights_dir)
     assert isinstance(detector, YoloDetector)
     rows = torch.zeros(1, 300, 6)
     rows[0, 0] = torch.tensor([0.0, 0.0, 20.0, 20.0, 0.8, 1.0])

@@ -13,15 +13,15 @@ from PIL import Image
 
 from catalog import Box
 from catalog.background import background_of
-from models.regions.boxes import box_area, box_iou, clip_box, scale_box
-from models.regions.config import WornConfig
+from models.regions.boxes import box_area, box_iou, clip_box, overlap_area, scale_box
+from models.regions.config import GarmentKind, WornConfig
 from models.regions.detector import GARMENT, Candidate, Candidates, RegionDetector, note_of, settings_digest
 from models.regions.wanted import Wanted
 from models.regions.worn.figure import shrink
 from models.regions.worn.garment import find_garment
-from models.regions.worn.kinds import GARMENT_WORDS, WordReader, WornWords
+from models.regions.worn.kinds import GARMENT_WORDS, WordReader
 
-WORN_VERSION = 1
+WORN_VERSION = 2
 """Raise it whenever a box changes for the same parameters: the cache of candidates hangs on it."""
 
 _MIN_SIDE_PX = 24
@@ -37,24 +37,30 @@ class WornDetector:
     Args:
         base: Finds the person, among others.
         cfg: The worn section.
+        num_candidates: K.
     """
 
-    def __init__(self, base: RegionDetector, cfg: WornConfig) -> None:
-        settings = cfg.model_dump(mode="json") | {"base": base.digest, "words": dict(GARMENT_WORDS)}
+    def __init__(self, base: RegionDetector, cfg: WornConfig, num_candidates: int) -> None:
+        settings = cfg.model_dump(mode="json", exclude={"enabled"}) | {
+            "base": base.digest,
+            "words": dict(GARMENT_WORDS),
+            "num_candidates": num_candidates,
+        }
         self.digest = settings_digest("worn", WORN_VERSION, settings)
         self._base, self._cfg, self._reader = base, cfg, WordReader(cfg)
+        self._num_candidates = num_candidates
 
     def prompt(self, wanted: Wanted) -> str:
-        """The base's prompt, with the kind of garment and its colours where a worn garment is asked for."""
-        words, prompt = self._reader.read(wanted), self._base.prompt(wanted)
-        return prompt if words.kind is None else "\0".join((prompt, "worn", words.kind, *words.colours))
+        """The base's prompt, with the kind of garment where a worn one is asked for."""
+        kind, prompt = self._reader.read(wanted), self._base.prompt(wanted)
+        return prompt if kind is None else "\0".join((prompt, "worn", kind))
 
     def detect(self, images: Sequence[Image.Image], wanted: Sequence[Wanted]) -> list[list[Candidate]]:
         """Candidates of every picture, best first.
 
         Returns:
-            What `base` finds; where a garment is found it comes first, labelled as such, and the list stays as long
-            as it was unless it held one candidate alone.
+            What `base` finds; where a garment is found it comes first, labelled as such, and what is then more than K
+            is left out.
         """
         found = self._base.detect(images, wanted)
         return [
@@ -62,13 +68,15 @@ class WornDetector:
             for image, candidates, words in zip(images, found, wanted, strict=True)
         ]
 
-    def _with_garment(self, image: Image.Image, candidates: list[Candidate], words: WornWords) -> list[Candidate]:
-        if words.kind is None or not candidates or background_of(image) != "clean":
+    def _with_garment(
+        self, image: Image.Image, candidates: list[Candidate], kind: GarmentKind | None
+    ) -> list[Candidate]:
+        if kind is None or not candidates or background_of(image) != "clean":
             return candidates
         small = shrink(image, self._cfg.side_px)
         if min(small.size) < _MIN_SIDE_PX:
             return candidates
-        garment = find_garment(np.asarray(small), words.kind, words.colours)
+        garment = find_garment(np.asarray(small), kind)
         if garment is None:
             return candidates
         box = clip_box(scale_box(garment.box, image.width / small.width, image.height / small.height), image.size)
@@ -77,10 +85,9 @@ class WornDetector:
         best = max(candidate.score for candidate in candidates)
         first = Candidate(box, best + (1.0 - best) * (0.25 + 0.5 * garment.trust), GARMENT)
         rest = [candidate for candidate in candidates if box_iou(candidate.box, box) < _SAME_IOU]
-        return [first, *rest][: max(len(candidates), 2)]
+        return [first, *rest][: self._num_candidates]
 
 
 def _held(box: Box, holder: Box) -> float:
     """Share of `box` inside `holder`."""
-    inside = (max(box[0], holder[0]), max(box[1], holder[1]), min(box[2], holder[2]), min(box[3], holder[3]))
-    return box_area(inside) / box_area(box)
+    return overlap_area(box, holder) / box_area(box)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,6 @@ from scipy import ndimage
 from catalog import Box
 from models.regions.config import GarmentKind
 from models.regions.worn.body import Body, read_body
-from models.regions.worn.colours import colour_agreement
 from models.regions.worn.figure import EIGHT, Figure, find_figure, skin_likeness
 from models.regions.worn.split import cut_at_waist, part_shoes, trunk_of
 
@@ -48,13 +46,12 @@ class Garment:
     """0 to 1."""
 
 
-def find_garment(rgb: np.ndarray, kind: GarmentKind, colours: Sequence[str] = ()) -> Garment | None:
+def find_garment(rgb: np.ndarray, kind: GarmentKind) -> Garment | None:
     """Find the garment of `kind` that a person wears.
 
     Args:
         rgb: (H, W, 3) uint8, the working picture.
         kind: Where on the body it is worn.
-        colours: Names of the wanted colours; may be empty.
 
     Returns:
         None where the ground is not plain, where nothing tells a person, or where the garment is not found.
@@ -65,8 +62,7 @@ def find_garment(rgb: np.ndarray, kind: GarmentKind, colours: Sequence[str] = ()
     body = read_body(figure, kind in ("upper", "full", "head"))
     if not is_person(figure, body):
         return None
-    agreement = colour_agreement(figure.lab, colours) if colours else None
-    mask, trust = _mask_of(figure, body, kind, agreement)
+    mask, trust = _mask_of(figure, body, kind)
     mask = _without_specks(mask)
     if not mask.any() or _is_close_up(figure, body, mask, kind):
         return None
@@ -126,21 +122,21 @@ def _share_at_sides(mask: np.ndarray) -> float:
     return float(max(mask[:, 0].sum(), mask[:, -1].sum()) / max(mask.any(axis=1).sum(), 1))
 
 
-def _mask_of(figure: Figure, body: Body, kind: GarmentKind, agreement: np.ndarray | None) -> tuple[np.ndarray, float]:
+def _mask_of(figure: Figure, body: Body, kind: GarmentKind) -> tuple[np.ndarray, float]:
     """The garment's pixels (H, W) bool and the trust in them."""
     rows = np.arange(figure.mask.shape[0])[:, None]
     has_head = body.shoulder is not None
     if kind == "head":
         return _hat(figure, body), 0.3
     if kind == "upper":
-        cut = cut_at_waist(figure, body, agreement)
+        cut = cut_at_waist(figure, body)
         return _with_straps(cut.upper, body), cut.trust
     if kind == "full":
         garment, _ = part_shoes(figure, body.cloth)
         return _with_straps(garment, body), 0.7
     below, trust = body.cloth, 1.0
     if has_head or _begins_clothed(figure, body):
-        cut = cut_at_waist(figure, body, None if agreement is None else -agreement)
+        cut = cut_at_waist(figure, body)
         below, trust = cut.lower, cut.trust
     garment, shoes = part_shoes(figure, below)
     if kind == "feet":

@@ -22,8 +22,6 @@ _BARE_SHARE = 0.25
 _LONGEST_TOP_HEADS = 3.3
 """A top ends above this, counted from the shoulders."""
 _ALIKE_LAB = 8.0
-_COLOUR_WEIGHT = 0.15
-"""Weight of the colours' agreement with the wanted one beside the information gain, nats."""
 _HEM_HEADS, _HEM_SPREAD_HEADS = 2.15, 0.6
 """Where hems of tops are, in heights of head and neck below the shoulders, and how far they stray."""
 _HEM_WEIGHT = 0.1
@@ -44,14 +42,12 @@ class Cut:
     """0 to 1: how clearly the two differ; 1 for bare skin between them."""
 
 
-def cut_at_waist(figure: Figure, body: Body, agreement: np.ndarray | None) -> Cut:
+def cut_at_waist(figure: Figure, body: Body) -> Cut:
     """Part the cloth of a person at the waist or hem.
 
     Args:
         figure: Of a person whose top is in the picture.
         body: Of the same.
-        agreement: (H, W) in 0..1, with the wanted colour, signed: positive for a colour wanted above, negative for
-            one wanted below; None where no colour is known.
     """
     cloth, head_px = body.cloth, body.head_px
     rows = np.arange(cloth.shape[0])
@@ -72,13 +68,13 @@ def cut_at_waist(figure: Figure, body: Body, agreement: np.ndarray | None) -> Cu
         two = inside & (rows[:, None] >= gap[1]) & (rows[:, None] < gap[1] + around)
         row, trust = last, 0.0
         if _overlap(bins, one, two) > _SAME_CLOTH:
-            row, trust = _best_row(figure, inside, (gap[1], gap[1] + 2, last, reach), agreement, start, head_px)
+            row, trust = _best_row(figure, inside, (gap[1], gap[1] + 2, last, reach), start, head_px)
         ends = int(np.flatnonzero(inside[:reach].any(axis=1))[-1])
         # A hem's mixed colours look like one row of another garment.
         if trust < _SECOND_CUT_TRUST or row > ends - round(0.2 * head_px):
             return Cut(cloth & above, cloth & ~above, 1.0)
     else:
-        row, trust = _best_row(figure, inside, spans, agreement, start, head_px)
+        row, trust = _best_row(figure, inside, spans, start, head_px)
     above = cloth & (rows[:, None] < row - 2) & (rows[:, None] >= start)
     below = inside & (rows[:, None] > row + 2) & (rows[:, None] <= row + round(0.9 * head_px))
     ratio = _log_ratio(bins, above, below, cloth) + np.clip((row - rows)[:, None] / (0.08 * head_px), -3.0, 3.0)
@@ -110,7 +106,6 @@ def _best_row(
     figure: Figure,
     inside: np.ndarray,
     spans: tuple[int, int, int, int],
-    agreement: np.ndarray | None,
     shoulder: int,
     head_px: float,
 ) -> tuple[int, float]:
@@ -120,7 +115,6 @@ def _best_row(
         figure: Whose colours.
         inside: Cloth of the trunk.
         spans: Row where counting starts, first and last row tried, row where counting ends.
-        agreement: See `cut_at_waist`.
         shoulder: Row of the shoulders.
         head_px: Height of the head: hems are sought about the hips, unless the colours say otherwise.
 
@@ -149,12 +143,6 @@ def _best_row(
     most = -share * np.log(np.maximum(share, 1e-9)) - (1.0 - share) * np.log(np.maximum(1.0 - share, 1e-9))
     hips = (np.arange(first, last) - shoulder) / head_px - _HEM_HEADS
     merit = gain + _HEM_WEIGHT * np.exp(-((hips / _HEM_SPREAD_HEADS) ** 2))
-    if agreement is not None:
-        signed = np.cumsum(np.where(counted, agreement, 0.0).sum(axis=1))
-        counts = np.maximum(np.cumsum(counted.sum(axis=1)), 1)
-        rest = np.maximum(counts[-1] - counts, 1)
-        apart = signed / counts - (signed[-1] - signed) / rest
-        merit += _COLOUR_WEIGHT * apart[first - 1 : last - 1]
     merit[(one.sum(axis=1) < 8) | (two.sum(axis=1) < 8)] = -1.0
     best = int(np.argmax(merit))
     return first + best, float(np.clip(gain[best] / max(most[best], 1e-9), 0.0, 1.0)) if merit[best] > -1.0 else 0.0

@@ -20,10 +20,10 @@ CLOTH = {name: colour for name, colour in COLOURS.items() if name not in ("brown
 """Colours that no skin and no hair has, and that stand out from a white wall."""
 
 
-def found(image: Image.Image, kind: GarmentKind, colours: tuple[str, ...] = ()) -> Box | None:
+def found(image: Image.Image, kind: GarmentKind) -> Box | None:
     """The garment's box in pixels of `image`."""
     small = shrink(image, 128)
-    garment = find_garment(np.asarray(small), kind, colours)
+    garment = find_garment(np.asarray(small), kind)
     if garment is None:
         return None
     x, y = image.width / small.width, image.height / small.height
@@ -151,14 +151,3 @@ def test_the_box_of_a_mirrored_picture_is_mirrored() -> None:
     assert box is not None
     assert mirrored is not None
     assert mirrored == pytest.approx((300 - box[2], box[1], 300 - box[0], box[3]), abs=5.0)
-
-
-def test_the_wanted_colour_decides_where_the_cloth_is_of_three() -> None:
-    # A shirt, a band below it and trousers: the band goes with the piece whose colour is asked for.
-    person = standing(SKINS["light"], COLOURS["green"], COLOURS["grey"], sleeve_px=0, top_height_px=70)
-    ImageDraw.Draw(person.image).rectangle((110, 146, 189, 186), fill=COLOURS["blue"])
-    plain = found(person.image, "upper", ())
-    asked = found(person.image, "upper", ("green",))
-    assert plain is not None
-    assert asked is not None
-    assert asked[3] <= plain[3]
