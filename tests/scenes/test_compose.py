@@ -148,5 +148,5 @@ def test_the_core_may_fill_no_less_than_the_smallest_area() -> None:
         scene = SceneComposer((), quiet).scene(seed)
         x0, y0, x1, y1 = scene.boxes[0].box
         shares.append((x1 - x0) * (y1 - y0) / (scene.image.width * scene.image.height))
-    # Bending draws an outline in, and one that is very long finds no room for its area.
-    assert np.quantile(shares, 0.2) > 0.16
+    # One that is very long finds no room for its area.
+    assert np.quantile(shares, 0.05) > 0.19
