@@ -1,7 +1,7 @@
 """Scenes: cut-outs and drawn products in pictures like those that people take, with exact boxes.
 
-The core product is the largest and most central by construction; what would contest that is taken out again before
-the picture is painted. A scene is a function of cut-outs, configuration, backgrounds and its seed, and of nothing
+The core product is the largest by construction, and more central than any that comes near its size; what would
+contest that is taken out again before the picture is painted. A scene is a function of cut-outs, configuration, backgrounds and its seed, and of nothing
 else.
 """
 

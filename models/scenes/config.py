@@ -27,7 +27,12 @@ class SceneConfig(Section):
     worn_frac: Fraction = Field(default=0.08, description="A tops' figure: head, arms and legs around it.")
     hanger_frac: Fraction = Field(default=0.15, description="A hanger above a garment, not in the box.")
     min_area_frac: float = Field(default=0.04, gt=0.0, le=1.0, description="Smallest box of the product, of the area.")
-    max_area_frac: float = Field(default=0.97, gt=0.0, le=1.0, description="Largest box of the product, of the area.")
+    max_area_frac: float = Field(
+        default=0.97,
+        gt=0.0,
+        le=1.0,
+        description="Largest box of the product, of the area; one cut on two opposite sides spans the picture anyway.",
+    )
     large_frac: Fraction = Field(
         default=0.65, description="Share of products that fill a quarter to four fifths of the picture."
     )
