@@ -1,8 +1,8 @@
 """Scenes: cut-outs and drawn products in pictures like those that people take, with exact boxes.
 
 The core product is the largest by construction, and more central than any that comes near its size; what would
-contest that is taken out again before the picture is painted. A scene is a function of cut-outs, configuration, backgrounds and its seed, and of nothing
-else.
+contest that is taken out again before the picture is painted. A scene is a function of cut-outs, configuration,
+backgrounds and its seed, and of nothing else.
 """
 
 from __future__ import annotations
