@@ -15,6 +15,7 @@ Writes benchmarks/results/regions.json.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -28,12 +29,12 @@ from rich.table import Table
 
 from benchmarks.ablation.machine import commit, machine
 from benchmarks.regions.cluttered import surroundings, write_cluttered
-from benchmarks.regions.finders import Finder, boxes_of, read_finder
+from benchmarks.regions.finders import Finder, boxes_of, read_finders
 from benchmarks.regions.labels import Labels, read_labels
 from benchmarks.regions.overlap import GOOD_IOU, Difference, median_difference, overlaps
 from benchmarks.regions.overlays import Overlay, write_sheets
 from benchmarks.regions.pictures import Asked, asked_photos, read_data
-from catalog import MoonError
+from catalog import MoonError, StorageError
 from models.regions import RegionStore, detect_catalog, make_detector
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -57,7 +58,7 @@ def photos(
     results: Results = _RESULTS,
 ) -> None:
     """Compare finders on photographs that were labelled by eye."""
-    finders, told = [read_finder(text) for text in finder], read_labels(labels)
+    finders, told = read_finders(finder), read_labels(labels)
     catalog = read_data(data)
     boxes = {label.image: label.box for label in told.labels}
     asked = asked_photos(catalog, list(boxes))
@@ -92,8 +93,8 @@ def cost(
     import torch
 
     torch.set_num_threads(1)
-    finders, catalog = [read_finder(text) for text in finder], read_data(data)
-    asked = asked_photos(catalog, None)[:most]
+    finders, catalog = read_finders(finder), read_data(data)
+    asked = asked_photos(catalog, None, most)
     images, wanted = [shot.image for shot in asked], [shot.wanted for shot in asked]
     detectors = {one.name: make_detector(one.config) for one in finders}
     times: dict[str, list[float]] = {one.name: [] for one in finders}
@@ -147,6 +148,7 @@ def summarise(ious: dict[str, np.ndarray], groups: Sequence[str], told: Labels, 
     kind_of = {label.image: label.kind for label in told.labels}
     names = list(ious)
     kinds = [kind_of[image] for image in sorted(kind_of)]
+    agreements = [label.agreement for label in told.labels if label.agreement is not None]
     return {
         "n": len(groups),
         "num_groups": len(set(groups)),
@@ -165,7 +167,7 @@ def summarise(ious: dict[str, np.ndarray], groups: Sequence[str], told: Labels, 
             }
             for name, values in ious.items()
         },
-        "labellers": float(np.median([label.agreement for label in told.labels if label.agreement is not None])),
+        "labellers": float(np.median(agreements)) if agreements else None,
     }
 
 
@@ -184,7 +186,8 @@ def as_table(summary: dict[str, Any]) -> Table:
             *cells,
         )
     table.title = f"{summary['n']} photographs of {summary['num_groups']} articles"
-    table.caption = f"median IoU of the two labellers with each other: {summary['labellers']:.3f}"
+    if summary["labellers"] is not None:
+        table.caption = f"median IoU of the two labellers with each other: {summary['labellers']:.3f}"
     return table
 
 
@@ -204,9 +207,21 @@ def _plain(one: Difference) -> tuple[float, float, float]:
 
 
 def _keep(path: Path, name: str, own: dict[str, Any]) -> None:
-    told = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(told | {name: own}, indent=1) + "\n", "utf-8")
+    """Add these figures to the file, which is replaced whole.
+
+    Raises:
+        StorageError: The file is no such file, or cannot be written; it is left as it was.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        told = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(told | {name: own}, indent=1, allow_nan=False) + "\n", "utf-8")
+        os.replace(partial, path)
+    except (OSError, json.JSONDecodeError, TypeError) as error:
+        raise StorageError(
+            "figures cannot be kept", where=str(path), got=str(error), fix="name another file with --results"
+        ) from None
 
 
 def main() -> None:

@@ -101,7 +101,8 @@ def write_cluttered(
     """
     asking, others = (cut_catalog(catalog, roles=wanted) for wanted in (roles, ("main",)))
     kept = {product.product_id: _without(product, roles) for product in catalog.products}
-    cutouts = [cutout for cutout in asking.cutouts if kept[cutout.product_id].images]
+    # A product with no other photograph keeps what would ask for it: the answer would be in the question.
+    cutouts = [cutout for cutout in asking.cutouts if cutout.ref not in kept[cutout.product_id].images]
     if not cutouts:
         raise CatalogError(
             "no product has a second photograph that could be cut out",

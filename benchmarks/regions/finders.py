@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from PIL import Image
 
@@ -50,8 +50,31 @@ def read_finder(text: str) -> Finder:
         weights, model_yaml = detector_files(Path(folder))
         changes |= {"backend": "yolo", "yolo": {"weights": str(weights), "model_yaml": str(model_yaml)}}
     else:
-        changes["backend"] = "none" if backend == WHOLE else backend
+        known = {WHOLE: "none"} | {one: one for one in get_args(RegionsConfig.model_fields["backend"].annotation)}
+        if backend not in known:
+            raise ConfigError(
+                "no such finder",
+                where=f"--finder {text}",
+                got=backend,
+                allowed=", ".join(known),
+                fix="of a detector that train_regions exported, give NAME=FOLDER",
+            )
+        changes["backend"] = known[backend]
     return Finder(name, RegionsConfig.model_validate(changes))
+
+
+def read_finders(texts: Sequence[str]) -> list[Finder]:
+    """Every finder; figures are kept by name, so no two may share one.
+
+    Raises:
+        ConfigError: One cannot be read, or two have the same name.
+    """
+    finders = [read_finder(text) for text in texts]
+    names = [finder.name for finder in finders]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError("two finders have the same name", where="--finder", got=", ".join(twice), fix="rename one")
+    return finders
 
 
 def detector_files(folder: Path) -> tuple[Path, Path]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from catalog import Box, CatalogError
 
@@ -17,6 +18,15 @@ class Label(BaseModel):
 
     image: str = Field(description="Reference below the data's folder.")
     box: Box = Field(description="x0, y0, x1, y1 in pixels of the photograph: the mean of the labellers'.")
+
+    @field_validator("box")
+    @classmethod
+    def _has_area(cls, box: Box) -> Box:
+        x0, y0, x1, y1 = box
+        if not (0 <= x0 < x1 < math.inf and 0 <= y0 < y1 < math.inf):
+            raise ValueError(f"box must have x0 < x1 and y0 < y1, none negative: {box}")
+        return box
+
     kind: str = Field(default="", description="Kind of product, where kinds are told apart.")
     agreement: float | None = Field(ge=0, le=1, description="IoU of the two labellers' boxes; null where one drew it.")
 
@@ -30,7 +40,7 @@ class Labels(BaseModel):
     source: str
     drawn: str = Field(description="How the photographs were drawn.")
     how: str = Field(description="How the boxes were.")
-    labels: tuple[Label, ...]
+    labels: tuple[Label, ...] = Field(min_length=1)
 
 
 def read_labels(path: Path) -> Labels:

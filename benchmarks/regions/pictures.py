@@ -32,8 +32,8 @@ def read_data(folder: Path) -> Catalog:
     return load_catalog(CatalogConfig(source="folder", path=str(folder)), work_dir=str(folder))
 
 
-def asked_photos(catalog: Catalog, refs: list[str] | None) -> list[Asked]:
-    """Photographs by reference, sorted; every one where `refs` is None.
+def asked_photos(catalog: Catalog, refs: list[str] | None, most: int | None = None) -> list[Asked]:
+    """Photographs by reference, sorted, the first `most` of them; every one where `refs` is None.
 
     Raises:
         CatalogError: A reference that the catalogue does not have.
@@ -48,5 +48,5 @@ def asked_photos(catalog: Catalog, refs: list[str] | None) -> list[Asked]:
     missing = sorted(set(refs or ()) - set(known))
     if missing:
         raise CatalogError("no such photographs", where=catalog.name, got=", ".join(missing[:3]), fix="name its folder")
-    wanted = sorted(known if refs is None else refs)
+    wanted = sorted(known if refs is None else refs)[:most]
     return [Asked(ref, catalog.photo(ref).load(), *known[ref]) for ref in wanted]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -14,17 +15,22 @@ from models.scenes import figures
 from models.scenes.config import SceneConfig
 from models.scenes.fields import chance
 from models.scenes.geometry import Pose, plan_warp
-from models.scenes.layers import Layer, mask_box, overlay, visible_masks
+from models.scenes.layers import MASK_LEVEL, Layer, coverage, mask_box, overlay, visible_masks
 from models.scenes.placing import Placement, Thing, draw, make_pose, place, place_beside, product_share
 
 Setting = Literal["lying", "hung", "worn", "studio", "whole"]
 
+_MAX_RIVAL = 0.8
+"""A distractor shows at most this share of the core's pixels."""
 _LARGE_RIVAL = 0.4
 """A distractor with more than this share of the core's pixels must lie further from the middle than the core."""
 _FURTHER = 0.12
 """So much further, as a share of half the picture's diagonal."""
+_MIN_BOX_PX, _MIN_SEEN = 4, 0.3
+"""Sides of a distractor's box, and the share of its pixels inside the frame that nothing may hide."""
 _MAX_WORN_SHARE, _MAX_HUNG_SHARE = 0.35, 0.75
-_PAIR_SCALE = 0.72
+_WHOLE_PAIR, _CROPPED_PAIR = 0.85, 1.25
+"""Largest extent of a pair, as a share of the frame's; turning one of it takes some room."""
 
 
 def core_layers(
@@ -57,7 +63,7 @@ def core_layers(
         behind = figures.figure(rng, size_px, placed.box)
         return [*overlay(behind, "figure", 0.25), *_drawn(placed, size_px, 0.15)]
     if not thing.cut_sides and chance(rng, cfg.pair_frac * (20 if thing.paired else 1)):
-        return _pair(rng, size_px, placed, shadow)
+        return _pair(rng, size_px, placed, shadow, crop)
     return _drawn(placed, size_px, shadow)
 
 
@@ -76,15 +82,28 @@ def _covering(rng: np.random.Generator, thing: Thing, size_px: tuple[int, int]) 
     return replace(placed, scale=scale, centre=centre)
 
 
-def _pair(rng: np.random.Generator, size_px: tuple[int, int], placed: Placement, shadow: float) -> list[Layer]:
-    """The same product twice, mirrored or turned, close together: both layers are the product."""
-    scale = placed.scale * _PAIR_SCALE
+def _pair(
+    rng: np.random.Generator, size_px: tuple[int, int], placed: Placement, shadow: float, crop: bool
+) -> list[Layer]:
+    """The same product twice, mirrored or turned, close together: both layers are the product.
+
+    Together they take the area that the one was to have, and lie inside the frame unless it crops.
+    """
     x0, y0, x1, y1 = placed.warp.extent
-    w, h = (x1 - x0) * scale, (y1 - y0) * scale
+    w, h = x1 - x0, y1 - y0
     if w < 1.3 * h:
         step = (w * rng.uniform(0.65, 0.95), h * rng.uniform(-0.2, 0.2))
     else:
         step = (w * rng.uniform(-0.25, 0.25), h * rng.uniform(0.65, 0.95))
+    both = (w + abs(step[0]), h + abs(step[1]))
+    fit = min(size_px[0] / both[0], size_px[1] / both[1])
+    scale = min(placed.scale * math.sqrt(w * h / (both[0] * both[1])), fit * (_CROPPED_PAIR if crop else _WHOLE_PAIR))
+    middle = list(placed.centre)
+    if not crop:
+        for axis, (length, offset) in enumerate(zip(both, ((x0 + x1) / 2, (y0 + y1) / 2), strict=True)):
+            half = length * scale / (2 * _WHOLE_PAIR)
+            free = float(np.clip(middle[axis] + offset * scale, half, max(size_px[axis] - half, half)))
+            middle[axis] = free - offset * scale
     layers: list[Layer] = []
     for sign in (-0.5, 0.5):
         pose = replace(
@@ -93,8 +112,8 @@ def _pair(rng: np.random.Generator, size_px: tuple[int, int], placed: Placement,
             mirrored=placed.pose.mirrored != (sign > 0 and chance(rng, 0.7)),
             seed=int(rng.integers(2**31)),
         )
-        centre = (placed.centre[0] + sign * step[0], placed.centre[1] + sign * step[1])
-        warp = plan_warp(placed.thing.image.size, pose)
+        centre = (middle[0] + sign * step[0] * scale, middle[1] + sign * step[1] * scale)
+        warp = plan_warp(placed.thing.image, pose)
         layers += _drawn(Placement(placed.thing, pose, warp, scale, centre), size_px, shadow)
     return layers
 
@@ -152,13 +171,39 @@ def _occluder(rng: np.random.Generator, size_px: tuple[int, int], box: Box) -> l
     return overlay(figures.leaf(rng, size_px, edge, reach), "leaf", 0.2)
 
 
+def signs(
+    rng: np.random.Generator,
+    size_px: tuple[int, int],
+    layers: Sequence[Layer],
+    core: Sequence[Layer],
+    cfg: SceneConfig,
+) -> list[Layer]:
+    """Promotion text and badges printed over the picture; none that hides too much of what is for sale.
+
+    Args:
+        rng: Their source.
+        size_px: Width and height of the picture.
+        layers: What is in the picture.
+        core: The product's layers among them.
+        cfg: Shares and bounds.
+    """
+    box = core_box(layers, size_px)
+    printed: list[Layer] = []
+    for _ in range(int(rng.integers(1, 4))):
+        sign = overlay(figures.sign(rng, size_px, box), "sign", 0.0)
+        if box is None or stays_core([*layers, *printed, *sign], core, size_px, cfg.max_occluded_frac):
+            printed += sign
+    return printed
+
+
 def stays_core(
     layers: Sequence[Layer], core: Sequence[Layer], size_px: tuple[int, int], max_occluded_frac: float
 ) -> bool:
-    """Whether the product is still what the picture is of.
+    """Whether the product is still what the picture is of, and whatever else is for sale can be told.
 
     It must be hidden by no more than `max_occluded_frac` of what the frame shows of it, and every distractor must
-    show fewer pixels, and if not far fewer, lie clearly further from the middle.
+    show clearly fewer pixels, and if not far fewer, lie clearly further from the middle. A distractor of which a
+    sliver looks out is no object to a person, yet its box would say that it is one.
     """
     masks = visible_masks(layers, size_px)
     alone, among = product_mask(core, size_px), _product_of(masks, layers)
@@ -171,11 +216,17 @@ def stays_core(
     if box is None:
         return False
     for mask, layer in zip(masks, layers, strict=True):
-        other = mask_box(mask) if mask is not None and layer.kind == "distractor" else None
-        if mask is None or other is None:
+        if mask is None or layer.kind != "distractor":
             continue
+        other = mask_box(mask)
+        if other is None or min(other[2] - other[0], other[3] - other[1]) < _MIN_BOX_PX:
+            return False
+        if int(mask.sum()) < _MIN_SEEN * int((coverage(layer) >= MASK_LEVEL / 255).sum()):
+            return False
         ratio = int(mask.sum()) / num_px
-        if ratio > 1.0 or (ratio > _LARGE_RIVAL and off_centre(other, size_px) < off_centre(box, size_px) + _FURTHER):
+        if ratio > _MAX_RIVAL or (
+            ratio > _LARGE_RIVAL and off_centre(other, size_px) < off_centre(box, size_px) + _FURTHER
+        ):
             return False
     return True
 
@@ -208,4 +259,5 @@ def _anchor(box: Box) -> Placement:
     """A placement that stands for the core's visible box."""
     w, h = max(1, round(box[2] - box[0])), max(1, round(box[3] - box[1]))
     centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    return Placement(Thing(Image.new("RGBA", (w, h)), ""), Pose(), plan_warp((w, h), Pose()), 1.0, centre)
+    thing = Thing(Image.new("RGBA", (w, h), (0, 0, 0, 255)), "")
+    return Placement(thing, Pose(), plan_warp(thing.image, Pose()), 1.0, centre)

@@ -5,20 +5,26 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from catalog import Catalog, ImageError, ImageLimits, ModelError, decode_image
+from catalog import Catalog, ImageError, ImageLimits, ModelError, Photo, decode_image
 from catalog.background import background_of
 from catalog.demo.backdrops import SCENES, backdrop
 from catalog.images import ALLOWED_FORMATS
+from catalog.parallel import map_in_order
 from models.scenes.fields import chance, colour, near, noise, quiet
 from models.scenes.grounds import FLOORS, figured
 
 _PHOTO_PX = 512
-_SUFFIXES = frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in ALLOWED_FORMATS)
+_MIN_PHOTO_PX = 32
+"""A photograph narrower than this, once shrunk, shows nothing to lie on."""
+_MAX_VISITED = 20
+"""Photographs of a catalogue looked at for each that is wanted: most shops' are all before plain backgrounds."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Backgrounds:
     """Photographs to make backgrounds of, decoded once."""
 
     photos: tuple[Image.Image, ...]
-    """RGB, at most 512 pixels on the longer side."""
+    """RGB, at most 512 pixels on the longer side and at least 32 on the shorter."""
     hide_content: bool = False
     """Blur them strongly or mirror small pieces, since they show products that no box tells of."""
 
@@ -49,15 +55,18 @@ def read_backgrounds(
         ModelError: The folder holds no picture that can be read.
     """
     photos: list[Image.Image] = []
+    suffixes = {suffix for suffix, name in Image.registered_extensions().items() if name in ALLOWED_FORMATS}
     for path in sorted(Path(folder).rglob("*")):
         if len(photos) >= max_photos:
             break
-        if path.suffix.lower() not in _SUFFIXES or not path.is_file():
+        if path.suffix.lower() not in suffixes or not path.is_file():
             continue
         try:
-            photos.append(_shrunk(decode_image(path.read_bytes(), str(path), limits)))
+            photo = _shrunk(decode_image(path.read_bytes(), str(path), limits))
         except (ImageError, OSError):
             continue
+        if min(photo.size) >= _MIN_PHOTO_PX:
+            photos.append(photo)
     if not photos:
         raise ModelError(
             "no background photograph can be read", where=folder, fix="name a folder with JPEG or PNG files"
@@ -65,20 +74,34 @@ def read_backgrounds(
     return Backgrounds(tuple(photos), hide_content)
 
 
-def catalog_backgrounds(catalog: Catalog, limits: ImageLimits = ImageLimits(), max_photos: int = 200) -> Backgrounds:
-    """Textures of the catalogue's own photographs that are not before a plain background; may be empty."""
+def catalog_backgrounds(
+    catalog: Catalog, limits: ImageLimits = ImageLimits(), max_photos: int = 200, num_workers: int = 0
+) -> Backgrounds:
+    """Textures of the catalogue's own photographs that are not before a plain background; may be empty.
+
+    Args:
+        catalog: One side of the split, where another is judged by.
+        limits: What a picture may cost.
+        max_photos: Take so many; where such photographs are rare, stop after looking at 20 times as many.
+        num_workers: Threads; 0 is one a core and one more.
+    """
     photos: list[Image.Image] = []
-    for item in catalog.items():
-        for photo in item.photos:
-            if len(photos) >= max_photos:
-                return Backgrounds(tuple(photos), hide_content=True)
-            try:
-                image = photo.load(limits)
-            except ImageError:
-                continue
-            if background_of(image) == "cluttered":
-                photos.append(_shrunk(image))
+    jobs = islice((photo for item in catalog.items() for photo in item.photos), _MAX_VISITED * max_photos)
+    for found in map_in_order(partial(_cluttered, limits=limits), jobs, num_workers):
+        if found is not None:
+            photos.append(found)
+        if len(photos) >= max_photos:
+            break
     return Backgrounds(tuple(photos), hide_content=True)
+
+
+def _cluttered(photo: Photo, limits: ImageLimits) -> Image.Image | None:
+    try:
+        image = photo.load(limits)
+    except ImageError:
+        return None
+    small = _shrunk(image)
+    return small if min(small.size) >= _MIN_PHOTO_PX and background_of(image) == "cluttered" else None
 
 
 def _shrunk(image: Image.Image) -> Image.Image:
@@ -101,7 +124,7 @@ def photo_ground(rng: np.random.Generator, height: int, width: int, backgrounds:
         )
         return np.asarray(blurred.resize((width, height), Image.Resampling.BICUBIC), np.float32)
     # Small enough that no product stays whole; mirrored, so that the seams do not show.
-    side = int(rng.uniform(0.12, 0.25) * min(photo.size))
+    side = max(2, int(rng.uniform(0.12, 0.25) * min(photo.size)))
     piece = np.asarray(_crop(rng, photo, side, side, max(side / min(photo.size), 0.02)), np.float32)
     tile = np.concatenate([piece, piece[:, ::-1]], axis=1)
     tile = np.concatenate([tile, tile[::-1]], axis=0)
@@ -114,7 +137,9 @@ def _crop(rng: np.random.Generator, photo: Image.Image, height: int, width: int,
     fit = min(photo.width / width, photo.height / height) * share
     w, h = width * fit, height * fit
     x, y = rng.uniform(0, max(photo.width - w, 0)), rng.uniform(0, max(photo.height - h, 0))
-    return photo.resize((width, height), Image.Resampling.BILINEAR, box=(x, y, x + w, y + h))
+    # Rounding may carry the far edges past the photograph's, which Pillow refuses.
+    box = (x, y, min(x + w, photo.width), min(y + h, photo.height))
+    return photo.resize((width, height), Image.Resampling.BILINEAR, box=box)
 
 
 def studio(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

@@ -1,26 +1,27 @@
 """Scenes: cut-outs and drawn products in pictures like those that people take, with exact boxes.
 
-The core product is the largest and most central by construction; what would contest that is taken out again before
-the picture is painted. A scene is a function of cut-outs, configuration, backgrounds and its seed, and of nothing
-else.
+The core product is the largest by construction, and more central than any that comes near its size; what would
+contest that is taken out again before the picture is painted. A scene is a function of cut-outs, configuration,
+backgrounds and its seed, and of nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
-from models.scenes import figures
-from models.scenes.arranging import Setting, core_box, core_layers, product_mask, surround
-from models.scenes.backgrounds import Backgrounds, lit, make_ground, mean_colour, studio
+from models.scenes.arranging import Setting, core_layers, product_mask, signs, surround
+from models.scenes.backgrounds import Backgrounds, lit, make_ground, studio
 from models.scenes.camera import develop, expose
 from models.scenes.config import SceneConfig
+from models.scenes.contrast import in_sight
 from models.scenes.cutouts import Cutout, mirrored
-from models.scenes.fabric import restyle, tinted
-from models.scenes.fields import chance, to_image
+from models.scenes.fabric import restyle
+from models.scenes.fields import chance
 from models.scenes.layers import Layer, mask_box, paint, visible_masks
 from models.scenes.placing import Thing, scene_size
 from models.scenes.scene import Scene, SceneBox
@@ -31,8 +32,6 @@ _KINDS = ("studio", "whole", "empty", "collage", "home")
 _TOPS = ("shirt", "tee", "top", "jacket", "hoodie", "sweater", "dress", "blouse", "coat", "tank", "polo", "cardigan")
 _BOTTOMS = ("trouser", "pant", "jean", "skirt", "short", "legging")
 _PAIRED = ("shoe", "sneaker", "boot", "sandal", "pump", "slipper", "loafer", "glove", "earring", "sock", "footwear")
-_MIN_BOX_PX = 4
-"""A distractor of which less is seen has no box."""
 _MIN_PANEL_PX = 24
 
 
@@ -81,19 +80,24 @@ class SceneComposer:
         is_studio = setting == "studio"
         upright = setting in ("hung", "worn") or bool(thing and thing.cut_sides and chance(rng, 0.6))
         ground = self._ground(rng, size_px, is_studio, upright)
-        if thing and setting == "lying" and chance(rng, cfg.camouflage_frac):
-            nearly = mean_colour(ground) + rng.normal(0, 16, 3)
-            thing = replace(thing, image=tinted(thing.image, nearly, rng.uniform(0.5, 0.8)))
-        layers = core_layers(rng, size_px, setting, thing, cfg) if thing else []
-        if setting not in ("studio", "whole"):
-            layers = surround(rng, size_px, layers, self._thing, cfg)
-        pixels = paint(np.array(ground, np.float32), layers, rng.uniform(180, 360))
-        pixels = expose(rng, pixels, is_studio)
-        if chance(rng, cfg.sign_frac):
-            printed = to_image(pixels)
-            figures.print_signs(rng, printed, core_box(layers, size_px))
-            pixels = np.asarray(printed, np.float32)
-        return _finished(develop(rng, pixels, is_studio), layers, size_px)
+        core = core_layers(rng, size_px, setting, thing, cfg) if thing else []
+        bare = setting in ("studio", "whole")
+        others = partial(self._thing, apart_from=thing.group if thing else None)
+        layers = core if bare else surround(rng, size_px, core, others, cfg)
+        light_deg, camera = rng.uniform(180, 360), int(rng.integers(2**62))
+
+        def exposed(stack: Sequence[Layer]) -> np.ndarray:
+            pixels = paint(np.array(ground, np.float32), stack, light_deg)
+            return expose(np.random.default_rng(camera), pixels, is_studio)
+
+        if bare:
+            pixels = exposed(layers)
+        else:
+            hidden = setting == "lying" and chance(rng, cfg.camouflage_frac)
+            pixels = in_sight(rng, ground, layers, size_px, hidden, exposed)
+        printed = signs(rng, size_px, layers, core, cfg) if chance(rng, cfg.sign_frac) else []
+        pixels = paint(pixels, printed, 0.0)
+        return _finished(develop(rng, pixels, is_studio), [*layers, *printed], size_px)
 
     def _ground(self, rng: np.random.Generator, size_px: tuple[int, int], is_studio: bool, upright: bool) -> np.ndarray:
         cfg = self._cfg
@@ -116,13 +120,25 @@ class SceneComposer:
     def _core(self, rng: np.random.Generator, cutout: Cutout | None) -> Thing:
         return self._thing(rng) if cutout is None else self._of_cutout(rng, cutout)
 
-    def _thing(self, rng: np.random.Generator) -> Thing:
-        """A cut-out, restyled perhaps, or a drawn product."""
+    def _thing(self, rng: np.random.Generator, apart_from: str | None = None) -> Thing:
+        """A cut-out of another article than `apart_from`, restyled perhaps, or a drawn product."""
         cfg = self._cfg
         if not self._cutouts or chance(rng, cfg.drawn_frac):
-            drawn = draw_product(rng)
-            return Thing(drawn.image, drawn.kind, (), drawn.is_garment, drawn.is_top, drawn.kind == "shoe")
-        return self._of_cutout(rng, self._cutouts[rng.integers(len(self._cutouts))])
+            return self._drawn(rng)
+        # A variant of the core would be a second right answer.
+        others = [cutout for cutout in self._cutouts if apart_from is None or cutout.group_id != apart_from]
+        return self._of_cutout(rng, others[rng.integers(len(others))]) if others else self._drawn(rng)
+
+    @staticmethod
+    def _drawn(rng: np.random.Generator) -> Thing:
+        drawn = draw_product(rng)
+        return Thing(
+            drawn.image,
+            drawn.kind,
+            is_garment=drawn.is_garment,
+            is_top=drawn.is_top,
+            paired=drawn.kind == "shoe",
+        )
 
     def _of_cutout(self, rng: np.random.Generator, cutout: Cutout) -> Thing:
         cfg = self._cfg
@@ -140,6 +156,7 @@ class SceneComposer:
             is_garment=is_top or (not cutout.cut_sides and any(word in words for word in _BOTTOMS)),
             is_top=is_top,
             paired=any(word in words for word in _PAIRED),
+            group=cutout.group_id,
         )
 
     def _collage(self, rng: np.random.Generator, size_px: tuple[int, int], core: Cutout | None) -> Scene:
@@ -190,7 +207,7 @@ def _finished(image: Image.Image, layers: Sequence[Layer], size_px: tuple[int, i
         kept.append(core)
     for mask, layer in zip(visible_masks(layers, size_px), layers, strict=True):
         box = mask_box(mask) if mask is not None and layer.kind == "distractor" else None
-        if mask is not None and box is not None and min(box[2] - box[0], box[3] - box[1]) >= _MIN_BOX_PX:
+        if mask is not None and box is not None:
             boxes.append(SceneBox(box, "distractor", layer.name))
             kept.append(mask)
     return Scene(image, tuple(boxes), tuple(kept))

@@ -27,7 +27,12 @@ class SceneConfig(Section):
     worn_frac: Fraction = Field(default=0.08, description="A tops' figure: head, arms and legs around it.")
     hanger_frac: Fraction = Field(default=0.15, description="A hanger above a garment, not in the box.")
     min_area_frac: float = Field(default=0.04, gt=0.0, le=1.0, description="Smallest box of the product, of the area.")
-    max_area_frac: float = Field(default=0.97, gt=0.0, le=1.0, description="Largest box of the product, of the area.")
+    max_area_frac: float = Field(
+        default=0.97,
+        gt=0.0,
+        le=1.0,
+        description="Largest box of the product, of the area; one cut on two opposite sides spans the picture anyway.",
+    )
     large_frac: Fraction = Field(
         default=0.65, description="Share of products that fill a quarter to four fifths of the picture."
     )
@@ -93,9 +98,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "collage_frac": 0.0,
         "distractor_frac": 1.0,
         "rival_frac": 1.0,
-        "prop_frac": 0.6,
-        "bold_frac": 0.9,
-        "camouflage_frac": 0.55,
+        "prop_frac": 0.8,
+        "bold_frac": 1.0,
+        "camouflage_frac": 0.75,
         "crop_frac": 0.1,
         "spread_frac": 0.35,
         "occluded_frac": 0.35,

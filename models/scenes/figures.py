@@ -172,49 +172,48 @@ def prop(rng: np.random.Generator, size_px: tuple[int, int]) -> Image.Image:
     return drawn.resize(size_px, Image.Resampling.BILINEAR) if chance(rng, 0.5) else drawn.crop((0, 0, *size_px))
 
 
-def print_signs(rng: np.random.Generator, picture: Image.Image, product: Box | None) -> None:
-    """Print promotion text, badges or a watermark at the picture's rim.
-
-    They hide nothing from the box: a sign that would cover more than a tenth of the product is left out.
+def sign(rng: np.random.Generator, size_px: tuple[int, int], product: Box | None) -> Image.Image:
+    """A promotion text, a badge or a watermark at the picture's rim; empty where it would lie over the product.
 
     Args:
         rng: Its source.
-        picture: RGB; printed on.
-        product: The core's box, pixels.
+        size_px: Width and height of the picture.
+        product: The core's box, pixels: at most a tenth of it may lie under the sign.
     """
-    pen = ImageDraw.Draw(picture, "RGBA")
-    w, h = picture.size
-    for _ in range(int(rng.integers(1, 4))):
-        text = str(rng.choice(_PHRASES))
-        size = max(9, round(min(w, h) * rng.uniform(0.035, 0.1)))
-        x, y = (
-            w * rng.uniform(0.02, 0.7),
-            h * (rng.uniform(0.01, 0.12) if chance(rng, 0.5) else rng.uniform(0.82, 0.93)),
-        )
-        box = pen.textbbox((x, y), text, font_size=size)
-        pad = size * 0.35
-        around = (box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad)
-        fill, style = colour(rng), rng.random()
-        if style < 0.2:
-            r = (box[2] - box[0]) / 2 + pad
-            cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-            around = (cx - r, cy - r, cx + r, cy + r)
-        if product is not None and _shared(around, product) > 0.1 * _area(product):
-            continue
-        ink = (20, 20, 22) if sum(fill) > 400 else (250, 250, 250)
-        if style < 0.2:
-            pen.ellipse(around, fill=_ink(fill))
-        elif style < 0.6:
-            pen.rounded_rectangle(around, radius=size * rng.uniform(0, 0.6), fill=_ink(fill))
-        elif (
-            style < 0.7
-            and product is not None
-            and _shared((0, around[1], w, around[3]), product) < 0.1 * _area(product)
-        ):
-            pen.rectangle([0, around[1], w, around[3]], fill=(*_ink(fill)[:3], 190))
-        else:
-            ink = (255, 255, 255) if chance(rng, 0.6) else (20, 20, 20)
-        pen.text((x, y), text, fill=(*ink, 255), font_size=size)
+    w, h = size_px
+    text = str(rng.choice(_PHRASES))
+    size = max(9, round(min(w, h) * rng.uniform(0.035, 0.1)))
+    x, y = (
+        w * rng.uniform(0.02, 0.7),
+        h * (rng.uniform(0.01, 0.12) if chance(rng, 0.5) else rng.uniform(0.82, 0.93)),
+    )
+    fill, style = colour(rng), rng.random()
+    ink = (20, 20, 22) if sum(fill) > 400 else (250, 250, 250)
+    plain = style >= 0.7
+    if plain:
+        ink = (255, 255, 255) if chance(rng, 0.6) else (20, 20, 20)
+    # Transparent ink rather than black, or the letters' soft edges would be dark.
+    layer = Image.new("RGBA", size_px, (*(ink if plain else _ink(fill)[:3]), 0))
+    pen = ImageDraw.Draw(layer)
+    box = pen.textbbox((x, y), text, font_size=size)
+    pad = size * 0.35
+    around = (box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad)
+    if style < 0.2:
+        r = (box[2] - box[0]) / 2 + pad
+        cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        around = (cx - r, cy - r, cx + r, cy + r)
+    elif 0.6 <= style < 0.7:
+        around = (0, around[1], w, around[3])
+    if product is not None and _shared(around, product) > 0.1 * _area(product):
+        return layer
+    if style < 0.2:
+        pen.ellipse(around, fill=_ink(fill))
+    elif style < 0.6:
+        pen.rounded_rectangle(around, radius=size * rng.uniform(0, 0.6), fill=_ink(fill))
+    elif style < 0.7:
+        pen.rectangle(around, fill=(*_ink(fill)[:3], 190))
+    pen.text((x, y), text, fill=(*ink, 255), font_size=size)
+    return layer
 
 
 def _area(box: Box) -> float:

@@ -39,15 +39,18 @@ class Warp:
 
     forward: np.ndarray
     """(3, 3): pixels of the cut-out to pixels round the origin, at scale 1."""
-    corners: np.ndarray
-    """(4, 2): where the cut-out's corners go, clockwise from its upper left."""
     extent: tuple[float, float, float, float]
-    """x0, y0, x1, y1 of the corners."""
+    """x0, y0, x1, y1 of what is not transparent, before it bends."""
 
 
-def plan_warp(size_px: tuple[int, int], pose: Pose) -> Warp:
-    """Where the corners of a cut-out of `size_px` go, its middle at the origin."""
-    w, h = size_px
+def plan_warp(image: Image.Image, pose: Pose) -> Warp:
+    """Where a cut-out goes, its middle at the origin.
+
+    Args:
+        image: RGBA; a wholly transparent one counts as opaque.
+        pose: How it lies.
+    """
+    w, h = image.size
     rng = np.random.default_rng(pose.seed)
     turn = math.radians(pose.rotation_deg)
     c, s = math.cos(turn), math.sin(turn)
@@ -59,8 +62,20 @@ def plan_warp(size_px: tuple[int, int], pose: Pose) -> Warp:
         flat = flat * np.array([-1, 1])
     corners = flat @ np.array([[c, s], [-s, c]])
     source = np.array([(0, 0), (w, 0), (w, h), (0, h)], dtype=np.float64)
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    return Warp(homography(source, corners), corners, (low[0], low[1], high[0], high[1]))
+    forward = homography(source, corners)
+    seen = _rim(np.asarray(image.getchannel("A")) > 0)
+    rim = seen if len(seen) else source
+    moved = np.column_stack([rim, np.ones(len(rim))]) @ forward.T
+    moved = moved[:, :2] / moved[:, 2:]
+    low, high = moved.min(axis=0), moved.max(axis=0)
+    return Warp(forward, (float(low[0]), float(low[1]), float(high[0]), float(high[1])))
+
+
+def _rim(mask: np.ndarray) -> np.ndarray:
+    """Corners of the first and last pixel of every row that has any: (N, 2) x, y. Their hull is the mask's."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    left, right = mask[rows].argmax(axis=1), mask.shape[1] - mask[rows, ::-1].argmax(axis=1)
+    return np.concatenate([np.stack([x, y], axis=-1) for x in (left, right) for y in (rows, rows + 1)]).astype(float)
 
 
 def homography(source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -79,7 +94,7 @@ def render(
 
     Args:
         image: RGBA.
-        warp: `plan_warp` of its size and `pose`.
+        warp: `plan_warp` of it and `pose`.
         pose: The same.
         scale: Picture pixels per pixel of the cut-out.
         centre: Where the cut-out's middle goes, pixels of the picture.

@@ -35,6 +35,8 @@ class Thing:
     """Worn on the upper body: a figure fits it."""
     paired: bool = False
     """Sold by the pair: shoes, gloves, earrings."""
+    group: str | None = None
+    """Article of a cut-out; a drawn product has none."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Placement:
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """Extent of its corners in pixels, not cut by the frame."""
+        """Its extent in pixels, not cut by the frame."""
         x0, y0, x1, y1 = self.warp.extent
         cx, cy = self.centre
         return cx + x0 * self.scale, cy + y0 * self.scale, cx + x1 * self.scale, cy + y1 * self.scale
@@ -117,7 +119,7 @@ def place(
         spread: How far from the middle, standard deviation as a share of the free room.
         crop: Let the frame cut a part of it.
     """
-    warp = plan_warp(thing.image.size, pose)
+    warp = plan_warp(thing.image, pose)
     x0, y0, x1, y1 = warp.extent
     w, h = x1 - x0, y1 - y0
     width, height = size_px
@@ -184,7 +186,7 @@ def place_beside(
     a0, b0, a1, b1 = core.box
     core_area = (min(a1, width) - max(a0, 0)) * (min(b1, height) - max(b0, 0))
     pose = make_pose(rng, thing, calm=False)
-    warp = plan_warp(thing.image.size, pose)
+    warp = plan_warp(thing.image, pose)
     x0, y0, x1, y1 = warp.extent
     share = rng.uniform(0.6, 1.0) if rival else math.exp(rng.uniform(math.log(0.06), math.log(0.5)))
     scale = math.sqrt(share * core_area / ((x1 - x0) * (y1 - y0)))

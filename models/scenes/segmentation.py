@@ -20,6 +20,7 @@ from scipy import ndimage
 from catalog.background import MIN_CLEAN_FRAC, plain_frac
 from catalog.errors import ModelError
 from models.regions.saliency_maps import lab_pixels
+from models.scenes.masks import MAX_BRIDGE_FRAC, MIN_HOLE_FRAC, clean_mask
 
 Side = Literal["left", "top", "right", "bottom"]
 
@@ -38,14 +39,8 @@ _SHADOW_DEPTH = 45.0
 """A pixel at most so much darker (L) than the background, and no more coloured, may be its shadow."""
 _SHADOW_SLOPE = 2.2
 """Lightness steps a pixel that a shadow's soft edge stays under."""
-_MIN_PART_FRAC = 0.04
-"""A part smaller than this share of the largest is dirt, text or a badge's letter."""
-_MIN_HOLE_FRAC = 0.003
-_MIN_HOLE_SOFT = 0.3
 _MAX_OPEN_FRAC = 0.15
 """Of a person, the gaps between arms and body; a bag's handle may leave more."""
-_MAX_BRIDGE_FRAC = 0.16
-"""A hole further from the outside than this share of the mask's size is a print, not the gap behind a handle."""
 _MIN_AREA_FRAC, _MAX_AREA_FRAC = 0.02, 0.9
 _MAX_RAGGEDNESS = 14.0
 _MIN_CUT_FRAC = 0.04
@@ -53,8 +48,8 @@ _MIN_CUT_FRAC = 0.04
 _MIN_CONTRAST = 6.0
 _RING_CONTRAST, _RING_FRAC = 9.0, 0.75
 _PALE_LEVEL, _PALE_RIM, _PALE_AREA_FRAC, _EVEN_LEVEL = 1.0, 0.7, 0.01, 9.0
-_BADGE_AREA_FRAC, _BADGE_MARGIN_FRAC, _BADGE_FILL = 0.4, 0.09, 0.6
-"""A part so small beside the largest, so near a corner and so full of its box is a badge."""
+_MIN_SOLIDITY = 0.5
+"""Share of its convex hull that a product in pieces fills: two shoes do, two sleeves whose shirt is lost do not."""
 
 
 class NotCutError(ValueError):
@@ -193,11 +188,11 @@ def without_shadows(mask: np.ndarray, rgb: np.ndarray, distance: np.ndarray, sha
     size = float(np.sqrt(filled.sum()))
     areas = np.bincount(parts.ravel())
     areas[0] = 0
-    for number in np.flatnonzero((areas >= _MIN_HOLE_FRAC * filled.sum()) & (areas <= 0.25 * filled.sum())):
+    for number in np.flatnonzero((areas >= MIN_HOLE_FRAC * filled.sum()) & (areas <= 0.25 * filled.sum())):
         part = parts == number
         ring = ndimage.binary_dilation(part, iterations=6) & ~ndimage.binary_dilation(part, iterations=3)
         apart = np.linalg.norm(lab[ring] - np.median(lab[part], axis=0), axis=1) > _RING_CONTRAST
-        if float(np.mean(apart & filled[ring])) > _RING_FRAC and float(inward[part].min()) <= _MAX_BRIDGE_FRAC * size:
+        if float(np.mean(apart & filled[ring])) > _RING_FRAC and float(inward[part].min()) <= MAX_BRIDGE_FRAC * size:
             mask = mask & ~ndimage.binary_dilation(part, iterations=2)
     return np.asarray(mask)
 
@@ -254,55 +249,6 @@ def _grabcut(rgb: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.asarray((done == 1) | (done == 3))
 
 
-def clean_mask(mask: np.ndarray, soft: np.ndarray) -> np.ndarray:
-    """Keep the large parts, and of their holes those that show the background.
-
-    Args:
-        mask: (H, W) bool.
-        soft: (H, W) bool: where the picture looks like the background, or like it in a shadow.
-
-    Returns:
-        (H, W) bool; all False where nothing is left.
-    """
-    mask = ndimage.binary_opening(mask, iterations=1) | (mask & ndimage.binary_erosion(mask))
-    parts, count = ndimage.label(mask)
-    if not count:
-        return np.asarray(mask)
-    areas = np.bincount(parts.ravel())[1:]
-    large = 1 + np.flatnonzero(areas >= _MIN_PART_FRAC * areas.max())
-    kept = np.isin(parts, [number for number in large if not _is_badge(parts == number, areas.max())])
-    filled = ndimage.binary_fill_holes(kept)
-    holes, count = ndimage.label(filled & ~kept)
-    if not count:
-        return np.asarray(kept)
-    inward = ndimage.distance_transform_edt(np.pad(filled, 1, constant_values=True))[1:-1, 1:-1]
-    size = float(np.sqrt(filled.sum()))
-    hole_areas = np.bincount(holes.ravel())[1:]
-    for number in range(1, count + 1):
-        hole = holes == number
-        open_hole = (
-            hole_areas[number - 1] >= _MIN_HOLE_FRAC * filled.sum()
-            and float(soft[hole].mean()) > _MIN_HOLE_SOFT
-            and float(inward[hole].min()) <= _MAX_BRIDGE_FRAC * size
-        )
-        if not open_hole:
-            kept = kept | hole
-    return np.asarray(kept)
-
-
-def _is_badge(part: np.ndarray, largest_px: int) -> bool:
-    """Whether a part of the mask is a printed sign: small, full and near a corner of the picture."""
-    area = int(part.sum())
-    if area > _BADGE_AREA_FRAC * largest_px:
-        return False
-    rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
-    height, width = part.shape
-    margin = _BADGE_MARGIN_FRAC * max(height, width)
-    at_side = min(columns[0], width - 1 - columns[-1]) <= margin
-    at_end = min(rows[0], height - 1 - rows[-1]) <= margin
-    return bool(at_side and at_end and area >= _BADGE_FILL * len(rows) * len(columns))
-
-
 def sides_cut(mask: np.ndarray) -> tuple[Side, ...]:
     """The sides of the picture that cut the mask."""
     covered: dict[Side, np.ndarray] = {
@@ -324,6 +270,8 @@ def _refuse_bad(mask: np.ndarray, cut: tuple[Side, ...], distance: np.ndarray, s
         raise NotCutError(f"product is cut by {len(cut)} sides of the picture")
     if cut and ndimage.label(ndimage.binary_dilation(mask))[1] > 1:
         raise NotCutError("product is cut by the frame and in pieces: a part is lost in the background")
+    if _solidity(mask) < _MIN_SOLIDITY and ndimage.label(ndimage.binary_dilation(mask))[1] > 1:
+        raise NotCutError("product is in pieces far apart: a part is lost in the background")
     filled = ndimage.binary_fill_holes(mask)
     if cut and int((filled & ~mask).sum()) > _MAX_OPEN_FRAC * int(filled.sum()):
         raise NotCutError("product is cut by the frame and has a large gap: a pale part is lost in the background")
@@ -337,3 +285,12 @@ def _refuse_bad(mask: np.ndarray, cut: tuple[Side, ...], distance: np.ndarray, s
     contrast = float(np.median(distance[mask]))
     if contrast < _MIN_CONTRAST:
         raise NotCutError(f"product is the colour of its background: median Lab distance {contrast:.1f}")
+
+
+def _solidity(mask: np.ndarray) -> float:
+    """Share of its convex hull that a mask fills."""
+    hull = np.zeros(mask.shape, np.uint8)
+    cv2 = opencv()
+    points = np.argwhere(mask)[:, ::-1].astype(np.int32)
+    cv2.fillConvexPoly(hull, cv2.convexHull(np.ascontiguousarray(points)), 1)
+    return float(mask.sum() / max(int(hull.sum()), 1))

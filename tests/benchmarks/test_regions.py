@@ -8,15 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 from scipy import stats
 from typer.testing import CliRunner
 
-from benchmarks.regions.__main__ import app, summarise
-from benchmarks.regions.finders import detector_files, read_finder
+from benchmarks.regions.__main__ import _keep, app, as_table, summarise
+from benchmarks.regions.finders import detector_files, read_finder, read_finders
 from benchmarks.regions.labels import Label, Labels, read_labels
 from benchmarks.regions.overlap import NUM_BOOTSTRAP, median_difference, overlaps
 from benchmarks.regions.overlays import Overlay, write_sheets
-from catalog import CatalogError, ConfigError
+from benchmarks.regions.pictures import asked_photos, read_data
+from catalog import CatalogError, ConfigError, Photo, StorageError
 from models.regions import NOTHING_KNOWN
 from tests.regions.pictures import background, png_bytes, with_rectangle
 
@@ -78,6 +80,11 @@ def test_finders_are_read_from_words(tmp_path: Path) -> None:
     assert read_finder("saliency").config.backend == "saliency"
     with pytest.raises(ConfigError, match="no such stage"):
         read_finder("saliency+magic")
+    with pytest.raises(ConfigError, match="no such finder") as caught:
+        read_finder("salience")
+    assert "saliency" in str(caught.value.allowed)
+    with pytest.raises(ConfigError, match="same name"):
+        read_finders(["whole", "saliency", "whole"])
     with pytest.raises(ConfigError, match="not an exported detector"):
         read_finder(f"mine={tmp_path}")
     (tmp_path / "w.safetensors").write_bytes(b"")
@@ -140,6 +147,47 @@ def test_the_command_compares_and_keeps_the_figures(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     cost = json.loads(results.read_text())["cost_data"]["cost"]
     assert (cost["saliency"]["first_run_calls"], cost["saliency"]["second_run_calls"]) == (4, 0)
+
+
+def test_labels_that_one_person_drew_have_no_agreement_to_tell() -> None:
+    label = Label(image="a", box=_BOX, agreement=None)
+    told = Labels(about="", source="", drawn="", how="", labels=(label,))
+    summary = summarise({"one": np.array([0.5])}, ["g"], told, 0)
+    assert summary["labellers"] is None
+    assert "labellers" not in str(as_table(summary).caption)
+
+
+@pytest.mark.parametrize("box", [(5, 5, 5, 9), (9, 5, 4, 9), (-1, 0, 4, 9), (0, 0, float("nan"), 9)])
+def test_a_label_without_area_is_refused(box: tuple[float, ...]) -> None:
+    with pytest.raises(ValidationError, match="x0 < x1"):
+        Label(image="a", box=box, agreement=None)  # type: ignore[arg-type]
+
+
+def test_figures_are_added_to_those_kept_and_a_file_that_is_none_stays(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "regions.json"
+    _keep(path, "one", {"n": 1})
+    _keep(path, "two", {"n": 2})
+    assert json.loads(path.read_text()) == {"one": {"n": 1}, "two": {"n": 2}}
+    path.write_text("{half")
+    with pytest.raises(StorageError, match="cannot be kept"):
+        _keep(path, "three", {"n": 3})
+    assert path.read_text() == "{half"
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def test_only_the_photographs_asked_for_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = []
+    for number in range(5):
+        Image.new("RGB", (30, 30)).save(tmp_path / f"{number}.png")
+        rows.append({"query_id": str(number), "type": "photo_label", "image": f"{number}.png", "label": "mug"})
+    (tmp_path / "queries.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    loaded = []
+    load = Photo.load
+    monkeypatch.setattr(Photo, "load", lambda photo, *rest: loaded.append(photo.ref) or load(photo, *rest))
+    catalog = read_data(tmp_path)
+    loaded.clear()
+    assert [one.ref for one in asked_photos(catalog, None, 2)] == ["0.png", "1.png"]
+    assert loaded == ["0.png", "1.png"]
 
 
 def test_the_summary_keeps_kinds_with_their_photographs() -> None:

@@ -97,6 +97,20 @@ def test_a_shop_without_second_photographs_is_refused(homes: Path, shop: Path, t
     assert not (tmp_path / "out").exists()
 
 
+def test_a_product_that_would_keep_the_asking_photograph_is_not_asked_for(
+    shop: Path, homes: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in (shop / "products.jsonl").read_text().splitlines()]
+    rows[0]["images"], rows[0]["image_roles"] = rows[0]["images"][1:], ["back"]
+    (shop / "products.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    out = tmp_path / "out"
+    done = CliRunner().invoke(app, ["clutter", str(shop), str(out), "--backgrounds", str(homes), "--scenes", "1"])
+    assert done.exit_code == 0, done.output
+    made = read_data(out)
+    assert {query.product_ids for query in made.queries} == {("p1",), ("p2",), ("p3",)}
+    assert made.products[0].images == ("images/0_back.png",)
+
+
 def test_surroundings_hold_no_product() -> None:
     colour = (190, 30, 40)
     photos = [with_rectangle(background("noise", (200, 240), seed), (70, 80, 130, 170), colour) for seed in range(3)]

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from catalog import ConfigError
-from models.scenes import PRESETS, Cutout, SceneComposer, SceneConfig, scene_preset
+from models.regions.saliency_maps import lab_pixels
+from models.scenes import PRESETS, Cutout, SceneComposer, SceneConfig, figures, scene_preset
+from models.scenes.contrast import away_from, outline_contrast
 
 SEEDS = st.integers(0, 2**31)
 
@@ -75,3 +77,76 @@ def test_a_given_core_is_what_the_scene_is_of() -> None:
         core = SceneComposer((), cfg).scene(seed, given_core).core
         assert core is not None
         assert core.name == "it"
+
+
+def cutout(name: str, group: str) -> Cutout:
+    return Cutout(image=Image.new("RGBA", (40, 60), (200, 30, 30, 255)), product_id=name, group_id=group, title=name)
+
+
+def test_no_distractor_is_a_variant_of_the_core() -> None:
+    """It would be a second right answer."""
+    cfg = scene_preset("distractors", side_px=96, drawn_frac=0.0)
+    shop = [cutout("red", "a"), cutout("blue", "a"), cutout("other", "b")]
+    for seed in range(12):
+        names = {item.name for item in SceneComposer(shop, cfg).scene(seed, shop[0]).boxes[1:]}
+        assert names == {"other"}
+        alone = {item.name for item in SceneComposer(shop[:2], cfg).scene(seed, shop[0]).boxes[1:]}
+        assert not alone & {"red", "blue"}
+
+
+def test_what_a_sign_hides_is_in_no_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lower_rim(rng: np.random.Generator, size_px: tuple[int, int], product: object) -> Image.Image:
+        layer = Image.new("RGBA", size_px)
+        layer.paste((0, 0, 0, 255), (0, round(0.8 * size_px[1]), *size_px))
+        return layer
+
+    monkeypatch.setattr(figures, "sign", lower_rim)
+    cfg = scene_preset("distractors", side_px=96, sign_frac=1.0, max_occluded_frac=0.6)
+    printed = 0
+    for seed in range(12):
+        scene = SceneComposer((), cfg).scene(seed)
+        black = np.asarray(scene.image, dtype=int)[-8:].max() < 90
+        printed += black
+        if black:
+            assert all(item.box[3] <= round(0.8 * scene.image.height) for item in scene.boxes)
+    assert printed > 3
+
+
+def test_a_person_sees_where_the_product_of_a_hard_scene_ends() -> None:
+    contrasts = []
+    for seed in range(50):
+        scene = composer("hard", 160).scene(seed)
+        contrasts.append(outline_contrast(np.asarray(scene.image), scene.masks[0]))
+    assert np.quantile(contrasts, 0.04) > 9.0
+
+
+def test_the_contrast_of_an_outline_is_the_distance_of_its_two_colours() -> None:
+    pixels = np.full((80, 80, 3), 90.0)
+    mask = np.zeros((80, 80), bool)
+    mask[20:60, 30:60] = True
+    pixels[mask] = (140, 90, 90)
+    both = lab_pixels(np.array([[(90, 90, 90), (140, 90, 90)]], np.uint8))
+    assert outline_contrast(pixels, mask) == pytest.approx(np.linalg.norm(both[0, 0] - both[0, 1]), rel=0.01)
+    assert outline_contrast(np.full((80, 80, 3), 90.0), mask) == pytest.approx(0, abs=1e-3)
+    assert outline_contrast(pixels, ~(mask | ~mask)) == 0
+    assert outline_contrast(pixels, mask | ~mask) == np.inf
+
+
+@pytest.mark.parametrize("level", [0.0, 90.0, 127.0, 128.0, 200.0, 255.0])
+def test_a_colour_away_from_the_ground_is_a_level_that_stands_out(level: float) -> None:
+    away = away_from(np.full(3, level))
+    assert ((away >= 0) & (away <= 255)).all()
+    assert np.abs(away - level).min() > 100
+
+
+def test_the_core_may_fill_no_less_than_the_smallest_area() -> None:
+    """Turned by any angle: its own extent counts, not that of its picture's corners."""
+    cfg = scene_preset("one_product", side_px=128, min_area_frac=0.2, max_area_frac=0.21, crop_frac=0, pair_frac=0)
+    quiet = cfg.model_copy(update={"occluded_frac": 0.0, "sign_frac": 0.0, "whole_frame_frac": 0.0})
+    shares = []
+    for seed in range(60):
+        scene = SceneComposer((), quiet).scene(seed)
+        x0, y0, x1, y1 = scene.boxes[0].box
+        shares.append((x1 - x0) * (y1 - y0) / (scene.image.width * scene.image.height))
+    # One that is very long finds no room for its area.
+    assert np.quantile(shares, 0.05) > 0.19

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from PIL import Image
 from catalog import Catalog, ModelError, Product, decode_image
 from catalog.config import SplitConfig
 from catalog.splits import Side, split_catalog
-from models.scenes import NotCutError, cut_catalog, cut_out
+from models.scenes import CutoutSet, NotCutError, cut_catalog, cut_out
 from models.scenes.cutouts import mirrored
-from models.scenes.segmentation import clean_mask, fit_ground, segment
+from models.scenes.masks import clean_mask
+from models.scenes.segmentation import fit_ground, segment
 from tests.scenes.shots import demo_shots, disc, studio_photo
 
 pytest.importorskip("cv2", reason="cutting out needs OpenCV")
@@ -98,6 +100,35 @@ def test_badges_in_the_corner_are_left_out() -> None:
 def test_photographs_that_give_no_cut_out_are_refused_with_the_reason(image: Image.Image, reason: str) -> None:
     with pytest.raises(NotCutError, match=reason):
         cut_out(image)
+
+
+def test_a_badge_nearly_as_large_as_the_product_is_left_out() -> None:
+    product = np.zeros((160, 160), bool)
+    product[40:120, 72:90] = True
+    image = studio_photo(product | disc(160, 18, (138, 22)), (20, 30, 90))
+    assert overlap(segment(image).mask, product) > 0.93
+
+
+def test_sleeves_whose_shirt_is_lost_are_refused_and_two_shoes_are_not() -> None:
+    sleeves = np.zeros((160, 160), bool)
+    sleeves[40:120, 20:36] = sleeves[40:120, 124:140] = True
+    with pytest.raises(NotCutError, match="in pieces"):
+        cut_out(studio_photo(sleeves, (30, 130, 60)))
+    cut_out(studio_photo(disc(160, 25, (50, 80)) | disc(160, 25, (112, 80)), (30, 130, 60)))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 400), (20000, 1), (20000, 40)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
+def test_pictures_of_any_form_are_refused_and_never_crash(size: tuple[int, int], mode: str) -> None:
+    with pytest.raises(NotCutError):
+        cut_out(Image.new(mode, size))
+
+
+def test_words_that_decide_how_a_product_is_shown_are_in_the_digest(tmp_path: Path) -> None:
+    found = cut_catalog(shop(tmp_path, 1))
+    (disc_cutout,) = found.cutouts
+    for change in ({"title": "Shirt"}, {"category": ("Shoes",)}, {"group_id": "other"}):
+        assert CutoutSet((replace(disc_cutout, **change),)).digest != found.digest
 
 
 def test_a_smooth_shadow_alone_is_no_product() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from catalog import Catalog, ModelError, Product, StorageError
+from catalog import Catalog, ModelError, Photo, Product, StorageError
 from models.scenes import Backgrounds, SceneComposer, SceneConfig, catalog_backgrounds, read_backgrounds, scene_sheet
 from models.scenes.backgrounds import lit, make_ground, photo_ground, studio
 from models.scenes.camera import develop, expose
@@ -144,6 +144,31 @@ def test_only_cluttered_photographs_of_a_catalogue_make_backgrounds(tmp_path: Pa
     found = catalog_backgrounds(Catalog(name="two", products=(product,), root=str(tmp_path)))
     assert len(found) == 1
     assert found.hide_content
+
+
+def test_no_more_photographs_are_looked_at_than_twenty_for_one_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (90, 90), (250, 250, 250)).save(tmp_path / "plain.png")
+    products = tuple(Product(product_id=f"{n}", group_id=f"{n}", images=("plain.png",)) for n in range(70))
+    loads = []
+    load = Photo.load
+    monkeypatch.setattr(Photo, "load", lambda photo, limits: loads.append(photo.ref) or load(photo, limits))
+    found = catalog_backgrounds(Catalog(name="plain", products=products, root=str(tmp_path)), max_photos=2)
+    assert len(found) == 0
+    assert len(loads) == 40
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (3, 2)])
+def test_tiny_photographs_make_backgrounds_or_are_passed_over(size: tuple[int, int], tmp_path: Path) -> None:
+    for hide_content in (False, True):
+        photos = Backgrounds((Image.new("RGB", size, (90, 80, 70)),), hide_content)
+        for seed in range(8):
+            ground = photo_ground(np.random.default_rng(seed), 30, 40, photos)
+            assert ground == pytest.approx(np.broadcast_to((90.0, 80.0, 70.0), (30, 40, 3)), abs=1)
+    Image.new("RGB", size).save(tmp_path / "tiny.png")
+    photograph(1).save(tmp_path / "whole.png")
+    assert len(read_backgrounds(str(tmp_path))) == 1
 
 
 def test_a_photograph_whose_content_is_hidden_keeps_no_large_shape() -> None:

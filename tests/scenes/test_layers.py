@@ -101,7 +101,7 @@ def test_rendering_upright_at_scale_one_returns_the_cut_out() -> None:
     solid = image.copy()
     solid.putalpha(255)
     pose = Pose()
-    drawn = render(solid, plan_warp(solid.size, pose), pose, 1.0, (50.0, 40.0), (100, 80))
+    drawn = render(solid, plan_warp(solid, pose), pose, 1.0, (50.0, 40.0), (100, 80))
     assert drawn is not None
     window, (left, top) = drawn
     inner = np.asarray(window)[25 - top : 55 - top, 40 - left : 60 - left]
@@ -113,7 +113,7 @@ def test_a_quarter_turn_goes_clockwise(turn: float) -> None:
     image = Image.new("RGBA", (40, 40), (0, 0, 255, 255))
     image.paste((255, 0, 0, 255), (0, 0, 40, 10))
     pose = Pose(rotation_deg=turn)
-    drawn = render(image, plan_warp(image.size, pose), pose, 1.0, (50.0, 50.0), (100, 100))
+    drawn = render(image, plan_warp(image, pose), pose, 1.0, (50.0, 50.0), (100, 100))
     assert drawn is not None
     window, (left, top) = drawn
     at = {0.0: (50, 34), 90.0: (66, 50), 180.0: (50, 66)}[turn]
@@ -122,7 +122,7 @@ def test_a_quarter_turn_goes_clockwise(turn: float) -> None:
 
 def test_what_lies_outside_the_picture_is_not_drawn() -> None:
     image = Image.new("RGBA", (10, 10), (9, 9, 9, 255))
-    assert render(image, plan_warp((10, 10), Pose()), Pose(), 1.0, (-30.0, 50.0), (100, 100)) is None
+    assert render(image, plan_warp(image, Pose()), Pose(), 1.0, (-30.0, 50.0), (100, 100)) is None
 
 
 def block(box: tuple[int, int, int, int], kind: str) -> Layer:
@@ -139,6 +139,7 @@ def block(box: tuple[int, int, int, int], kind: str) -> Layer:
         ((30, 30, 45, 70), "other", False),
         ((30, 30, 36, 70), "other", True),
         ((45, 45, 55, 55), "distractor", True),
+        ((0, 0, 100, 3), "distractor", False),
     ],
 )
 def test_the_core_stays_the_core_only_while_it_is_largest_central_and_seen(
@@ -146,6 +147,26 @@ def test_the_core_stays_the_core_only_while_it_is_largest_central_and_seen(
 ) -> None:
     core = block((30, 30, 70, 70), "product")
     assert stays_core([core, block(other, kind)], [core], (100, 100), 0.25) is stays
+
+
+@pytest.mark.parametrize(("seen_px", "stays"), [(0, False), (2, False), (5, False), (8, True), (20, True)])
+def test_a_distractor_that_looks_out_by_a_sliver_takes_no_part(seen_px: int, stays: bool) -> None:
+    core, other = block((30, 30, 70, 70), "product"), block((70 + seen_px - 20, 40, 70 + seen_px, 60), "distractor")
+    assert stays_core([other, core], [core], (100, 100), 0.25) is stays
+
+
+def test_a_sign_may_not_hide_a_distractor() -> None:
+    core, other = block((30, 30, 70, 70), "product"), block((5, 5, 20, 20), "distractor")
+    assert stays_core([core, other], [core], (100, 100), 0.25)
+    assert not stays_core([core, other, block((0, 0, 25, 25), "other")], [core], (100, 100), 0.25)
+
+
+def test_a_turned_discs_extent_is_its_diameter() -> None:
+    y, x = np.mgrid[0:80, 0:80] + 0.5
+    image = Image.new("RGBA", (80, 80), (9, 9, 9, 255))
+    image.putalpha(Image.fromarray((255 * ((x - 40) ** 2 + (y - 40) ** 2 < 40**2)).astype(np.uint8)))
+    for turn in (0.0, 45.0, 130.0):
+        assert plan_warp(image, Pose(rotation_deg=turn)).extent == pytest.approx((-40, -40, 40, 40), abs=1.0)
 
 
 def test_the_middle_is_zero_off_centre_and_a_corner_one() -> None:

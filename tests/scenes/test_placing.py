@@ -127,6 +127,18 @@ def test_a_pair_has_one_box_round_both() -> None:
     assert abs(columns[-1] + 1 - max(xs)) <= 12
 
 
+def test_the_frame_cuts_no_shoe_of_a_pair() -> None:
+    cfg = scene_preset("one_product", pair_frac=1.0, crop_frac=0.0, large_frac=1.0)
+    for seed in range(30):
+        layers = core_layers(np.random.default_rng(seed), SIZE, "lying", red_block(), cfg)
+        assert len(layers) == 2
+        whole = np.zeros((SIZE[1], SIZE[0]), bool)
+        for layer in layers:
+            whole[layer.window] |= np.asarray(layer.image.getchannel("A")) > 127
+        frame = np.concatenate([whole[0], whole[-1], whole[:, 0], whole[:, -1]])
+        assert frame.mean() < 0.02
+
+
 def test_contrast_with_the_border_misleads_in_hard_scenes() -> None:
     """Saliency's best box falls far behind what it reaches on scenes of one product."""
 
