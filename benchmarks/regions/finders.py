@@ -35,8 +35,8 @@ class Finder:
 def read_finder(text: str) -> Finder:
     """Read `NAME`, `NAME+worn` or `NAME=FOLDER`.
 
-    Boxes are those chosen, without the padding that a crop gets: it would count as error. NAME is `whole`, or a backend of `regions.backend`; a folder holds what `train_regions` exported. `+worn` goes on
-    from a person to the garment.
+    Boxes are those chosen, without the padding that a crop gets: it would count as error. NAME is `whole`, or a backend
+    of `regions.backend`; a folder holds what `train_regions` exported. `+worn` goes on from a person to the garment.
 
     Raises:
         ConfigError: It is none of these.

@@ -61,7 +61,8 @@ def compose_scenes(
                 allowed="photographs of products before a plain background, on every side of the split",
                 fix="take a larger catalogue, or change catalog.split",
             )
-    photos = _backgrounds(catalog, cfg, limits)
+    # The photographs of products held out would bring their textures into training scenes.
+    photos = _backgrounds(catalog.subset(splits.product_ids(Side.TRAIN)), cfg, limits)
     train = cfg.scene
 
     def part(name: str, num_scenes: int, side: Side, config: SceneConfig) -> ScenePart:

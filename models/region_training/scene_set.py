@@ -46,6 +46,8 @@ class ScenePart:
     def digest(self) -> str:
         """SHA-256 over whatever decides its scenes, not over how many there are."""
         total = hashlib.sha256(f"{self.cutouts.digest}\0{self.config.model_dump_json()}\0".encode())
+        if self.backgrounds:
+            total.update(f"{self.backgrounds.hide_content}\0".encode())
         for photo in self.backgrounds.photos if self.backgrounds else ():
             total.update(f"{photo.size}\0".encode() + photo.tobytes())
         return total.hexdigest()

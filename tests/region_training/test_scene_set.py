@@ -7,11 +7,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from catalog import ModelError, StorageError
-from models.region_training import SceneSet, write_scene_set
+from catalog import Catalog, ImageLimits, ModelError, Side, SplitConfig, StorageError, split_catalog
+from models.region_training import SceneSet, SceneSetConfig, compose, write_scene_set
 from models.region_training.scene_set import read_truth, scene_lines
-from models.scenes import Scene, SceneBox, SceneConfig
+from models.scenes import Backgrounds, CutoutSet, Scene, SceneBox, SceneConfig
 from tests.region_training.sets import cutouts, parts, scene_set
+from tests.regions.pictures import background, catalog_of, with_rectangle
 
 
 def test_boxes_on_disk_are_those_of_the_composer(tmp_path: Path) -> None:
@@ -123,3 +124,34 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
         scene_set(tmp_path / "file")
+
+
+def test_how_backgrounds_are_used_is_part_of_a_parts_digest() -> None:
+    photos = (Image.new("RGB", (40, 40), (9, 90, 200)),)
+    plain, shown, hidden = (
+        replace(parts()[0], backgrounds=one).digest for one in (None, Backgrounds(photos), Backgrounds(photos, True))
+    )
+    assert len({plain, shown, hidden}) == 3
+
+
+def test_backgrounds_are_made_of_the_train_sides_photographs_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = {
+        f"images/{index}.png": with_rectangle(background("noise", (64, 64), index), (20, 20, 40, 40))
+        for index in range(12)
+    }
+    catalog = catalog_of(tmp_path / "shop", pictures)
+    splits = split_catalog(catalog, SplitConfig(test_frac=0.3, val_frac=0.3))
+    (shape,) = cutouts(count=1).cutouts
+    cut = [replace(shape, product_id=one.product_id, group_id=one.group_id) for one in catalog.products]
+    seen: list[set[str]] = []
+
+    def spy(given: Catalog, limits: ImageLimits) -> None:
+        seen.append({product.product_id for product in given.products})
+
+    monkeypatch.setattr(compose, "cut_catalog", lambda *_, **__: CutoutSet(tuple(cut)))
+    monkeypatch.setattr(compose, "catalog_backgrounds", spy)
+    cfg = SceneSetConfig(num_train=8, num_val=4, num_held_out=4, num_workers=1, catalog_backgrounds=True)
+    compose.compose_scenes(catalog, splits, cfg, tmp_path / "set")
+    assert seen == [set(splits.product_ids(Side.TRAIN))]
