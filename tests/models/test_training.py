@@ -48,7 +48,7 @@ def test_the_model_folder_embeds(trained: tuple[Path, TrainingRecord]) -> None:
     assert queries.shape == (24, 24)
     assert labels.shape == (2, 24)
     assert encoder.digest == record.digest
-    assert encoder.lineage == {"commit": "abc"}
+    assert encoder.lineage == {"commit": "abc", "crops": "both"}
     assert record.steps == 6
     assert record.resumed_from_step == 0
     assert {"purchases/image", "purchases/text", "purchases/both", "views/image"} <= record.num_pairs.keys()

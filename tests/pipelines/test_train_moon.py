@@ -32,6 +32,7 @@ CACHEABLE = {"validate_catalog", "detect_regions", "train_model", "evaluate_mbe"
 OF_TRAINING = set(ArtifactName) - {
     *(ArtifactName.PARITY, ArtifactName.ALIAS_MOVE, ArtifactName.INDEX),
     *(ArtifactName.EVAL_SET, ArtifactName.EVAL_SET_CARD),
+    *(name for name in ArtifactName if name.startswith("detector") or name is ArtifactName.SCENES),
 }
 
 
