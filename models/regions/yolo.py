@@ -90,7 +90,7 @@ class YoloDetector:
         found: list[list[Candidate]] = []
         for start in range(0, len(images), self._cfg.batch_size):
             part = images[start : start + self._cfg.batch_size]
-            boxed = [_letterbox(image, self._cfg.side_px) for image in part]
+            boxed = [letterbox(image, self._cfg.side_px) for image in part]
             with torch.inference_mode():
                 output = self._model(torch.stack([pixels for pixels, _, _ in boxed]).to(self._device))
             rows = output[0] if isinstance(output, (tuple, list)) else output
@@ -210,26 +210,46 @@ def build_detection_model(model_cfg: dict[str, Any], weights: Path) -> torch.nn.
         ModelError: The file is damaged, its tensors are not those of the architecture, or they are not finite.
     """
     model = ultralytics_tasks().DetectionModel(dict(model_cfg), ch=3, verbose=False)
-    try:
-        state = load_file(weights)
-    except (SafetensorError, OSError) as error:
-        raise ModelError("detector weights are damaged", where=str(weights), got=str(error)) from None
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    got = {name: tuple(value.shape) for name, value in state.items()}
-    if expected != got:
-        names = sorted(name for name in expected.keys() | got.keys() if expected.get(name) != got.get(name))
-        raise ModelError(
-            "detector weights do not fit the model YAML (another task, size or number of classes)",
-            where=str(weights),
-            got=f"{names[0]}: {got.get(names[0], 'absent')} ({len(names)} tensors differ)",
-            allowed=f"{names[0]}: {expected.get(names[0], 'absent')}",
-            fix="give the YAML that the weights were trained with",
-        )
+    state = read_weights(weights)
+    check_weights(model, state, weights)
     broken = [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
     if broken:
         raise ModelError("detector weights are not finite", where=str(weights), got=broken[0])
     model.load_state_dict(state)
     return model.float().eval()
+
+
+def read_weights(weights: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a safetensors file.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    try:
+        state: dict[str, torch.Tensor] = load_file(weights)
+    except (SafetensorError, OSError) as error:
+        raise ModelError("detector weights are damaged", where=str(weights), got=str(error)) from None
+    return state
+
+
+def check_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], weights: Path) -> None:
+    """Refuse tensors that are not exactly those of the architecture.
+
+    Raises:
+        ModelError: Names or shapes differ; names the first.
+    """
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    got = {name: tuple(value.shape) for name, value in state.items()}
+    if expected == got:
+        return
+    names = sorted(name for name in expected.keys() | got.keys() if expected.get(name) != got.get(name))
+    raise ModelError(
+        "detector weights do not fit the model YAML (another task, size or number of classes)",
+        where=str(weights),
+        got=f"{names[0]}: {got.get(names[0], 'absent')} ({len(names)} tensors differ)",
+        allowed=f"{names[0]}: {expected.get(names[0], 'absent')}",
+        fix="give the YAML that the weights were trained with",
+    )
 
 
 def detector_files(cfg: YoloConfig, weights_dir: str | Path | None = None) -> tuple[Path, Path]:
@@ -266,7 +286,7 @@ def detector_files(cfg: YoloConfig, weights_dir: str | Path | None = None) -> tu
     return weights, beside.absolute()
 
 
-def _letterbox(image: Image.Image, side_px: int) -> tuple[torch.Tensor, tuple[float, float], tuple[int, int]]:
+def letterbox(image: Image.Image, side_px: int) -> tuple[torch.Tensor, tuple[float, float], tuple[int, int]]:
     """`image` centred on a grey square: (3, side, side) in 0..1, its scale in x and y, and its left top corner."""
     factor = side_px / max(image.size)
     width, height = max(round(image.width * factor), 1), max(round(image.height * factor), 1)

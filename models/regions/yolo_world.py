@@ -25,7 +25,6 @@ from typing import Any
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 
 from catalog import ModelError
 from models.devices import choose_device
@@ -36,7 +35,7 @@ from models.regions.sizes import too_narrow
 from models.regions.steered_config import OpenVocabularyConfig
 from models.regions.wanted import Wanted
 from models.regions.words import cut_to_fit, phrases_of, plain_words
-from models.regions.yolo import _letterbox, load_model_yaml, ultralytics_tasks
+from models.regions.yolo import check_weights, letterbox, load_model_yaml, read_weights, ultralytics_tasks
 from models.weights import weights_folder
 
 YOLO_WORLD_VERSION = 1
@@ -106,7 +105,7 @@ class YoloWorldDetector:
         for indices in alike.values():
             for start in range(0, len(indices), self._cfg.batch_size):
                 part = indices[start : start + self._cfg.batch_size]
-                boxed = [_letterbox(images[i], self._cfg.side_px) for i in part]
+                boxed = [letterbox(images[i], self._cfg.side_px) for i in part]
                 rows = self._look(model, torch.stack([one[0] for one in boxed]), [embedded[i] for i in part])
                 for index, (_, scale, corner), row in zip(part, boxed, rows, strict=True):
                     found[index] = self._candidates(images[index], wanted[index], row, scale, corner)
@@ -170,9 +169,9 @@ class YoloWorldDetector:
             tasks = ultralytics_tasks()
             build = tasks.WorldModel if self._head == _WORLD else tasks.YOLOEModel
             model = build(dict(self._model_cfg), ch=3, verbose=False)
-            state = _read_state(self._weights)
+            state = read_weights(self._weights)
             vocabulary_QD = state.pop(EMBEDDINGS, None)
-            _check_shapes(model, state, self._weights)
+            check_weights(model, state, self._weights)
             model.load_state_dict(state)
             device, _ = choose_device(self._cfg.device, f"{SECTION}.device")
             fixed = None if self._text_folder is not None or vocabulary_QD is None else vocabulary_QD.float()
@@ -266,26 +265,3 @@ def _class_names(weights: Path) -> list[str]:
             fix="save both again",
         )
     return [str(name) for name in names]
-
-
-def _read_state(weights: Path) -> dict[str, torch.Tensor]:
-    try:
-        state: dict[str, torch.Tensor] = load_file(weights)
-    except (SafetensorError, OSError) as error:
-        raise ModelError("detector weights are damaged", where=str(weights), got=str(error)) from None
-    return state
-
-
-def _check_shapes(model: torch.nn.Module, state: dict[str, torch.Tensor], weights: Path) -> None:
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    got = {name: tuple(value.shape) for name, value in state.items()}
-    if expected == got:
-        return
-    names = sorted(name for name in expected.keys() | got.keys() if expected.get(name) != got.get(name))
-    raise ModelError(
-        "detector weights do not fit the model YAML (another task, size or number of classes)",
-        where=str(weights),
-        got=f"{names[0]}: {got.get(names[0], 'absent')} ({len(names)} tensors differ)",
-        allowed=f"{names[0]}: {expected.get(names[0], 'absent')}",
-        fix="give the YAML that the weights were trained with",
-    )

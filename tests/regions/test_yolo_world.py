@@ -95,9 +95,9 @@ def test_the_classes_that_the_words_name_count_alone(folder: Path, model_yaml: s
 
 
 def _square(image: Image.Image) -> torch.Tensor:
-    from models.regions.yolo import _letterbox
+    from models.regions.yolo import letterbox
 
-    return _letterbox(image, 96)[0][None]
+    return letterbox(image, 96)[0][None]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
